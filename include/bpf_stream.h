@@ -1,0 +1,3656 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * bpf_stream.h - message streams that can be written from every context
+ *
+ * Threads and signal handlers push messages; one reader at a time takes them
+ * out in push order. A push never locks, never blocks and never calls malloc;
+ * memory has a hard bound; every message that is not accepted is counted.
+ *
+ * Use: include this file wherever streams are used. In exactly one C file,
+ * before any other include:
+ *
+ *	#define BPF_STREAM_IMPLEMENTATION
+ *	#include "bpf_stream.h"
+ *
+ * Contents; search for the number with its brackets:
+ *
+ *   [1]  CONTRACT - who may call what, from where, beside what
+ *   [2]  CONFIGURATION - the knobs, all set before inclusion
+ *   [3]  ENVIRONMENT - compiler, types of shared words, atomics
+ *   [4]  TYPES - streams, stages, statistics
+ *   [5]  API - every public function, with its promises
+ *   [6]  ENVIRONMENT BODIES - threads, pool, log, lock, sinks of userspace
+ *   [7]  PROOF - invariants and ordering pairs
+ *   [8]  LIST - links, chains, publish, detach, reverse
+ *   [9]  PAGE - reserving in pages, retiring and returning them
+ *   [10] ELEMENT - elements and messages
+ *   [11] CAPACITY - fit, charge, refund, refusals
+ *   [12] FORMAT - the formatter
+ *   [13] STREAM - push and print
+ *   [14] STAGE - groups
+ *   [15] READER - drain and read
+ *   [16] LIFECYCLE - init, destroy, pool, threads
+ *   [17] PROGRAM - the two streams of a program
+ *   [18] SELFCHECK - the invariants as code
+ */
+
+#ifndef BPF_STREAM_H
+#define BPF_STREAM_H
+
+/* ====================================================================== *
+ * [1] CONTRACT
+ * ====================================================================== */
+/*
+ * Words used here:
+ *
+ * - A *message* is what one push or print stores. A *group* is what a stage
+ *   collects; it is committed as a whole. Reading gives bytes: the text of
+ *   messages in the order in which they were published, without separators.
+ * - *Any context*: a thread, or a signal handler that interrupted anything,
+ *   this library and malloc included.
+ * - *Pending* bytes are accepted and not yet taken by a reader. They are what
+ *   a stream's capacity bounds.
+ * - *Refused* means that a call returned an error and nothing was stored.
+ *   Every refusal is counted. A message is lost only when its writer gives up.
+ *
+ * What may run beside what, on the same object:
+ *
+ *                    push  stage  drain  try_  get_   init/
+ *                    print commit read   drain stats  destroy
+ *   push, print       yes   yes   yes    yes   yes    NO
+ *   stage_commit_to   yes   yes   yes    yes   yes    NO
+ *   drain, read       yes   yes   waits  busy  yes    NO
+ *   try_drain/_read   yes   yes   busy   busy  yes    NO
+ *   get_stats         yes   yes   yes    yes   yes    NO
+ *   init, destroy     NO    NO    NO     NO    NO     NO
+ *
+ *   waits: one after the other.  busy: the try variant returns -EBUSY.
+ *   A stage is the caller's own: one user at a time, no handler beside it.
+ *   pool_use, pool_trim, pool_get_stats and thread_release run beside all.
+ *
+ * From where:
+ *
+ *   any context:      push, printf, vprintf, bprintf, stage_*, try_drain,
+ *                     try_read, get_stats, pool_get_stats, pool_trim
+ *   threads only:     drain, read, drain_fd, init, destroy, pool_use,
+ *                     thread_release (because they may wait, or because a
+ *                     handler could come in the middle of their own kind)
+ *   inside a sink:    any push, also to the stream being drained; draining
+ *                     other streams. Draining the same one: -EDEADLK.
+ *                     Never longjmp, throw or exit the thread out of a sink.
+ *
+ * Order: messages of one thread come out in the order in which their pushes
+ * began to be published, those of a handler included; a push that returned
+ * before another one began comes out first. A group is contiguous.
+ *
+ * Jumping out of a handler, or cancelling a thread, in the middle of a push
+ * loses that message, and keeps one page until the process ends; later pushes
+ * work. A jump out of try_drain in a handler is forbidden like one out of a
+ * sink.
+ *
+ * fork: with the pool that is set up by itself, or with a private region,
+ * both processes go on, each with its own copy of what was pending. A stream
+ * whose reader was another thread in that moment answers -EBUSY to readers in
+ * the child until bpf_stream_destroy() and bpf_stream_init(). With a region
+ * marked BPF_STREAM_POOL_SHARED the child is refused with -EPERM. A child made
+ * without the C library's fork() (bare clone, _Fork) must not use streams.
+ */
+
+/* ====================================================================== *
+ * [2] CONFIGURATION
+ * ====================================================================== */
+/*
+ * BPF_STREAM_IMPLEMENTATION	this file gets the bodies, once in a program
+ * BPF_STREAM_STATIC		this file gets a private copy of everything
+ * BPF_STREAM_PROG		also the program layer, see [5d]; the same in
+ *				every file of a program
+ * BPF_STREAM_SELFCHECK		1: also bpf_stream_selfcheck(); default 0
+ * BPF_STREAM_ENV_HEADER	"file": may replace any word of the vocabulary,
+ *				see [6a]; for tests
+ *
+ * The numbers below are for the file that has the bodies.
+ */
+#define BPF_STREAM_VERSION_MAJOR 0
+#define BPF_STREAM_VERSION_MINOR 1
+#define BPF_STREAM_VERSION_PATCH 0
+#define BPF_STREAM_VERSION "0.1.0"
+
+/* Capacity of a stream that asks for none, in bytes of text. */
+#ifndef BPF_STREAM_DEFAULT_CAPACITY
+#define BPF_STREAM_DEFAULT_CAPACITY (4u << 20)
+#endif
+
+/* Bytes that the process's pool reserves, unless it is given a region. */
+#ifndef BPF_STREAM_POOL_BYTES
+#define BPF_STREAM_POOL_BYTES (64u << 20)
+#endif
+
+/* Bytes in a page of the pool: a power of two, 1024 to 65536. */
+#ifndef BPF_STREAM_PAGE_SIZE
+#define BPF_STREAM_PAGE_SIZE 4096u
+#endif
+
+/* How deep handlers may nest and still keep a page of their own, 1 to 8. */
+#ifndef BPF_STREAM_LEVELS
+#define BPF_STREAM_LEVELS 4u
+#endif
+
+#ifndef BPF_STREAM_SELFCHECK
+#define BPF_STREAM_SELFCHECK 0
+#endif
+
+/* The longest text that a print stores, in bytes; not a knob. */
+#define BPF_STREAM_PRINT_MAX 1023u
+
+/* The most reports that a program makes; see bpf_stream_prog_limit(). */
+#define BPF_STREAM_MAX_REPORTS 512u
+
+/* Flag of bpf_stream_pool_use(): the region is shared with other processes. */
+#define BPF_STREAM_POOL_SHARED 1u
+
+/* ====================================================================== *
+ * [3] ENVIRONMENT
+ * ====================================================================== */
+
+/* ---- [3a] COMPILER --------------------------------------------------- */
+
+#if defined(__KERNEL__)
+#error "bpf_stream.h: the kernel environment is not part of this version"
+#endif
+#if !defined(__GNUC__)
+#error "bpf_stream.h: needs GCC or Clang"
+#endif
+#if defined(__cplusplus) && (defined(BPF_STREAM_IMPLEMENTATION) || defined(BPF_STREAM_STATIC))
+#error "bpf_stream.h: the implementation is C: define BPF_STREAM_IMPLEMENTATION in a .c file"
+#endif
+
+/*
+ * The bodies need names that strict ISO mode hides; [6] checks that this came
+ * before the first system header.
+ */
+#if defined(BPF_STREAM_IMPLEMENTATION) || defined(BPF_STREAM_STATIC)
+#ifndef _DEFAULT_SOURCE
+#define _DEFAULT_SOURCE 1
+#endif
+#endif
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+#define BSE_DECLS_BEGIN extern "C" {
+#define BSE_DECLS_END }
+#else
+#define BSE_DECLS_BEGIN
+#define BSE_DECLS_END
+#endif
+
+#ifdef BPF_STREAM_STATIC
+#define BSE_API static __attribute__((__unused__))
+#else
+#define BSE_API extern
+#endif
+
+#define BSE_PRINTF(fmt, args) __attribute__((__format__(__printf__, fmt, args)))
+
+/* ---- [3b] TYPES OF SHARED WORDS -------------------------------------- */
+/*
+ * One-member structs: only an environment word reaches the value, so an
+ * access without a stated order does not compile.
+ */
+typedef struct { uint32_t bse_v; } bse_u32;
+typedef struct { uint64_t bse_v __attribute__((__aligned__(8))); } bse_u64;
+typedef struct { void *bse_v; } bse_ptr;
+
+/* An element's place in the pool, in units of 8 bytes from its base; 0: none. */
+typedef uint32_t bse_link;
+
+/* A page's index in the pool; 0: none. */
+typedef uint32_t bse_page;
+
+/* A stream's log: newest element in the upper half, pending bytes in the lower. */
+typedef bse_u64 bse_log;
+
+/* The reader's lock; see [6e]. */
+typedef struct {
+	bse_u32 word;
+	bse_ptr owner;
+	int cancel;
+} bse_mutex;
+
+/* ---- [3c] ATOMICS ---------------------------------------------------- */
+#ifndef __cplusplus
+
+#if !defined(__GCC_ATOMIC_LLONG_LOCK_FREE) || __GCC_ATOMIC_LLONG_LOCK_FREE != 2
+#error "bpf_stream.h: needs a lock-free 64-bit compare-exchange (on 32-bit x86: -march=i586 or later)"
+#endif
+
+static inline uint32_t bse_base_u32_load_relaxed(const bse_u32 *p)
+{
+	return __atomic_load_n(&p->bse_v, __ATOMIC_RELAXED);
+}
+
+static inline void bse_base_u32_store_relaxed(bse_u32 *p, uint32_t v)
+{
+	__atomic_store_n(&p->bse_v, v, __ATOMIC_RELAXED);
+}
+
+static inline uint32_t bse_base_u32_fetch_add_relaxed(bse_u32 *p, uint32_t v)
+{
+	return __atomic_fetch_add(&p->bse_v, v, __ATOMIC_RELAXED);
+}
+
+static inline uint32_t bse_base_u32_fetch_sub_relaxed(bse_u32 *p, uint32_t v)
+{
+	return __atomic_fetch_sub(&p->bse_v, v, __ATOMIC_RELAXED);
+}
+
+static inline uint32_t bse_base_u32_fetch_add_acq_rel(bse_u32 *p, uint32_t v)
+{
+	return __atomic_fetch_add(&p->bse_v, v, __ATOMIC_ACQ_REL);
+}
+
+static inline uint32_t bse_base_u32_fetch_sub_acq_rel(bse_u32 *p, uint32_t v)
+{
+	return __atomic_fetch_sub(&p->bse_v, v, __ATOMIC_ACQ_REL);
+}
+
+static inline uint32_t bse_base_u32_xchg_release(bse_u32 *p, uint32_t v)
+{
+	return __atomic_exchange_n(&p->bse_v, v, __ATOMIC_RELEASE);
+}
+
+/* Compare-exchange: on failure @old is what was found. */
+static inline bool bse_base_u32_cas_relaxed(bse_u32 *p, uint32_t *old, uint32_t v)
+{
+	return __atomic_compare_exchange_n(&p->bse_v, old, v, false,
+					   __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
+
+/* The order holds on success only; on failure @old is read relaxed. */
+static inline bool bse_base_u32_cas_acquire(bse_u32 *p, uint32_t *old, uint32_t v)
+{
+	return __atomic_compare_exchange_n(&p->bse_v, old, v, false,
+					   __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+}
+
+static inline uint64_t bse_base_u64_load_relaxed(const bse_u64 *p)
+{
+	return __atomic_load_n(&p->bse_v, __ATOMIC_RELAXED);
+}
+
+static inline uint64_t bse_base_u64_load_acquire(const bse_u64 *p)
+{
+	return __atomic_load_n(&p->bse_v, __ATOMIC_ACQUIRE);
+}
+
+static inline void bse_base_u64_store_relaxed(bse_u64 *p, uint64_t v)
+{
+	__atomic_store_n(&p->bse_v, v, __ATOMIC_RELAXED);
+}
+
+static inline uint64_t bse_base_u64_fetch_add_relaxed(bse_u64 *p, uint64_t v)
+{
+	return __atomic_fetch_add(&p->bse_v, v, __ATOMIC_RELAXED);
+}
+
+static inline uint64_t bse_base_u64_fetch_sub_relaxed(bse_u64 *p, uint64_t v)
+{
+	return __atomic_fetch_sub(&p->bse_v, v, __ATOMIC_RELAXED);
+}
+
+static inline uint64_t bse_base_u64_fetch_and_acquire(bse_u64 *p, uint64_t v)
+{
+	return __atomic_fetch_and(&p->bse_v, v, __ATOMIC_ACQUIRE);
+}
+
+/* Success: acquire. Failure: @old is read with acquire, too. */
+static inline bool bse_base_u64_cas_acquire(bse_u64 *p, uint64_t *old, uint64_t v)
+{
+	return __atomic_compare_exchange_n(&p->bse_v, old, v, false,
+					   __ATOMIC_ACQUIRE, __ATOMIC_ACQUIRE);
+}
+
+/* Success: release. Failure: @old is read relaxed. */
+static inline bool bse_base_u64_cas_release(bse_u64 *p, uint64_t *old, uint64_t v)
+{
+	return __atomic_compare_exchange_n(&p->bse_v, old, v, false,
+					   __ATOMIC_RELEASE, __ATOMIC_RELAXED);
+}
+
+static inline void *bse_base_ptr_load_relaxed(const bse_ptr *p)
+{
+	return __atomic_load_n(&p->bse_v, __ATOMIC_RELAXED);
+}
+
+static inline void *bse_base_ptr_load_acquire(const bse_ptr *p)
+{
+	return __atomic_load_n(&p->bse_v, __ATOMIC_ACQUIRE);
+}
+
+static inline void bse_base_ptr_store_relaxed(bse_ptr *p, void *v)
+{
+	__atomic_store_n(&p->bse_v, v, __ATOMIC_RELAXED);
+}
+
+/* Success: release. Failure: @old is read with acquire. */
+static inline bool bse_base_ptr_cas_release(bse_ptr *p, void **old, void *v)
+{
+	return __atomic_compare_exchange_n(&p->bse_v, old, v, false,
+					   __ATOMIC_RELEASE, __ATOMIC_ACQUIRE);
+}
+
+#endif /* !__cplusplus */
+
+/* ====================================================================== *
+ * [4] TYPES
+ * ====================================================================== */
+
+/* The two streams of a program; see [5d]. */
+enum bpf_stream_id {
+	BPF_STDOUT = 1,
+	BPF_STDERR = 2,
+};
+
+/* Why a message was refused; the error that goes with it. */
+enum bpf_stream_refusal {
+	BPF_STREAM_REFUSED_FULL,	/* -ENOSPC: the stream's capacity is used up */
+	BPF_STREAM_REFUSED_POOL,	/* -ENOMEM: the pool has no page left */
+	BPF_STREAM_REFUSED_SIZE,	/* -E2BIG: can never fit, or printed text too long */
+	BPF_STREAM_REFUSED_INVALID,	/* the format, its arguments or a length is not valid */
+	BPF_STREAM_REFUSED_FOREIGN,	/* -EPERM: child of a process with a shared pool */
+	BPF_STREAM_REFUSALS		/* how many reasons there are */
+};
+
+/**
+ * struct bpf_stream_options - what a stream is made of
+ * @capacity: the most bytes that may be pending; 0: the default
+ */
+struct bpf_stream_options {
+	size_t capacity;
+};
+
+/**
+ * struct bpf_stream_count - a number of messages, and of bytes in them
+ * @messages: messages
+ * @bytes:    bytes
+ */
+struct bpf_stream_count {
+	uint64_t messages;
+	uint64_t bytes;
+};
+
+/**
+ * struct bpf_stream_stats - a stream in figures
+ * @capacity:  the most bytes that may be pending
+ * @pending:   bytes accepted and not yet taken by a reader
+ * @delivered: what readers took; a message counts when its last byte is taken
+ * @refused:   what was refused, by enum bpf_stream_refusal; a print whose
+ *             format is not valid counts with 0 bytes
+ */
+struct bpf_stream_stats {
+	size_t capacity;
+	size_t pending;
+	struct bpf_stream_count delivered;
+	struct bpf_stream_count refused[BPF_STREAM_REFUSALS];
+};
+
+/**
+ * struct bpf_stream_pool_stats - the process's pool in figures
+ * @page_size: bytes in a page
+ * @total:     pages that can hold messages
+ * @in_use:    pages that hold messages, or that a thread keeps for its next
+ * @highest:   the most pages that were ever in use
+ * @denied:    how often a page was asked for and none was left
+ *
+ * All are 0 while there is no pool.
+ */
+struct bpf_stream_pool_stats {
+	size_t page_size;
+	size_t total;
+	size_t in_use;
+	size_t highest;
+	uint64_t denied;
+};
+
+/* Refusals of one reason. */
+struct bsi_tally {
+	bse_u64 messages;
+	bse_u64 bytes;
+};
+
+/**
+ * struct bpf_stream - a stream; its members are private
+ *
+ * Writers use the first part, the reader the second; they lie in different
+ * cache lines.
+ */
+struct bpf_stream {
+	bse_log log;				/* newest element and pending bytes */
+	uint32_t capacity;			/* frozen since init */
+	uint32_t unused;
+	struct bsi_tally refused[BPF_STREAM_REFUSALS];
+	char apart[128 - 16 - 16 * BPF_STREAM_REFUSALS];
+
+	bse_mutex lock;				/* one reader at a time */
+	bse_link backlog_head;			/* oldest detached element; lock held */
+	bse_u64 delivered_messages;		/* written with the lock held */
+	bse_u64 delivered_bytes;
+};
+
+/**
+ * struct bpf_stream_stage - a group that is being put together; private
+ *
+ * All zero is an empty stage.
+ */
+struct bpf_stream_stage {
+	bse_link log;				/* newest element */
+	bse_link tail;				/* oldest element */
+	uint32_t len;				/* bytes in all */
+	uint32_t messages;
+};
+
+/**
+ * typedef bpf_stream_sink - takes bytes out of a stream for a drain
+ * @ctx:  what the drain was given
+ * @data: bytes, valid during the call
+ * @len:  how many, at least 1
+ *
+ * A call may carry several messages, or a part of one.
+ *
+ * Return: how many bytes were taken, 0 to @len; fewer than @len ends the
+ * drain, and the rest stays in the stream. Or a negative errno.
+ */
+typedef int bpf_stream_sink(void *ctx, const void *data, size_t len);
+
+/* ====================================================================== *
+ * [5] API
+ * ====================================================================== */
+BSE_DECLS_BEGIN
+
+/* ---- [5a] STREAMS ---------------------------------------------------- */
+
+/**
+ * bpf_stream_init() - make a stream
+ * @s:    memory for it, of any content
+ * @opts: what it is made of, or NULL for the defaults
+ *
+ * Context:   Threads. Nobody else may use @s meanwhile.
+ * Progress:  Wait-free; allocates nothing.
+ * Ordering:  None. Hand @s to other threads in the usual ways.
+ * Ownership: @s belongs to the library until bpf_stream_destroy(); it must
+ *            not be moved. @opts is read and not kept.
+ * Return:    0, or -EINVAL if the capacity is above INT_MAX.
+ */
+BSE_API int bpf_stream_init(struct bpf_stream *s, const struct bpf_stream_options *opts);
+
+/**
+ * bpf_stream_destroy() - give back all that a stream holds
+ * @s: the stream; what is pending in it is dropped
+ *
+ * Context:   Threads. No writer or reader of @s may be left.
+ * Progress:  Linear in the number of pending messages.
+ * Ordering:  None: the caller has made sure that all others are finished.
+ * Ownership: The memory of @s is the caller's again. In the child of a fork
+ *            that cut off a reader, the part that this reader had already
+ *            detached stays behind in the pool.
+ * Return:    none.
+ */
+BSE_API void bpf_stream_destroy(struct bpf_stream *s);
+
+/**
+ * bpf_stream_push() - store one message
+ * @s:    the stream
+ * @data: the bytes; may be anything, NULs included
+ * @len:  how many, up to the capacity; 0 stores nothing and succeeds
+ *
+ * Context:   Any. Keeps errno. At most 512 bytes of stack.
+ * Progress:  Lock-free: retries only when another writer or the reader got
+ *            something done. The first push of a process may map memory.
+ * Ordering:  Release: who reads the message sees what the writer did before.
+ * Ownership: @data is copied.
+ * Return:    0; -ENOSPC if the capacity would be exceeded, -ENOMEM if the pool
+ *            has no page left (both may succeed after a read); -E2BIG if the
+ *            message is larger than the capacity or the pool; -EINVAL if @len
+ *            is above INT_MAX; -EPERM in the child of a shared pool. On
+ *            failure nothing is stored and the refusal is counted.
+ */
+BSE_API int bpf_stream_push(struct bpf_stream *s, const void *data, size_t len);
+
+/**
+ * bpf_stream_printf() - format one message and store it
+ * @s:   the stream
+ * @fmt: d i u o x X c s p %% with flags - + space # 0, width, precision, *
+ *       and hh h l ll j z t; with the results of the C library
+ *
+ * Context:   Any. Keeps errno. At most 2 KiB of stack. No locale, no malloc.
+ * Progress:  As bpf_stream_push().
+ * Ordering:  As bpf_stream_push().
+ * Ownership: The text and what the arguments point to are copied.
+ * Return:    As bpf_stream_push(); -E2BIG also if the text is longer than
+ *            BPF_STREAM_PRINT_MAX bytes; -EINVAL if @fmt holds anything else.
+ */
+BSE_API int bpf_stream_printf(struct bpf_stream *s, const char *fmt, ...) BSE_PRINTF(2, 3);
+
+/**
+ * bpf_stream_vprintf() - bpf_stream_printf() with a va_list
+ * @s:   the stream
+ * @fmt: as there
+ * @ap:  the arguments; undefined afterwards, as with vprintf()
+ *
+ * Context:   Any. Keeps errno. At most 2 KiB of stack.
+ * Progress:  As bpf_stream_push().
+ * Ordering:  As bpf_stream_push().
+ * Ownership: As bpf_stream_printf().
+ * Return:    As bpf_stream_printf().
+ */
+BSE_API int bpf_stream_vprintf(struct bpf_stream *s, const char *fmt, va_list ap) BSE_PRINTF(2, 0);
+
+/**
+ * bpf_stream_bprintf() - format one message from an array of arguments
+ * @s:    the stream
+ * @fmt:  d i u x X (with l, ll) c s p, px pK ps pS pB pi4 pI4 pi6 pI6 pks pus
+ *        and %%, flags - + space 0 and width: the grammar of BPF programs
+ * @args: one 64-bit word for each conversion; strings by address
+ * @len:  the size of @args in bytes: a multiple of 8, at most 96
+ *
+ * Context:   Any. Keeps errno. At most 2 KiB of stack.
+ * Progress:  As bpf_stream_push().
+ * Ordering:  As bpf_stream_push().
+ * Ownership: The text and what the arguments point to are copied.
+ * Return:    As bpf_stream_printf(); -EINVAL also if @len is not valid, @args
+ *            is NULL with a @len, or arguments are missing; -ENOSPC also if
+ *            the arguments take more than 512 bytes.
+ */
+BSE_API int bpf_stream_bprintf(struct bpf_stream *s, const char *fmt,
+			       const uint64_t *args, uint32_t len);
+
+/**
+ * bpf_stream_drain() - take out what is pending, and hand it to a sink
+ * @s:    the stream
+ * @sink: takes the bytes; see bpf_stream_sink
+ * @ctx:  handed on to @sink
+ * @max:  the most bytes to take; SIZE_MAX: all
+ *
+ * Takes at most what was pending when it began, so that it ends even if
+ * writers are faster than @sink.
+ *
+ * Context:   Threads. @sink may push, here too; it may not read this stream.
+ * Progress:  Blocking: waits for another reader. Never makes writers wait.
+ *            Cancellation is off while it runs.
+ * Ordering:  Acquire: the sink sees what the writers did before they pushed.
+ * Ownership: What @sink took is gone; what it did not take stays.
+ * Return:    Bytes taken, 0 if nothing is pending or @max is 0. If nothing was
+ *            taken: the error of @sink (-EINVAL if it claims more than it was
+ *            given), -EDEADLK if this thread is reading it already (from a sink,
+ *            or a handler), -EBUSY if the reader was lost in a fork, -EPERM in the child of a shared pool.
+ */
+BSE_API int bpf_stream_drain(struct bpf_stream *s, bpf_stream_sink *sink, void *ctx, size_t max);
+
+/**
+ * bpf_stream_try_drain() - bpf_stream_drain() that does not wait
+ * @s:    the stream
+ * @sink: as there
+ * @ctx:  as there
+ * @max:  as there
+ *
+ * Context:   Any, if @sink may be called there.
+ * Progress:  Never waits. Bounded by what is pending.
+ * Ordering:  As bpf_stream_drain().
+ * Ownership: As bpf_stream_drain().
+ * Return:    As bpf_stream_drain(); -EBUSY also if another reader is at work.
+ */
+BSE_API int bpf_stream_try_drain(struct bpf_stream *s, bpf_stream_sink *sink, void *ctx,
+				 size_t max);
+
+/**
+ * bpf_stream_read() - take out bytes into memory
+ * @s:   the stream
+ * @buf: where to
+ * @len: the most bytes to take; with 0, @buf may be NULL
+ *
+ * Context:   Threads.
+ * Progress:  As bpf_stream_drain().
+ * Ordering:  As bpf_stream_drain().
+ * Ownership: What was copied is gone from the stream.
+ * Return:    Bytes copied, 0 if nothing is pending or @len is 0; -EINVAL if
+ *            @len is above INT_MAX, -EDEADLK, -EBUSY, -EPERM as
+ *            bpf_stream_drain().
+ */
+BSE_API int bpf_stream_read(struct bpf_stream *s, void *buf, size_t len);
+
+/**
+ * bpf_stream_try_read() - bpf_stream_read() that does not wait
+ * @s:   the stream
+ * @buf: where to
+ * @len: the most bytes to take
+ *
+ * Context:   Any.
+ * Progress:  Never waits. Bounded by @len.
+ * Ordering:  As bpf_stream_drain().
+ * Ownership: As bpf_stream_read().
+ * Return:    As bpf_stream_read(); -EBUSY also if another reader is at work.
+ */
+BSE_API int bpf_stream_try_read(struct bpf_stream *s, void *buf, size_t len);
+
+/**
+ * bpf_stream_drain_fd() - take out bytes into a file descriptor
+ * @s:   the stream
+ * @fd:  where to, with writev()
+ * @max: the most bytes to take; SIZE_MAX: all
+ *
+ * Context:   Threads. May block as the descriptor does; SIGPIPE as write().
+ * Progress:  As bpf_stream_drain(). Writers go on while it blocks.
+ * Ordering:  As bpf_stream_drain().
+ * Ownership: What was written is gone from the stream; the rest stays.
+ * Return:    Bytes written; if none, the error of writev() (-EAGAIN and -EINTR
+ *            among them), or as bpf_stream_drain(). Keeps errno.
+ */
+BSE_API int bpf_stream_drain_fd(struct bpf_stream *s, int fd, size_t max);
+
+/**
+ * bpf_stream_get_stats() - a stream in figures
+ * @s:     the stream
+ * @stats: filled in
+ *
+ * Context:   Any.
+ * Progress:  Wait-free.
+ * Ordering:  None: each figure is right by itself, at some moment of the call.
+ * Ownership: @stats stays the caller's.
+ * Return:    none.
+ */
+BSE_API void bpf_stream_get_stats(struct bpf_stream *s, struct bpf_stream_stats *stats);
+
+/* ---- [5b] STAGES ----------------------------------------------------- */
+
+/**
+ * bpf_stream_stage_init() - begin a group
+ * @ss: memory for the stage, of any content; for example on the stack
+ *
+ * Context:   Any. A stage has one user at a time.
+ * Progress:  Wait-free; allocates nothing.
+ * Ordering:  None.
+ * Ownership: @ss holds nothing yet. End with commit or bpf_stream_stage_free().
+ * Return:    none.
+ */
+BSE_API void bpf_stream_stage_init(struct bpf_stream_stage *ss);
+
+/**
+ * bpf_stream_stage_free() - drop what was collected and not committed
+ * @ss: the stage; empty and usable afterwards
+ *
+ * Context:   Any.
+ * Progress:  Lock-free; linear in the number of messages.
+ * Ordering:  None.
+ * Ownership: The messages go back to the pool.
+ * Return:    none.
+ */
+BSE_API void bpf_stream_stage_free(struct bpf_stream_stage *ss);
+
+/**
+ * bpf_stream_stage_push() - add one message to a group
+ * @ss:   the stage
+ * @data: the bytes
+ * @len:  how many; 0 adds nothing and succeeds
+ *
+ * Context:   Any. Keeps errno.
+ * Progress:  Lock-free.
+ * Ordering:  None.
+ * Ownership: @data is copied.
+ * Return:    0; -ENOMEM if the pool has no page left; -E2BIG if the pool can
+ *            never hold it, or the group would pass INT_MAX bytes; -EINVAL if
+ *            @len is above INT_MAX; -EPERM in the child of a shared pool. On
+ *            failure @ss is as before. No stream is known yet to count it in:
+ *            bpf_stream_pool_get_stats() has the -ENOMEM ones.
+ */
+BSE_API int bpf_stream_stage_push(struct bpf_stream_stage *ss, const void *data, size_t len);
+
+/**
+ * bpf_stream_stage_printk() - format one message and add it to a group
+ * @ss:  the stage
+ * @fmt: as bpf_stream_printf()
+ *
+ * Context:   Any. Keeps errno. At most 2 KiB of stack.
+ * Progress:  Lock-free.
+ * Ordering:  None.
+ * Ownership: The text and what the arguments point to are copied.
+ * Return:    As bpf_stream_stage_push(); -EINVAL also for @fmt. A text above
+ *            BPF_STREAM_PRINT_MAX bytes is cut there, and that is a success.
+ */
+BSE_API int bpf_stream_stage_printk(struct bpf_stream_stage *ss, const char *fmt, ...)
+	BSE_PRINTF(2, 3);
+
+/**
+ * bpf_stream_stage_commit_to() - store a group, in one step
+ * @ss: the stage
+ * @s:  the stream
+ *
+ * Context:   Any. Keeps errno.
+ * Progress:  Lock-free; the same for any number of messages.
+ * Ordering:  As bpf_stream_push(). The group is contiguous for the reader.
+ * Ownership: On success the messages belong to @s and @ss is empty. On
+ *            failure @ss is as before.
+ * Return:    0, also for an empty stage; -ENOSPC if the capacity would be
+ *            exceeded; -E2BIG if the group is larger than the capacity; -EPERM
+ *            in the child of a shared pool. Failures are counted in @s.
+ */
+BSE_API int bpf_stream_stage_commit_to(struct bpf_stream_stage *ss, struct bpf_stream *s);
+
+/* ---- [5c] POOL AND THREADS ------------------------------------------- */
+
+/**
+ * bpf_stream_pool_use() - give the process's pool a region to live in
+ * @region: memory, aligned to 64 bytes (to a system page, for trimming); zeroed
+ *          or not
+ * @bytes:  its size: at least 8 pages, at most 32 GiB; the hard bound of all
+ *          streams together
+ * @flags:  0, or BPF_STREAM_POOL_SHARED if other processes have it mapped too
+ *
+ * Without this call the first push reserves BPF_STREAM_POOL_BYTES.
+ *
+ * Context:   Threads; before the first push.
+ * Progress:  Wait-free.
+ * Ordering:  Release, to every later push.
+ * Ownership: @region is the library's until the process ends.
+ * Return:    0; -EBUSY if there is a pool already; -EINVAL if @region is NULL
+ *            or misaligned, @bytes too small or too large, or a flag unknown.
+ */
+BSE_API int bpf_stream_pool_use(void *region, size_t bytes, unsigned int flags);
+
+/**
+ * bpf_stream_pool_trim() - give the memory of idle pages back to the system
+ *
+ * Context:   Any. Keeps errno.
+ * Progress:  Lock-free. One system call for each idle page.
+ * Ordering:  None.
+ * Ownership: The pages stay in the pool; only their memory goes.
+ * Return:    How many pages were given back.
+ */
+BSE_API size_t bpf_stream_pool_trim(void);
+
+/**
+ * bpf_stream_pool_get_stats() - the pool in figures
+ * @stats: filled in
+ *
+ * Context:   Any.
+ * Progress:  Wait-free.
+ * Ordering:  None: each figure is right by itself, at some moment of the call.
+ * Ownership: @stats stays the caller's.
+ * Return:    none.
+ */
+BSE_API void bpf_stream_pool_get_stats(struct bpf_stream_pool_stats *stats);
+
+/**
+ * bpf_stream_thread_release() - give back the pages that this thread keeps
+ *
+ * For a thread that will not push for long. It may push again at any time. A
+ * thread that ends does this by itself.
+ *
+ * Context:   Threads.
+ * Progress:  Lock-free. Signals are blocked meanwhile.
+ * Ordering:  None.
+ * Ownership: The pages go back to the pool as soon as their messages are read.
+ * Return:    none.
+ */
+BSE_API void bpf_stream_thread_release(void);
+
+#if BPF_STREAM_SELFCHECK
+/**
+ * bpf_stream_selfcheck() - verify the invariants of [7]
+ * @s: a stream, or NULL for the pool
+ *
+ * Context:   Threads. A stream may be in use; the pool must be quiet.
+ * Progress:  Blocking: waits for a reader. Linear in what is pending.
+ * Ordering:  None.
+ * Ownership: Changes nothing.
+ * Return:    NULL if all hold, else a text that begins with the number of the
+ *            invariant that does not.
+ */
+BSE_API const char *bpf_stream_selfcheck(struct bpf_stream *s);
+#endif
+
+/* ---- [5d] PROGRAM LAYER ---------------------------------------------- */
+#ifdef BPF_STREAM_PROG
+
+/**
+ * struct bpf_prog_aux - what belongs to a program
+ * @stream:           its streams; BPF_STDOUT is stream[0]
+ * @stream_error_cnt: reports made so far
+ */
+struct bpf_prog_aux {
+	struct bpf_stream stream[2];
+	bse_u32 stream_error_cnt;
+};
+
+/**
+ * struct bpf_prog - a program
+ * @aux: what belongs to it
+ */
+struct bpf_prog {
+	struct bpf_prog_aux *aux;
+};
+
+/**
+ * bpf_stream_prog_init() - make the two streams of a program
+ * @prog: the program; its aux points to memory of any content
+ *
+ * Context:   Threads, as bpf_stream_init().
+ * Progress:  Wait-free.
+ * Ordering:  None.
+ * Ownership: As bpf_stream_init().
+ * Return:    none.
+ */
+BSE_API void bpf_stream_prog_init(struct bpf_prog *prog);
+
+/**
+ * bpf_stream_prog_free() - destroy the two streams of a program
+ * @prog: the program
+ *
+ * Context:   Threads, as bpf_stream_destroy().
+ * Progress:  As bpf_stream_destroy().
+ * Ordering:  None.
+ * Ownership: As bpf_stream_destroy().
+ * Return:    none.
+ */
+BSE_API void bpf_stream_prog_free(struct bpf_prog *prog);
+
+/**
+ * bpf_stream_prog_read() - take out bytes of one of a program's streams
+ * @prog:      the program
+ * @stream_id: BPF_STDOUT or BPF_STDERR
+ * @buf:       where to
+ * @len:       the most bytes to take
+ *
+ * Context:   Threads, as bpf_stream_read().
+ * Progress:  As bpf_stream_read().
+ * Ordering:  As bpf_stream_read().
+ * Ownership: As bpf_stream_read().
+ * Return:    -ENOENT if there is no such stream, whatever else is wrong;
+ *            -EINVAL if @len is negative; else as bpf_stream_read().
+ */
+BSE_API int bpf_stream_prog_read(struct bpf_prog *prog, enum bpf_stream_id stream_id, void *buf,
+				 int len);
+
+/**
+ * bpf_stream_prog_commit() - commit a stage to one of a program's streams
+ * @ss:        the stage
+ * @prog:      the program
+ * @stream_id: BPF_STDOUT or BPF_STDERR
+ *
+ * Context:   Any.
+ * Progress:  As bpf_stream_stage_commit_to().
+ * Ordering:  As bpf_stream_stage_commit_to().
+ * Ownership: As bpf_stream_stage_commit_to().
+ * Return:    -EINVAL if there is no such stream; else as
+ *            bpf_stream_stage_commit_to().
+ */
+BSE_API int bpf_stream_prog_commit(struct bpf_stream_stage *ss, struct bpf_prog *prog,
+				   enum bpf_stream_id stream_id);
+
+/**
+ * bpf_stream_prog_vprintk() - print from an array of arguments
+ * @stream_id: BPF_STDOUT or BPF_STDERR
+ * @fmt:       as bpf_stream_bprintf()
+ * @args:      as bpf_stream_bprintf(); aligned to 8
+ * @len:       as bpf_stream_bprintf()
+ * @aux:       what belongs to the program
+ *
+ * Context:   Any.
+ * Progress:  As bpf_stream_bprintf().
+ * Ordering:  As bpf_stream_bprintf().
+ * Ownership: As bpf_stream_bprintf().
+ * Return:    -ENOENT if there is no such stream, whatever else is wrong; else
+ *            as bpf_stream_bprintf().
+ */
+BSE_API int bpf_stream_prog_vprintk(int stream_id, const char *fmt, const void *args, uint32_t len,
+				    struct bpf_prog_aux *aux);
+
+/**
+ * bpf_stream_prog_limit() - count a report, and tell if it is one too many
+ * @prog: the program
+ *
+ * Context:   Any.
+ * Progress:  Wait-free.
+ * Ordering:  None.
+ * Ownership: Changes only the program's counter, which stops at the limit.
+ * Return:    true if BPF_STREAM_MAX_REPORTS reports were counted before.
+ */
+BSE_API bool bpf_stream_prog_limit(struct bpf_prog *prog);
+
+/*
+ * The names that the kernel has for these. Inline or macros, never symbols:
+ * libbpf exports a bpf_prog_stream_read() of its own.
+ */
+static inline void bpf_prog_stream_init(struct bpf_prog *prog)
+{
+	bpf_stream_prog_init(prog);
+}
+
+static inline void bpf_prog_stream_free(struct bpf_prog *prog)
+{
+	bpf_stream_prog_free(prog);
+}
+
+static inline int bpf_prog_stream_read(struct bpf_prog *prog, enum bpf_stream_id stream_id,
+				       void *buf, int len)
+{
+	return bpf_stream_prog_read(prog, stream_id, buf, len);
+}
+
+static inline bool bpf_prog_stream_error_limit(struct bpf_prog *prog)
+{
+	return bpf_stream_prog_limit(prog);
+}
+
+static inline int bpf_stream_stage_commit(struct bpf_stream_stage *ss, struct bpf_prog *prog,
+					  enum bpf_stream_id stream_id)
+{
+	return bpf_stream_prog_commit(ss, prog, stream_id);
+}
+
+static inline int bpf_stream_vprintk(int stream_id, const char *fmt, const void *args,
+				     uint32_t len, struct bpf_prog_aux *aux)
+{
+	return bpf_stream_prog_vprintk(stream_id, fmt, args, len, aux);
+}
+
+#define bpf_stream_printk(ss, ...) bpf_stream_stage_printk(&(ss), __VA_ARGS__)
+
+/* One report: @expr prints into the stage @ss, which is then committed. */
+#define bpf_stream_stage(ss, prog, stream_id, expr)				\
+	do {									\
+		if (!bpf_prog_stream_error_limit(prog)) {			\
+			bpf_stream_stage_init(&(ss));				\
+			expr;							\
+			(void)bpf_stream_stage_commit(&(ss), prog, stream_id);	\
+			bpf_stream_stage_free(&(ss));				\
+		}								\
+	} while (0)
+
+#endif /* BPF_STREAM_PROG */
+
+BSE_DECLS_END
+
+#endif /* BPF_STREAM_H */
+
+#if (defined(BPF_STREAM_IMPLEMENTATION) || defined(BPF_STREAM_STATIC)) && \
+	!defined(BPF_STREAM_BODIES)
+#define BPF_STREAM_BODIES
+
+/* ====================================================================== *
+ * [6] ENVIRONMENT BODIES
+ * ====================================================================== */
+
+#include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#ifndef MAP_ANONYMOUS
+#error "bpf_stream.h: in the file that defines BPF_STREAM_IMPLEMENTATION (or _STATIC), include it before any other header, or compile that file with -D_DEFAULT_SOURCE"
+#endif
+
+#if BPF_STREAM_PAGE_SIZE < 1024 || BPF_STREAM_PAGE_SIZE > 65536 || \
+	(BPF_STREAM_PAGE_SIZE & (BPF_STREAM_PAGE_SIZE - 1)) != 0
+#error "BPF_STREAM_PAGE_SIZE: use a power of two from 1024 to 65536"
+#endif
+#if BPF_STREAM_LEVELS < 1 || BPF_STREAM_LEVELS > 8
+#error "BPF_STREAM_LEVELS: use 1 to 8"
+#endif
+#if BPF_STREAM_DEFAULT_CAPACITY < 1 || BPF_STREAM_DEFAULT_CAPACITY > INT_MAX
+#error "BPF_STREAM_DEFAULT_CAPACITY: use 1 to INT_MAX"
+#endif
+
+/* ---- [6a] VOCABULARY ------------------------------------------------- */
+/*
+ * Every word that the algorithm may use. The built-in meaning of bse_x is
+ * bse_base_x, in [3c] and in the rest of [6]. BPF_STREAM_ENV_HEADER may undefine
+ * bse_x and define it as something else, which may call bse_base_x.
+ *
+ *   enter, leave        bracket a reservation; enter gives the slot of this
+ *                       nesting level, or NULL where no page can be kept
+ *   may_keep, unkeep    may this thread keep one more page; it does no longer
+ *   usable              0, or the error with which this process is refused
+ *   page_get, page_put  a page that nobody else uses; give it back
+ *   page_ref            the count that the holders of a page share
+ *   pool_pages          how many pages can hold elements
+ *   link_at, page_of    a place in a page as a link; the page of a link
+ *   elem_of             the element of a link
+ *   next_of, set_next   what an element's own link says
+ *   log_*               see [6d]
+ *   lock, trylock, unlock	the reader's lock
+ *   scratch_get, _put   memory to format in
+ *   take_memory, take_fd	hand pieces to memory, to a descriptor
+ *   note_refusal, note_delivered	count
+ *   poison, unpoison    for the address sanitizer
+ */
+struct bse_slot;
+struct bpf_stream_elem;
+struct bse_scratch;
+
+/* A part of a stream's text on its way into a sink. */
+struct bse_piece {
+	const void *data;
+	size_t len;
+};
+
+/* The most pieces that a sink is offered at a time. */
+#define BSE_PIECES 64u
+
+/* The word in the other direction: defined in [9], for exit hooks. */
+static void bsi_slot_release(struct bse_slot *slot);
+
+static inline struct bse_slot *bse_base_enter(void);
+static inline void bse_base_leave(void);
+static bool bse_base_may_keep(void);
+static void bse_base_unkeep(void);
+static int bse_base_usable(void);
+static int bse_base_page_get(bse_page *page);
+static void bse_base_page_put(bse_page page);
+static inline bse_u32 *bse_base_page_ref(bse_page page);
+static size_t bse_base_pool_pages(void);
+static inline bse_link bse_base_link_at(bse_page page, uint32_t offset);
+static inline bse_page bse_base_page_of(bse_link link);
+static inline struct bpf_stream_elem *bse_base_elem_of(bse_link link);
+static inline bse_link bse_base_next_of(bse_link link);
+static inline void bse_base_set_next(bse_link link, bse_link next);
+static inline void bse_base_log_init(bse_log *log);
+static inline size_t bse_base_log_pending(const bse_log *log);
+static inline bool bse_base_log_fits(const bse_log *log, size_t bytes, size_t capacity);
+static inline int bse_base_log_publish(bse_log *log, bse_link newest, bse_link oldest,
+				       uint32_t bytes, size_t capacity);
+static inline bse_link bse_base_log_detach(bse_log *log);
+static inline bse_link bse_base_log_peek(const bse_log *log, uint64_t *pending);
+static inline void bse_base_log_refund(bse_log *log, uint32_t bytes);
+static inline void bse_base_lock_init(bse_mutex *lock);
+static int bse_base_lock(bse_mutex *lock);
+static int bse_base_trylock(bse_mutex *lock);
+static void bse_base_unlock(bse_mutex *lock);
+static inline char *bse_base_scratch_get(struct bse_scratch *scratch);
+static inline void bse_base_scratch_put(struct bse_scratch *scratch);
+static int bse_base_take_memory(void *ctx, const struct bse_piece *piece, unsigned int n);
+static int bse_base_take_fd(void *ctx, const struct bse_piece *piece, unsigned int n);
+static inline void bse_base_note_refusal(struct bpf_stream *s, enum bpf_stream_refusal why,
+					 uint64_t messages, uint64_t bytes);
+static inline void bse_base_note_delivered(struct bpf_stream *s, uint64_t messages,
+					   uint64_t bytes);
+static inline void bse_base_poison(const void *p, size_t size);
+static inline void bse_base_unpoison(const void *p, size_t size);
+
+#define bse_u32_load_relaxed bse_base_u32_load_relaxed
+#define bse_u32_store_relaxed bse_base_u32_store_relaxed
+#define bse_u32_fetch_add_relaxed bse_base_u32_fetch_add_relaxed
+#define bse_u32_fetch_sub_relaxed bse_base_u32_fetch_sub_relaxed
+#define bse_u32_fetch_add_acq_rel bse_base_u32_fetch_add_acq_rel
+#define bse_u32_fetch_sub_acq_rel bse_base_u32_fetch_sub_acq_rel
+#define bse_u32_xchg_release bse_base_u32_xchg_release
+#define bse_u32_cas_relaxed bse_base_u32_cas_relaxed
+#define bse_u32_cas_acquire bse_base_u32_cas_acquire
+#define bse_u64_load_relaxed bse_base_u64_load_relaxed
+#define bse_u64_load_acquire bse_base_u64_load_acquire
+#define bse_u64_store_relaxed bse_base_u64_store_relaxed
+#define bse_u64_fetch_add_relaxed bse_base_u64_fetch_add_relaxed
+#define bse_u64_fetch_and_acquire bse_base_u64_fetch_and_acquire
+#define bse_u64_fetch_sub_relaxed bse_base_u64_fetch_sub_relaxed
+#define bse_u64_cas_acquire bse_base_u64_cas_acquire
+#define bse_u64_cas_release bse_base_u64_cas_release
+#define bse_ptr_load_relaxed bse_base_ptr_load_relaxed
+#define bse_ptr_load_acquire bse_base_ptr_load_acquire
+#define bse_ptr_store_relaxed bse_base_ptr_store_relaxed
+#define bse_ptr_cas_release bse_base_ptr_cas_release
+#define bse_enter bse_base_enter
+#define bse_leave bse_base_leave
+#define bse_may_keep bse_base_may_keep
+#define bse_unkeep bse_base_unkeep
+#define bse_usable bse_base_usable
+#define bse_page_get bse_base_page_get
+#define bse_page_put bse_base_page_put
+#define bse_page_ref bse_base_page_ref
+#define bse_pool_pages bse_base_pool_pages
+#define bse_link_at bse_base_link_at
+#define bse_page_of bse_base_page_of
+#define bse_elem_of bse_base_elem_of
+#define bse_next_of bse_base_next_of
+#define bse_set_next bse_base_set_next
+#define bse_log_init bse_base_log_init
+#define bse_log_pending bse_base_log_pending
+#define bse_log_fits bse_base_log_fits
+#define bse_log_publish bse_base_log_publish
+#define bse_log_detach bse_base_log_detach
+#define bse_log_peek bse_base_log_peek
+#define bse_log_refund bse_base_log_refund
+#define bse_lock_init bse_base_lock_init
+#define bse_lock bse_base_lock
+#define bse_trylock bse_base_trylock
+#define bse_unlock bse_base_unlock
+#define bse_scratch_get bse_base_scratch_get
+#define bse_scratch_put bse_base_scratch_put
+#define bse_take_memory bse_base_take_memory
+#define bse_take_fd bse_base_take_fd
+#define bse_note_refusal bse_base_note_refusal
+#define bse_note_delivered bse_base_note_delivered
+#define bse_poison bse_base_poison
+#define bse_unpoison bse_base_unpoison
+
+#ifdef BPF_STREAM_ENV_HEADER
+#include BPF_STREAM_ENV_HEADER
+#endif
+
+/* ---- [6b] THREADS ---------------------------------------------------- */
+
+/*
+ * The page that one nesting level of a thread is filling. Only that level
+ * touches it, and levels nest last-in first-out, so plain members do.
+ */
+struct bse_slot {
+	bse_page page;		/* 0: none */
+	uint32_t room;		/* bytes left at its end */
+	uint32_t given;		/* elements handed out of it */
+};
+
+enum bse_attachment {
+	BSE_NEW,		/* no exit hook yet */
+	BSE_ATTACHED,		/* the exit hook will release the slots */
+	BSE_CLOSED		/* the exit hook has run: keep nothing */
+};
+
+struct bse_thread {
+	struct bse_slot slot[BPF_STREAM_LEVELS];
+	bse_u32 depth;		/* reservations under way, nested in each other */
+	bse_u32 attachment;	/* enum bse_attachment */
+};
+
+/* initial-exec: a first access that allocates would not be signal-safe. */
+static _Thread_local struct bse_thread bse_self
+	__attribute__((__tls_model__("initial-exec")));
+
+_Static_assert(sizeof(struct bse_thread) < 256, "static TLS of dlopen'ed libraries is scarce");
+
+/* What a fork or an unload changes for the process. */
+static struct {
+	bse_ptr pool;		/* struct bse_pool *, NULL before first use */
+	bse_u32 forks;		/* how many forks up from this process */
+	bse_u32 foreign;	/* 1: the pool belongs to the parent */
+	bse_u32 hooked;		/* 1: exit_key is valid */
+	pthread_key_t exit_key;	/* frozen while hooked */
+} bse_process;
+
+static inline struct bse_slot *bse_base_enter(void)
+{
+	/*
+	 * Relaxed: shared only with handlers on this thread, and each of them
+	 * leaves the depth as it found it.
+	 */
+	uint32_t depth = bse_u32_load_relaxed(&bse_self.depth);		/* ORD(enter:A) */
+
+	bse_u32_store_relaxed(&bse_self.depth, depth + 1);		/* ORD(enter:B) */
+	/* Compiler barrier: the slot is used after the depth says so (I2). */
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	return depth < BPF_STREAM_LEVELS ? &bse_self.slot[depth] : NULL;
+}
+
+static inline void bse_base_leave(void)
+{
+	/* Relaxed: as enter:A. */
+	uint32_t depth = bse_u32_load_relaxed(&bse_self.depth);		/* ORD(leave:A) */
+
+	/* Compiler barrier: the slot is not used after the depth says so (I2). */
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	bse_u32_store_relaxed(&bse_self.depth, depth - 1);		/* ORD(leave:B) */
+}
+
+/*
+ * Gives back all slots that no reservation on this thread is in the middle of.
+ * Signals are blocked meanwhile: a handler that pushed in between would use
+ * and retire the same slots. A slot below the depth belongs to something that
+ * was jumped out of or cancelled, in an unknown state: its page stays behind.
+ */
+static void bse_thread_give_back(uint32_t attachment)
+{
+	sigset_t all;
+	sigset_t old;
+	int cancel;
+	uint32_t i;
+
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &old);
+	/* Relaxed: this thread's own, and no handler can run (enter:A). */
+	i = bse_u32_load_relaxed(&bse_self.depth);			/* ORD(thread_give_back:A) */
+	for (; i < BPF_STREAM_LEVELS; i++)
+		bsi_slot_release(&bse_self.slot[i]);
+	bse_u32_store_relaxed(&bse_self.attachment, attachment);	/* ORD(thread_give_back:B) */
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	pthread_setcancelstate(cancel, NULL);
+}
+
+static void bse_thread_exit(void *self)
+{
+	(void)self;
+	bse_thread_give_back(BSE_CLOSED);
+}
+
+static void bse_thread_let_go(void)
+{
+	/* Relaxed: this thread's own; a handler beside it changes it once. */
+	bse_thread_give_back(bse_u32_load_relaxed(&bse_self.attachment)); /* ORD(release:A) */
+}
+
+/*
+ * The hook that empties the slots when the thread ends. It may have to be set
+ * in a handler that interrupted malloc; glibc allocates for keys from 32 on.
+ */
+static bool bse_thread_attach(void)
+{
+#ifdef __GLIBC__
+	const pthread_key_t settable = 32;
+#else
+	const pthread_key_t settable = PTHREAD_KEYS_MAX;
+#endif
+	/*
+	 * Relaxed, all three: this thread's own; and the key was made before
+	 * main or dlopen returned, so before anybody could call.
+	 */
+	uint32_t state = bse_u32_load_relaxed(&bse_self.attachment);	/* ORD(attach:A) */
+
+	if (state != BSE_NEW)
+		return state == BSE_ATTACHED;
+	if (!bse_u32_load_relaxed(&bse_process.hooked))			/* ORD(attach:B) */
+		return false;
+	if (bse_process.exit_key >= settable)
+		return false;
+	if (pthread_setspecific(bse_process.exit_key, &bse_self))
+		return false;
+	bse_u32_store_relaxed(&bse_self.attachment, BSE_ATTACHED);	/* ORD(attach:C) */
+	return true;
+}
+
+/* ---- [6c] POOL ------------------------------------------------------- */
+/*
+ * A region holds, from its base: this struct, the table of pages, and from the
+ * next page boundary on the pages that hold elements. Page numbers count from
+ * the base, so that a link is an offset; page 0 is never one for elements.
+ */
+struct bse_page_info {
+	bse_u32 next;		/* in a free list: the next page, 0 at the end */
+	bse_u32 holders;	/* see I4; 0 while free */
+};
+
+struct bse_pool {
+	uint32_t pages;		/* frozen since format: one past the last page */
+	uint32_t first;		/* frozen: the first page for elements */
+	uint32_t flags;		/* frozen */
+	char apart0[64 - 3 * sizeof(uint32_t)];
+	bse_u64 hot;		/* free pages: tag and first; last in, first out */
+	char apart1[64 - sizeof(bse_u64)];
+	bse_u64 cold;		/* free pages whose memory the system has back */
+	char apart2[64 - sizeof(bse_u64)];
+	bse_u32 fresh;		/* pages from here on have never been used */
+	bse_u32 in_use;		/* pages taken and not given back */
+	bse_u32 kept;		/* slots that hold a page, in all threads */
+	char apart3[4];
+	bse_u64 denied;		/* requests that found no page */
+	char apart4[64 - 4 * sizeof(bse_u32) - sizeof(bse_u64)];
+	struct bse_page_info page[];
+};
+
+/* A free list's head: page number below, tag above (I6). */
+#define BSE_PAGE_BITS 26
+#define BSE_PAGE_MASK ((UINT64_C(1) << BSE_PAGE_BITS) - 1)
+
+#define BSE_POOL_MIN_PAGES 8u
+
+/* Links are 32 bits, in units of 8 bytes. */
+#define BSE_POOL_MAX_BYTES (UINT64_C(8) << 32)
+
+_Static_assert(BPF_STREAM_POOL_BYTES / BPF_STREAM_PAGE_SIZE >= BSE_POOL_MIN_PAGES,
+	       "BPF_STREAM_POOL_BYTES: use at least 8 pages");
+_Static_assert(BPF_STREAM_POOL_BYTES <= BSE_POOL_MAX_BYTES,
+	       "BPF_STREAM_POOL_BYTES: use at most 32 GiB");
+
+/*
+ * Relaxed: for those who hold a link or a page. Whoever made it read the
+ * pointer at pool:B, and handed it on by a pair that is listed in [7].
+ */
+static inline struct bse_pool *bse_pool_known(void)
+{
+	return bse_ptr_load_relaxed(&bse_process.pool);			/* ORD(pool_known:A) */
+}
+
+static inline bse_link bse_base_link_at(bse_page page, uint32_t offset)
+{
+	return page * (bse_link)(BPF_STREAM_PAGE_SIZE / 8) + offset / 8;
+}
+
+static inline bse_page bse_base_page_of(bse_link link)
+{
+	return link / (bse_link)(BPF_STREAM_PAGE_SIZE / 8);
+}
+
+static inline void *bse_pool_at(bse_link link)
+{
+	return (char *)bse_pool_known() + (size_t)link * 8;
+}
+
+static inline struct bpf_stream_elem *bse_base_elem_of(bse_link link)
+{
+	return bse_pool_at(link);
+}
+
+/* An element begins with its link. */
+static inline bse_link bse_base_next_of(bse_link link)
+{
+	return *(const bse_link *)bse_pool_at(link);
+}
+
+static inline void bse_base_set_next(bse_link link, bse_link next)
+{
+	*(bse_link *)bse_pool_at(link) = next;
+}
+
+static inline bse_u32 *bse_base_page_ref(bse_page page)
+{
+	return &bse_pool_known()->page[page].holders;
+}
+
+#if defined(__SANITIZE_ADDRESS__)
+#define BSE_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define BSE_ASAN 1
+#endif
+#endif
+
+#ifdef BSE_ASAN
+void __asan_poison_memory_region(void const volatile *p, size_t size);
+void __asan_unpoison_memory_region(void const volatile *p, size_t size);
+#endif
+
+static inline void bse_base_poison(const void *p, size_t size)
+{
+#ifdef BSE_ASAN
+	__asan_poison_memory_region(p, size);
+#else
+	(void)p;
+	(void)size;
+#endif
+}
+
+static inline void bse_base_unpoison(const void *p, size_t size)
+{
+#ifdef BSE_ASAN
+	__asan_unpoison_memory_region(p, size);
+#else
+	(void)p;
+	(void)size;
+#endif
+}
+
+/* Lays out a region that nobody else knows yet. Its size has been checked. */
+static struct bse_pool *bse_pool_format(void *region, uint64_t bytes, unsigned int flags)
+{
+	struct bse_pool *pool = region;
+	uint32_t pages = (uint32_t)(bytes / BPF_STREAM_PAGE_SIZE);
+	uint64_t head = sizeof(*pool) + (uint64_t)pages * sizeof(pool->page[0]);
+	uint32_t first = (uint32_t)((head + BPF_STREAM_PAGE_SIZE - 1) / BPF_STREAM_PAGE_SIZE);
+
+	pool->pages = pages;
+	pool->first = first;
+	pool->flags = flags;
+	/* Relaxed: the region is private until pool:C or pool_use:A. */
+	bse_u32_store_relaxed(&pool->fresh, first);			/* ORD(format:A) */
+	bse_poison((char *)region + (size_t)first * BPF_STREAM_PAGE_SIZE,
+		   (size_t)(pages - first) * BPF_STREAM_PAGE_SIZE);
+	return pool;
+}
+
+/* The pool, set up if this is the first use; NULL if memory is short. */
+static struct bse_pool *bse_pool(void)
+{
+	/*
+	 * Acquire, with pool:C and pool_use:A: who sees the pointer sees a
+	 * region that is laid out.
+	 */
+	void *pool = bse_ptr_load_acquire(&bse_process.pool);		/* ORD(pool:B) */
+	void *mine;
+	int saved;
+
+	if (pool)
+		return pool;
+	saved = errno;
+	mine = mmap(NULL, BPF_STREAM_POOL_BYTES, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (mine == MAP_FAILED) {
+		errno = saved;
+		/* Acquire: as pool:B. Another thread may have had more luck. */
+		return bse_ptr_load_acquire(&bse_process.pool);		/* ORD(pool:D) */
+	}
+	bse_pool_format(mine, BPF_STREAM_POOL_BYTES, 0);
+	/* Release: the layout is there before the pointer. The loser unmaps. */
+	if (bse_ptr_cas_release(&bse_process.pool, &pool, mine)) {	/* ORD(pool:C) */
+		pool = mine;
+	} else {
+		bse_unpoison(mine, BPF_STREAM_POOL_BYTES);
+		munmap(mine, BPF_STREAM_POOL_BYTES);
+	}
+	errno = saved;
+	return pool;
+}
+
+static int bse_pool_adopt(void *region, size_t bytes, unsigned int flags)
+{
+	struct bse_pool *pool = region;
+	void *none = NULL;
+
+	if (!region || (uintptr_t)region % 64 || flags & ~BPF_STREAM_POOL_SHARED ||
+	    bytes < (size_t)BSE_POOL_MIN_PAGES * BPF_STREAM_PAGE_SIZE ||
+	    (uint64_t)bytes > BSE_POOL_MAX_BYTES)
+		return -EINVAL;
+	/* Acquire is not needed: nothing of that pool is touched. */
+	if (bse_ptr_load_relaxed(&bse_process.pool))			/* ORD(pool_use:B) */
+		return -EBUSY;
+	memset(pool, 0, sizeof(*pool) + bytes / BPF_STREAM_PAGE_SIZE * sizeof(pool->page[0]));
+	bse_pool_format(region, bytes, flags);
+	/* Release: as pool:C. */
+	if (bse_ptr_cas_release(&bse_process.pool, &none, pool))	/* ORD(pool_use:A) */
+		return 0;
+	bse_unpoison(region, bytes);
+	return -EBUSY;
+}
+
+static size_t bse_base_pool_pages(void)
+{
+	const struct bse_pool *pool = bse_pool();
+
+	return pool ? pool->pages - pool->first : 0;
+}
+
+static bse_page bse_free_pop(struct bse_pool *pool, bse_u64 *list)
+{
+	/*
+	 * Acquire, with free_push:B: who takes a page sees its link, and that
+	 * all earlier holders were finished with its memory.
+	 */
+	uint64_t head = bse_u64_load_acquire(list);			/* ORD(free_pop:A) */
+	uint64_t next;
+	bse_page page;
+
+	do {
+		page = (bse_page)(head & BSE_PAGE_MASK);
+		if (!page)
+			return 0;
+		/*
+		 * Relaxed: if another thread took the page meanwhile, this is
+		 * a stale number, and the tag makes free_pop:C fail (I6).
+		 */
+		next = bse_u32_load_relaxed(&pool->page[page].next);	/* ORD(free_pop:B) */
+		next |= (head & ~BSE_PAGE_MASK) + BSE_PAGE_MASK + 1;
+		/* Acquire on failure, too: head is looked at again. */
+	} while (!bse_u64_cas_acquire(list, &head, next));		/* ORD(free_pop:C) */
+	return page;
+}
+
+static void bse_free_push(struct bse_pool *pool, bse_u64 *list, bse_page page)
+{
+	/* Relaxed: the old head is only copied; free_push:B proves it current. */
+	uint64_t head = bse_u64_load_relaxed(list);			/* ORD(free_push:A) */
+	uint64_t next;
+
+	do {
+		next = (head & ~BSE_PAGE_MASK) + BSE_PAGE_MASK + 1;
+		next |= page;
+		/* Relaxed: published by free_push:B. */
+		bse_u32_store_relaxed(&pool->page[page].next,		/* ORD(free_push:C) */
+				      (bse_page)(head & BSE_PAGE_MASK));
+		/* Release: this page's link and last use come before. */
+	} while (!bse_u64_cas_release(list, &head, next));		/* ORD(free_push:B) */
+}
+
+static bse_page bse_page_fresh(struct bse_pool *pool)
+{
+	/*
+	 * Relaxed: a number that only grows. What lies in the page was written
+	 * before the pool was published, and by nobody since.
+	 */
+	uint32_t page = bse_u32_load_relaxed(&pool->fresh);		/* ORD(fresh:A) */
+
+	do {
+		if (page >= pool->pages)
+			return 0;
+	} while (!bse_u32_cas_relaxed(&pool->fresh, &page, page + 1));	/* ORD(fresh:B) */
+	return page;
+}
+
+static int bse_base_page_get(bse_page *page)
+{
+	struct bse_pool *pool;
+	int err = bse_usable();
+
+	if (err)
+		return err;
+	pool = bse_pool();
+	if (!pool)
+		return -ENOMEM;
+	*page = bse_free_pop(pool, &pool->hot);
+	if (!*page)
+		*page = bse_free_pop(pool, &pool->cold);
+	if (!*page)
+		*page = bse_page_fresh(pool);
+	/* Relaxed, both: figures for people. */
+	if (!*page) {
+		bse_u64_fetch_add_relaxed(&pool->denied, 1);		/* ORD(page_get:A) */
+		return -ENOMEM;
+	}
+	bse_u32_fetch_add_relaxed(&pool->in_use, 1);			/* ORD(page_get:B) */
+	return 0;
+}
+
+static void bse_base_page_put(bse_page page)
+{
+	struct bse_pool *pool = bse_pool_known();
+
+	/* Relaxed: a figure for people. */
+	bse_u32_fetch_sub_relaxed(&pool->in_use, 1);			/* ORD(page_put:A) */
+	bse_free_push(pool, &pool->hot, page);
+}
+
+/*
+ * Half of the pages may be kept by threads. The others go from push to push,
+ * so that more threads than pages still get on.
+ */
+static bool bse_base_may_keep(void)
+{
+	struct bse_pool *pool = bse_pool_known();
+	uint32_t kept;
+
+	if (!bse_thread_attach())
+		return false;
+	/* Relaxed: a quota; nothing is reached through it. */
+	kept = bse_u32_fetch_add_relaxed(&pool->kept, 1);		/* ORD(keep:A) */
+	if (kept < (pool->pages - pool->first) / 2)
+		return true;
+	bse_unkeep();
+	return false;
+}
+
+static void bse_base_unkeep(void)
+{
+	/* Relaxed: as keep:A. */
+	bse_u32_fetch_sub_relaxed(&bse_pool_known()->kept, 1);		/* ORD(unkeep:A) */
+}
+
+/*
+ * Gives the memory of free pages back. Only this page is out of the lists
+ * meanwhile, so that a push beside it does not find the pool empty.
+ */
+static size_t bse_pool_trim(void)
+{
+	/* Acquire, with pool:C and pool_use:A, as pool:B. */
+	struct bse_pool *pool = bse_ptr_load_acquire(&bse_process.pool); /* ORD(trim:A) */
+	int saved = errno;
+	size_t unit = (size_t)sysconf(_SC_PAGESIZE);
+	size_t given_back = 0;
+	bse_page page;
+	uint32_t left;
+	int advice;
+	char *at;
+
+	if (!pool || bse_usable())
+		return 0;
+	advice = pool->flags & BPF_STREAM_POOL_SHARED ? MADV_REMOVE : MADV_DONTNEED;
+	/* Bounded: beside busy writers pages come back all the time. */
+	for (left = pool->pages; left > 0; left--) {
+		page = bse_free_pop(pool, &pool->hot);
+		if (!page)
+			break;
+		at = bse_pool_at(bse_link_at(page, 0));
+		if (BPF_STREAM_PAGE_SIZE % unit == 0 && (uintptr_t)at % unit == 0 &&
+		    !madvise(at, BPF_STREAM_PAGE_SIZE, advice))
+			given_back++;
+		bse_free_push(pool, &pool->cold, page);
+	}
+	errno = saved;
+	return given_back;
+}
+
+static void bse_pool_get_stats(struct bpf_stream_pool_stats *stats)
+{
+	/* Acquire, with pool:C and pool_use:A, as pool:B. */
+	struct bse_pool *pool = bse_ptr_load_acquire(&bse_process.pool); /* ORD(pool_stats:A) */
+
+	memset(stats, 0, sizeof(*stats));
+	if (!pool)
+		return;
+	stats->page_size = BPF_STREAM_PAGE_SIZE;
+	stats->total = pool->pages - pool->first;
+	/* Relaxed: figures for people. Fresh pages are taken last: a high mark. */
+	stats->in_use = bse_u32_load_relaxed(&pool->in_use);		/* ORD(pool_stats:B) */
+	stats->highest = bse_u32_load_relaxed(&pool->fresh) - pool->first; /* ORD(pool_stats:C) */
+	stats->denied = bse_u64_load_relaxed(&pool->denied);		/* ORD(pool_stats:D) */
+}
+
+static int bse_base_usable(void)
+{
+	/* Relaxed: set in the child before fork returns there. */
+	return bse_u32_load_relaxed(&bse_process.foreign) ? -EPERM : 0;	/* ORD(usable:A) */
+}
+
+/* In the child: no other thread exists. */
+static void bse_process_forked(void)
+{
+	struct bse_pool *pool = bse_pool_known();
+
+	uint32_t kept = 0;
+	uint32_t i;
+
+	/* Relaxed, all: the child has one thread. */
+	bse_u32_fetch_add_relaxed(&bse_process.forks, 1);		/* ORD(forked:A) */
+	if (!pool)
+		return;
+	if (pool->flags & BPF_STREAM_POOL_SHARED) {
+		bse_u32_store_relaxed(&bse_process.foreign, 1);		/* ORD(forked:B) */
+		memset(bse_self.slot, 0, sizeof(bse_self.slot));
+		return;
+	}
+	/* The slots of the other threads are gone, and their pages with them. */
+	for (i = 0; i < BPF_STREAM_LEVELS; i++)
+		kept += bse_self.slot[i].page ? 1 : 0;
+	bse_u32_store_relaxed(&pool->kept, kept);			/* ORD(forked:C) */
+}
+
+__attribute__((__constructor__)) static void bse_process_load(void)
+{
+	if (pthread_atfork(NULL, NULL, bse_process_forked) ||
+	    pthread_key_create(&bse_process.exit_key, bse_thread_exit))
+		return;
+	/* Relaxed: before main, or before dlopen returns. */
+	bse_u32_store_relaxed(&bse_process.hooked, 1);			/* ORD(load:A) */
+}
+
+/* Without this, a thread that outlives a dlclose would call into nowhere. */
+__attribute__((__destructor__)) static void bse_process_unload(void)
+{
+	/* Relaxed: who pushes beside an unload has lost already; exit() is fine. */
+	if (!bse_u32_load_relaxed(&bse_process.hooked))			/* ORD(unload:A) */
+		return;
+	bse_u32_store_relaxed(&bse_process.hooked, 0);			/* ORD(unload:B) */
+	pthread_key_delete(bse_process.exit_key);
+}
+
+#if BPF_STREAM_SELFCHECK
+
+/* Linear. A free list, with nobody beside; adds up its pages (I4, I6). */
+static const char *bse_free_check(struct bse_pool *pool, const bse_u64 *list, uint32_t *pages)
+{
+	/* Relaxed, all: the pool is quiet. */
+	bse_page page = (bse_page)(bse_u64_load_relaxed(list) & BSE_PAGE_MASK);	/* ORD(check:A) */
+	uint32_t fresh = bse_u32_load_relaxed(&pool->fresh);		/* ORD(check:B) */
+
+	while (page) {
+		if (page < pool->first || page >= fresh)
+			return "I6: a free list holds what is no used page";
+		if (bse_u32_load_relaxed(&pool->page[page].holders))	/* ORD(check:C) */
+			return "I4: a free page has holders";
+		if (++*pages > pool->pages)
+			return "I6: a free list goes round in circles";
+		page = bse_u32_load_relaxed(&pool->page[page].next);	/* ORD(check:D) */
+	}
+	return NULL;
+}
+
+static const char *bse_pool_check(void)
+{
+	/* Acquire, with pool:C and pool_use:A, as pool:B. */
+	struct bse_pool *pool = bse_ptr_load_acquire(&bse_process.pool); /* ORD(pool_check:A) */
+	const char *broken;
+	uint32_t pages = 0;
+
+	if (!pool)
+		return NULL;
+	broken = bse_free_check(pool, &pool->hot, &pages);
+	if (!broken)
+		broken = bse_free_check(pool, &pool->cold, &pages);
+	if (broken)
+		return broken;
+	/* Relaxed, all: the pool is quiet. */
+	pages += bse_u32_load_relaxed(&pool->in_use);			/* ORD(pool_check:B) */
+	if (pages != bse_u32_load_relaxed(&pool->fresh) - pool->first)	/* ORD(pool_check:C) */
+		return "I4: pages in use and free pages are not all pages";
+	if (bse_u32_load_relaxed(&pool->kept) > (pool->pages - pool->first) / 2) /* ORD(pool_check:D) */
+		return "I7: slots hold too many pages";
+	return NULL;
+}
+
+#endif /* BPF_STREAM_SELFCHECK */
+
+/* ---- [6d] THE ONE-WORD LOG ------------------------------------------- */
+/*
+ * Newest element above, pending bytes below (D7). Publishing and charging are
+ * one compare-exchange, detaching one update, refunding one update. Pending
+ * is what was published and not refunded, detached elements included.
+ */
+#define BSE_LOG_PENDING UINT64_C(0xffffffff)
+#define BSE_LOG_SHIFT 32
+
+static inline void bse_base_log_init(bse_log *log)
+{
+	/* Relaxed: private until the stream is handed on. */
+	bse_u64_store_relaxed(log, 0);					/* ORD(log_init:A) */
+}
+
+static inline size_t bse_base_log_pending(const bse_log *log)
+{
+	/* Relaxed: a figure. A stale one makes a reader stop early at most. */
+	return (size_t)(bse_u64_load_relaxed(log) & BSE_LOG_PENDING);	/* ORD(log_pending:A) */
+}
+
+/* A hint, before anything is allocated; log_publish decides. */
+static inline bool bse_base_log_fits(const bse_log *log, size_t bytes, size_t capacity)
+{
+	return (uint64_t)bse_log_pending(log) + bytes <= capacity;
+}
+
+/*
+ * Makes a chain the newest part of the log, and charges it. Returns 1 if the
+ * log was empty, 0 if not, or -ENOSPC: then nothing changed.
+ */
+static inline int bse_base_log_publish(bse_log *log, bse_link newest, bse_link oldest,
+				       uint32_t bytes, size_t capacity)
+{
+	/* Relaxed: only a guess for the compare-exchange. */
+	uint64_t old = bse_u64_load_relaxed(log);			/* ORD(publish:A) */
+	uint64_t pending;
+
+	do {
+		pending = (old & BSE_LOG_PENDING) + bytes;
+		if (pending > capacity)
+			return -ENOSPC;
+		/* Private until publish:B. */
+		bse_set_next(oldest, (bse_link)(old >> BSE_LOG_SHIFT));
+		/*
+		 * Release, with detach:B: if a reader detaches this chain, the
+		 * texts and links in it are written. That the head may have
+		 * gone and come back does no harm: only its number counts, and
+		 * it is the head now. Litmus: planned
+		 */
+	} while (!bse_u64_cas_release(log, &old,			/* ORD(publish:B) */
+				      (uint64_t)newest << BSE_LOG_SHIFT | pending));
+	return !(old >> BSE_LOG_SHIFT);
+}
+
+/* Takes the whole list out, newest first; pending stays. 0: it was empty. */
+static inline bse_link bse_base_log_detach(bse_log *log)
+{
+	/* Relaxed: a hint. A stale "empty" delays the reader to its next call. */
+	if (!(bse_u64_load_relaxed(log) >> BSE_LOG_SHIFT))		/* ORD(detach:A) */
+		return 0;
+	/*
+	 * Acquire, with publish:B of every chain in the list: all updates of
+	 * the word are read-modify-writes, so that each release goes on
+	 * through those after it.
+	 */
+	return (bse_link)(bse_u64_fetch_and_acquire(log, BSE_LOG_PENDING) /* ORD(detach:B) */
+			  >> BSE_LOG_SHIFT);
+}
+
+/* The list and what is pending, at one moment; changes nothing. */
+static inline bse_link bse_base_log_peek(const bse_log *log, uint64_t *pending)
+{
+	/* Acquire, with publish:B, as detach:B. */
+	uint64_t word = bse_u64_load_acquire(log);			/* ORD(peek:A) */
+
+	*pending = word & BSE_LOG_PENDING;
+	return (bse_link)(word >> BSE_LOG_SHIFT);
+}
+
+static inline void bse_base_log_refund(bse_log *log, uint32_t bytes)
+{
+	/*
+	 * Relaxed: makes room in a number. The memory of the elements goes
+	 * back by the pages' counts, which have their own order. Never below
+	 * zero (I3), so the upper half stays as it is.
+	 */
+	bse_u64_fetch_sub_relaxed(log, bytes);				/* ORD(refund:A) */
+}
+
+/* ---- [6e] LOCK ------------------------------------------------------- */
+/*
+ * The word is 0, or twice the number of forks up to the holder's process plus
+ * 2, plus 1 if somebody may be waiting. A holder that a fork left behind in
+ * the parent is known by its number.
+ */
+enum {
+	BSE_FUTEX_WAIT_PRIVATE = 128,
+	BSE_FUTEX_WAKE_PRIVATE = 129
+};
+
+static inline void bse_base_lock_init(bse_mutex *lock)
+{
+	/* Relaxed: private until the stream is handed on. */
+	bse_u32_store_relaxed(&lock->word, 0);				/* ORD(lock_init:A) */
+	bse_ptr_store_relaxed(&lock->owner, NULL);			/* ORD(lock_init:B) */
+}
+
+static int bse_lock_take(bse_mutex *lock, bool wait)
+{
+	/* Relaxed: changes only while this process has one thread. */
+	uint32_t mine = 2 * bse_u32_load_relaxed(&bse_process.forks) + 2; /* ORD(lock:A) */
+	uint32_t waiting = 0;
+	uint32_t word;
+
+	for (;;) {
+		word = 0;
+		/* Acquire, with unlock:B: the reader's part as the last one left it. */
+		if (bse_u32_cas_acquire(&lock->word, &word, mine | waiting)) /* ORD(lock:B) */
+			return 0;
+		if ((word | 1) != (mine | 1))
+			return -EBUSY;
+		/*
+		 * Relaxed: it reads as this thread only if this thread wrote
+		 * it and has not cleared it since.
+		 */
+		if (bse_ptr_load_relaxed(&lock->owner) == &bse_self)	/* ORD(lock:C) */
+			return -EDEADLK;
+		if (!wait)
+			return -EBUSY;
+		/* Relaxed: only asks the holder to wake somebody. */
+		if (!(word & 1) &&
+		    !bse_u32_cas_relaxed(&lock->word, &word, word | 1))	/* ORD(lock:D) */
+			continue;
+		syscall(SYS_futex, &lock->word, BSE_FUTEX_WAIT_PRIVATE, mine | 1, NULL);
+		waiting = 1;
+	}
+}
+
+/* Cancellation off first: a thread that is cancelled must not hold the lock. */
+static int bse_lock_enter(bse_mutex *lock, bool wait)
+{
+	int saved = errno;
+	int cancel;
+	int err;
+
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+	err = bse_lock_take(lock, wait);
+	errno = saved;
+	if (err) {
+		pthread_setcancelstate(cancel, NULL);
+		return err;
+	}
+	/* Relaxed: for lock:C on this thread. */
+	bse_ptr_store_relaxed(&lock->owner, &bse_self);			/* ORD(lock:E) */
+	lock->cancel = cancel;
+	return 0;
+}
+
+static int bse_base_lock(bse_mutex *lock)
+{
+	return bse_lock_enter(lock, true);
+}
+
+static int bse_base_trylock(bse_mutex *lock)
+{
+	return bse_lock_enter(lock, false);
+}
+
+static void bse_base_unlock(bse_mutex *lock)
+{
+	int saved = errno;
+	int cancel = lock->cancel;
+
+	/* Relaxed: as lock:C. */
+	bse_ptr_store_relaxed(&lock->owner, NULL);			/* ORD(unlock:A) */
+	/* Release, with lock:B. */
+	if (bse_u32_xchg_release(&lock->word, 0) & 1)			/* ORD(unlock:B) */
+		syscall(SYS_futex, &lock->word, BSE_FUTEX_WAKE_PRIVATE, 1);
+	pthread_setcancelstate(cancel, NULL);
+	errno = saved;
+}
+
+/* ---- [6f] SINKS AND COUNTS ------------------------------------------- */
+
+struct bse_scratch {
+	char text[BPF_STREAM_PRINT_MAX];
+};
+
+static inline char *bse_base_scratch_get(struct bse_scratch *scratch)
+{
+	return scratch->text;
+}
+
+static inline void bse_base_scratch_put(struct bse_scratch *scratch)
+{
+	(void)scratch;
+}
+
+/* Takes all; @ctx is a pointer to where the next byte goes. */
+static int bse_base_take_memory(void *ctx, const struct bse_piece *piece, unsigned int n)
+{
+	char **at = ctx;
+	size_t bytes = 0;
+	unsigned int i;
+
+	for (i = 0; i < n; i++) {
+		memcpy(*at + bytes, piece[i].data, piece[i].len);
+		bytes += piece[i].len;
+	}
+	*at += bytes;
+	return (int)bytes;
+}
+
+static int bse_base_take_fd(void *ctx, const struct bse_piece *piece, unsigned int n)
+{
+	const int *fd = ctx;
+	int saved = errno;
+	struct iovec iov[BSE_PIECES];
+	ssize_t taken;
+	unsigned int i;
+	int err;
+
+	for (i = 0; i < n; i++) {
+		/* writev() only reads through it. */
+		iov[i].iov_base = (void *)(uintptr_t)piece[i].data;
+		iov[i].iov_len = piece[i].len;
+	}
+	taken = writev(*fd, iov, (int)n);
+	err = errno;
+	errno = saved;
+	return taken < 0 ? -err : (int)taken;
+}
+
+static inline void bse_base_note_refusal(struct bpf_stream *s, enum bpf_stream_refusal why,
+					 uint64_t messages, uint64_t bytes)
+{
+	/* Relaxed, both: figures for people. */
+	bse_u64_fetch_add_relaxed(&s->refused[why].messages, messages);	/* ORD(refusal:A) */
+	bse_u64_fetch_add_relaxed(&s->refused[why].bytes, bytes);	/* ORD(refusal:B) */
+}
+
+static inline void bse_base_note_delivered(struct bpf_stream *s, uint64_t messages, uint64_t bytes)
+{
+	/* Relaxed, all: written only with the reader's lock held. */
+	bse_u64_store_relaxed(&s->delivered_messages,			/* ORD(delivered:A) */
+		bse_u64_load_relaxed(&s->delivered_messages) + messages); /* ORD(delivered:B) */
+	bse_u64_store_relaxed(&s->delivered_bytes,			/* ORD(delivered:C) */
+		bse_u64_load_relaxed(&s->delivered_bytes) + bytes);	/* ORD(delivered:D) */
+}
+
+/* ====================================================================== *
+ * [7] PROOF
+ * ====================================================================== */
+/*
+ * Invariants. "Quiet" means that nobody is in the middle of a call.
+ *
+ *   I1  An element is reachable from one place only: the chain of the call or
+ *       stage that made it, then one log, then that log's backlog, then the
+ *       call of the reader that gives it back. It is written until it is
+ *       published and, but for its link and consumed length, never after;
+ *       these two belong to who holds the reader's lock.
+ *   I2  A slot is touched only by its thread, between enter and leave, at the
+ *       nesting level that has its number; or with signals blocked, when no
+ *       reservation of that level is under way. What interrupts a reservation
+ *       finds a deeper level, and has left it before the reservation goes on.
+ *   I3  Pending is the sum of what all published and not wholly refunded
+ *       elements have left, plus what a reader took and has not yet refunded.
+ *       A reader refunds what it took, once. When a stream is drained and
+ *       quiet, pending is 0.
+ *   I4  A page's count of holders is, modulo 2^32: the elements handed out of
+ *       it if the page is retired, else 0, minus the elements given back. It
+ *       is 0 for a free page, below 0 or 0 while a slot holds the page, and
+ *       reaches 0 by a change exactly once: then whoever changed it owns it.
+ *   I5  An element is handed out (counted in its slot) before it can be
+ *       published, so no page is free while an element of it is reachable.
+ *   I6  A free list's tag changes with every change of the list, and comes
+ *       round after 2^38 of them; a page's next is frozen while it is listed.
+ *   I7  At most half of the pool's pages are held by slots.
+ *   I8  Links in a chain go from newest to oldest; in a backlog from oldest
+ *       to newest. The elements of one message or group are neighbours.
+ *   I9  An element holds at least one byte, and consumed is less than its
+ *       length as long as it is reachable.
+ *
+ * Ordering pairs: what each guarantees, and its litmus test.
+ *
+ *   publish:B / detach:B - whoever detaches an element sees its text, its
+ *       length and the links of its chain, for all chains in the list, as the
+ *       word changes by read-modify-writes only - planned
+ *   page_retire:A / page_give_back:A - whoever brings a page's count to 0 comes
+ *       after every access that earlier holders made to the page, and so
+ *       may hand it out again; each pairs with itself, too - planned
+ *   free_push:B / free_pop:A - who takes a page from a free list comes after
+ *       the end of its former life, and sees its next - planned
+ *   free_push:B / free_pop:C - the same, for a page that came to the top
+ *       while the taker was trying - planned
+ *   pool:C / pool:B - who sees the pool's address sees it laid out - planned
+ *   pool:C / pool:D - the same, after a mapping failed - planned
+ *   pool:C / trim:A - the same, for trimming - planned
+ *   pool:C / pool_stats:A - the same, for figures - planned
+ *   pool_use:A / pool:B - the same, for a region of the program - planned
+ *   pool:C / pool_check:A - the same, for the self-check - planned
+ *   publish:B / peek:A - as publish:B / detach:B, for the self-check - planned
+ *   unlock:B / lock:B - a reader finds backlog and counts as the reader before
+ *       it left them - planned
+ *
+ * Relaxed accesses: why each needs no more.
+ *
+ *   publish:A - a guess, proved or replaced by publish:B - planned
+ *   detach:A - a hint; a stale "empty" delays to the next call - planned
+ *   refund:A - makes room in a number, guards no memory - planned
+ *   log_pending:A - a figure and a hint - planned
+ *   log_init:A - private until the stream is handed on - planned
+ *   lock_init:A - private until the stream is handed on - planned
+ *   lock_init:B - private until the stream is handed on - planned
+ *   lock:A - changes while the process has one thread - planned
+ *   lock:C / lock:E - one thread reads what it wrote itself - planned
+ *   lock:D - asks for a wake-up; unlock:B reads it from the same word - planned
+ *   unlock:A - only its own thread looks for its own value - planned
+ *   enter:A / leave:B - one thread and its handlers, which leave the
+ *       value as they found it - planned
+ *   enter:B / leave:A - the same - planned
+ *   thread_give_back:A - one thread, signals blocked - planned
+ *   thread_give_back:B / attach:A - one thread, signals blocked - planned
+ *   attach:B / load:A - written before anybody can call - planned
+ *   attach:C - one thread; a handler beside it does the same - planned
+ *   unload:A / unload:B - no call may run beside an unload - planned
+ *   forked:A - the child has one thread - planned
+ *   forked:B / usable:A - the child has one thread - planned
+ *   forked:C - the child has one thread - planned
+ *   release:A - one thread - planned
+ *   pool_known:A - the caller holds a link or page, so pool:B, or a pair that
+ *       handed it over, comes before - planned
+ *   pool_use:B - nothing is reached through it - planned
+ *   format:A - private until pool:C or pool_use:A - planned
+ *   free_pop:B / free_push:C - a stale value makes free_pop:C fail (I6); a
+ *       current one came with free_push:B - planned
+ *   free_push:A - a guess, proved or replaced by free_push:B - planned
+ *   fresh:A / fresh:B - a number that only grows - planned
+ *   keep:A / unkeep:A - a quota; guards no memory - planned
+ *   page_get:A / pool_stats:D - figures for people - planned
+ *   page_get:B / pool_stats:B - figures for people - planned
+ *   page_put:A - figures for people - planned
+ *   pool_stats:C - figures for people - planned
+ *   refusal:A / stats:C - figures for people - planned
+ *   refusal:B / stats:D - figures for people - planned
+ *   delivered:A / stats:A - figures for people - planned
+ *   delivered:B - the writer's own value, lock held - planned
+ *   delivered:C / stats:B - figures for people - planned
+ *   delivered:D - the writer's own value, lock held - planned
+ *   prog_init:A / prog_limit:A - a figure - planned
+ *   prog_limit:B - a figure - planned
+ *   check:A / check:B - the pool is quiet - planned
+ *   check:C / check:D - the pool is quiet - planned
+ *   pool_check:B / pool_check:C - the pool is quiet - planned
+ *   pool_check:D - the pool is quiet - planned
+ */
+
+/* ====================================================================== *
+ * [8] LIST
+ * ====================================================================== */
+
+/* Elements that nobody else can reach, linked from newest to oldest (I8). */
+struct bsi_chain {
+	bse_link newest;		/* 0: none */
+	bse_link oldest;
+	uint32_t bytes;
+};
+
+/* Puts one element, or a whole chain, on the newer end. */
+static inline void bsi_chain_add(struct bsi_chain *chain, bse_link newest, bse_link oldest,
+				 uint32_t bytes)
+{
+	/* Private until publish:B. */
+	bse_set_next(oldest, chain->newest);
+	if (!chain->newest)
+		chain->oldest = oldest;
+	chain->newest = newest;
+	chain->bytes += bytes;
+}
+
+/* From newest first to oldest first; the list is the caller's. */
+static bse_link bsi_list_reverse(bse_link newest)
+{
+	bse_link oldest = 0;
+	bse_link next;
+
+	while (newest) {
+		next = bse_next_of(newest);
+		bse_set_next(newest, oldest);
+		oldest = newest;
+		newest = next;
+	}
+	return oldest;
+}
+
+/* ====================================================================== *
+ * [9] PAGE
+ * ====================================================================== */
+
+/*
+ * The page gets no more elements; @given were handed out of it. True if all of
+ * them came back already: then the page is the caller's.
+ */
+static bool bsi_page_retire(bse_page page, uint32_t given)
+{
+	/*
+	 * Release: this owner is finished with the page. Acquire: if the count
+	 * comes to 0, all readers of it are finished, too (I4).
+	 * Pairs with page_give_back:A. Litmus: planned
+	 */
+	return bse_u32_fetch_add_acq_rel(bse_page_ref(page), given) + given == 0; /* ORD(page_retire:A) */
+}
+
+/* @count elements of the page are not used any more. */
+static void bsi_page_give_back(bse_page page, uint32_t count)
+{
+	/*
+	 * Release: this reader is finished with these elements. Acquire: if
+	 * the count comes to 0, so are all others, and the owner (I4).
+	 * Pairs with page_retire:A and with itself in other readers. Litmus: planned
+	 */
+	if (bse_u32_fetch_sub_acq_rel(bse_page_ref(page), count) == count) /* ORD(page_give_back:A) */
+		bse_page_put(page);
+}
+
+/* The slot of a level that is not in use (I2). */
+static void bsi_slot_release(struct bse_slot *slot)
+{
+	if (!slot->page)
+		return;
+	if (bsi_page_retire(slot->page, slot->given))
+		bse_page_put(slot->page);
+	bse_unkeep();
+	slot->page = 0;
+	slot->room = 0;
+	slot->given = 0;
+}
+
+/*
+ * Between enter and leave: room for @size bytes in a new page, as a link.
+ * The old page is retired first; if all its elements came back it is the new
+ * one. A page that may not be kept serves this once and is retired at once.
+ */
+static int bsi_page_turn(struct bse_slot *slot, uint32_t size, bse_link *at)
+{
+	bse_page page = 0;
+	bool keep = false;
+	int err;
+
+	if (slot && slot->page) {
+		keep = true;
+		if (bsi_page_retire(slot->page, slot->given))
+			page = slot->page;
+		slot->page = 0;
+		slot->room = 0;
+		slot->given = 0;
+	}
+	if (!page) {
+		err = bse_page_get(&page);
+		if (err) {
+			if (keep)
+				bse_unkeep();
+			return err;
+		}
+	}
+	if (slot && (keep || bse_may_keep())) {
+		slot->page = page;
+		slot->room = BPF_STREAM_PAGE_SIZE - size;
+		slot->given = 1;
+	} else {
+		bsi_page_retire(page, 1);
+	}
+	*at = bse_link_at(page, 0);
+	return 0;
+}
+
+/*
+ * Room for @size bytes, a multiple of 8 and at most a page. Only this is
+ * bracketed; what is written there comes later, and so may what interrupts.
+ */
+static inline int bsi_page_reserve(uint32_t size, bse_link *at)
+{
+	struct bse_slot *slot = bse_enter();
+	int err = 0;
+
+	if (slot && slot->room >= size) {
+		/* Counted before it can be published (I5). */
+		slot->given++;
+		*at = bse_link_at(slot->page, BPF_STREAM_PAGE_SIZE - slot->room);
+		slot->room -= size;
+	} else {
+		err = bsi_page_turn(slot, size, at);
+	}
+	bse_leave();
+	return err;
+}
+
+/*
+ * Elements on their way back, counted by page, so that a page's shared count
+ * is touched once for many of them.
+ */
+#define BSI_RETURNS 16u
+
+struct bsi_returns {
+	struct {
+		bse_page page;
+		uint32_t count;		/* 0: unused */
+	} entry[BSI_RETURNS];
+	unsigned int last;		/* the entry used last */
+};
+
+static void bsi_returns_flush(struct bsi_returns *returns)
+{
+	unsigned int i;
+
+	for (i = 0; i < BSI_RETURNS; i++) {
+		if (returns->entry[i].count)
+			bsi_page_give_back(returns->entry[i].page, returns->entry[i].count);
+		returns->entry[i].count = 0;
+	}
+}
+
+static void bsi_returns_add(struct bsi_returns *returns, bse_page page)
+{
+	unsigned int i = returns->last;
+	unsigned int tries;
+
+	for (tries = 0; tries < BSI_RETURNS; tries++) {
+		if (returns->entry[i].page == page || !returns->entry[i].count)
+			break;
+		i = (i + 1) % BSI_RETURNS;
+	}
+	if (tries == BSI_RETURNS) {
+		/* All are taken by other pages: the one that came first goes. */
+		i = (i + 1) % BSI_RETURNS;
+		bsi_page_give_back(returns->entry[i].page, returns->entry[i].count);
+		returns->entry[i].count = 0;
+	}
+	returns->entry[i].page = page;
+	returns->entry[i].count++;
+	returns->last = i;
+}
+
+/* ====================================================================== *
+ * [10] ELEMENT
+ * ====================================================================== */
+
+/* A part of a stream's text, in one page. */
+struct bpf_stream_elem {
+	bse_link node;			/* first: see next_of */
+	uint32_t total_len;		/* bytes, and BSI_ELEM_ENDS; written until publish:B */
+	uint32_t consumed_len;		/* of these, taken; reader's lock held (I9) */
+	char str[];
+};
+
+/* In total_len: the last element of its message. */
+#define BSI_ELEM_ENDS UINT32_C(0x80000000)
+
+#define BSI_ELEM_HEAD ((uint32_t)offsetof(struct bpf_stream_elem, str))
+#define BSI_ELEM_MAX (BPF_STREAM_PAGE_SIZE - BSI_ELEM_HEAD)
+
+/* What an element of @len bytes takes in its page. */
+static inline uint32_t bsi_elem_size(uint32_t len)
+{
+	return (BSI_ELEM_HEAD + len + 7) & ~UINT32_C(7);
+}
+
+static inline uint32_t bsi_elem_len(const struct bpf_stream_elem *elem)
+{
+	return elem->total_len & ~BSI_ELEM_ENDS;
+}
+
+/* The element is not used any more; its page is told later, with others. */
+static inline void bsi_elem_release(bse_link link, struct bsi_returns *returns)
+{
+	const struct bpf_stream_elem *elem = bse_elem_of(link);
+
+	bse_poison(elem, bsi_elem_size(bsi_elem_len(elem)));
+	bsi_returns_add(returns, bse_page_of(link));
+}
+
+/* Gives back a list that nobody else can reach. */
+static void bsi_list_release(bse_link link)
+{
+	struct bsi_returns returns = { 0 };
+	bse_link next;
+
+	while (link) {
+		next = bse_next_of(link);
+		bsi_elem_release(link, &returns);
+		link = next;
+	}
+	bsi_returns_flush(&returns);
+}
+
+/* One element with @len bytes of text, 1 to BSI_ELEM_MAX, onto the chain. */
+static inline int bsi_elem_add(struct bsi_chain *chain, const void *data, uint32_t len,
+			       uint32_t flags)
+{
+	struct bpf_stream_elem *elem;
+	bse_link link;
+	int err = bsi_page_reserve(bsi_elem_size(len), &link);
+
+	if (err)
+		return err;
+	/* Private until publish:B (I1). */
+	elem = bse_elem_of(link);
+	bse_unpoison(elem, bsi_elem_size(len));
+	elem->total_len = len | flags;
+	elem->consumed_len = 0;
+	memcpy(elem->str, data, len);
+	bsi_chain_add(chain, link, link, len);
+	return 0;
+}
+
+/*
+ * A message that does not fit one element, as a chain of several; or nothing
+ * at all. @chain is empty.
+ */
+static int bsi_message_split(struct bsi_chain *chain, const char *data, size_t len)
+{
+	size_t pages = bse_pool_pages();
+	int err = pages ? -E2BIG : -ENOMEM;
+
+	if (len <= pages * BSI_ELEM_MAX)
+		err = 0;
+	while (!err && len > BSI_ELEM_MAX) {
+		err = bsi_elem_add(chain, data, BSI_ELEM_MAX, 0);
+		data += BSI_ELEM_MAX;
+		len -= BSI_ELEM_MAX;
+	}
+	if (!err)
+		err = bsi_elem_add(chain, data, (uint32_t)len, BSI_ELEM_ENDS);
+	if (err) {
+		bsi_list_release(chain->newest);
+		*chain = (struct bsi_chain){ 0 };
+	}
+	return err;
+}
+
+/* One message, 1 to INT_MAX bytes, in an empty chain; or nothing at all. */
+static inline int bsi_message_make(struct bsi_chain *chain, const void *data, size_t len)
+{
+	*chain = (struct bsi_chain){ 0 };
+	if (len <= BSI_ELEM_MAX)
+		return bsi_elem_add(chain, data, (uint32_t)len, BSI_ELEM_ENDS);
+	return bsi_message_split(chain, data, len);
+}
+
+/* ====================================================================== *
+ * [11] CAPACITY
+ * ====================================================================== */
+
+/* Counts a refusal, and passes its error on. */
+static int bsi_refuse(struct bpf_stream *s, int err, uint64_t messages, uint64_t bytes)
+{
+	enum bpf_stream_refusal why = BPF_STREAM_REFUSED_INVALID;
+
+	switch (err) {
+	case -ENOSPC:
+		why = BPF_STREAM_REFUSED_FULL;
+		break;
+	case -ENOMEM:
+		why = BPF_STREAM_REFUSED_POOL;
+		break;
+	case -E2BIG:
+		why = BPF_STREAM_REFUSED_SIZE;
+		break;
+	case -EPERM:
+		why = BPF_STREAM_REFUSED_FOREIGN;
+		break;
+	default:
+		break;
+	}
+	bse_note_refusal(s, why, messages, bytes);
+	return err;
+}
+
+/* Before anything is allocated: can it fit, and does it look as if it did? */
+static inline int bsi_capacity_check(const struct bpf_stream *s, size_t bytes)
+{
+	int err;
+
+	if (bse_log_fits(&s->log, bytes, s->capacity))
+		return 0;
+	err = bse_usable();
+	if (err)
+		return err;
+	if (bytes > s->capacity)
+		return bytes > INT_MAX ? -EINVAL : -E2BIG;
+	return -ENOSPC;
+}
+
+/* ====================================================================== *
+ * [12] FORMAT
+ * ====================================================================== */
+/*
+ * A formatter of our own, because a message may be printed from a signal
+ * handler: it calls nothing but memcpy and memset, knows no locale, allocates
+ * nothing, does not recurse, and needs a few hundred bytes of stack.
+ *
+ * Two grammars share one output:
+ *
+ * bsi_format_va()     C's grammar without floating point, wide characters, n,
+ *                     positions and grouping; the text is glibc's.
+ * bsi_format_array()  the kernel's grammar for an array of u64.
+ *
+ * Both write at most @size bytes and never a NUL of their own. Both return the
+ * length of the whole text, which may be larger than @size and stops counting
+ * at INT_MAX, or a negative errno. What stands in @buf behind the text, or at
+ * all after an error, means nothing.
+ * A width or precision above INT_MAX is -EINVAL.
+ */
+
+/* ---- [12a] OUTPUT ---------------------------------------------------- */
+
+struct bsi_fmt_out {
+	char *buf;		/* where the text goes; unused while size is 0 */
+	size_t size;		/* bytes that fit there */
+	uint64_t len;		/* length of the text so far */
+};
+
+/* The length to return. Below 2^32 conversions the sum cannot wrap. */
+static int bsi_fmt_out_length(const struct bsi_fmt_out *out)
+{
+	return out->len < INT_MAX ? (int)out->len : INT_MAX;
+}
+
+/* How many of the next @n bytes of text fit in the buffer. */
+static size_t bsi_fmt_out_fits(const struct bsi_fmt_out *out, size_t n)
+{
+	uint64_t room = out->len < out->size ? out->size - out->len : 0;
+
+	return n < room ? n : (size_t)room;
+}
+
+static void bsi_fmt_out_write(struct bsi_fmt_out *out, const char *s, size_t n)
+{
+	size_t fits = bsi_fmt_out_fits(out, n);
+
+	if (fits)
+		memcpy(out->buf + out->len, s, fits);
+	out->len += n;
+}
+
+/* A width of two thousand million costs no more than the buffer is long. */
+static void bsi_fmt_out_fill(struct bsi_fmt_out *out, char c, size_t n)
+{
+	size_t fits = bsi_fmt_out_fits(out, n);
+
+	if (fits)
+		memset(out->buf + out->len, c, fits);
+	out->len += n;
+}
+
+/* ---- [12b] FIELDS ---------------------------------------------------- */
+
+/* The flags, in the order of this string */
+#define BSI_FMT_FLAG_LETTERS	"-+ #0"
+enum {
+	BSI_FMT_LEFT  = 1 << 0,
+	BSI_FMT_PLUS  = 1 << 1,
+	BSI_FMT_SPACE = 1 << 2,
+	BSI_FMT_ALT   = 1 << 3,
+	BSI_FMT_ZERO  = 1 << 4,
+};
+
+/* One conversion: what stands between a % and the letter that ends it. */
+struct bsi_fmt_spec {
+	unsigned int flags;	/* BSI_FMT_LEFT, ... */
+	int width;		/* 0: none */
+	int precision;		/* negative: none */
+	char length;		/* h l j z t, H for hh, L for ll, 0: none */
+	char conv;		/* the conversion's letter */
+};
+
+static bool bsi_fmt_is_signed(const struct bsi_fmt_spec *spec)
+{
+	return spec->conv == 'd' || spec->conv == 'i';
+}
+
+/*
+ * The blanks that bring @len bytes to their width. Called before the text with
+ * @side 0 and after it with BSI_FMT_LEFT: one of the two writes them.
+ */
+static void bsi_fmt_blanks_write(struct bsi_fmt_out *out, const struct bsi_fmt_spec *spec,
+				 size_t len, unsigned int side)
+{
+	if ((spec->flags & BSI_FMT_LEFT) == side && (size_t)spec->width > len)
+		bsi_fmt_out_fill(out, ' ', (size_t)spec->width - len);
+}
+
+static void bsi_fmt_text_write(struct bsi_fmt_out *out, const struct bsi_fmt_spec *spec,
+			       const char *s, size_t n)
+{
+	bsi_fmt_blanks_write(out, spec, n, 0);
+	bsi_fmt_out_write(out, s, n);
+	bsi_fmt_blanks_write(out, spec, n, BSI_FMT_LEFT);
+}
+
+/* Write @value's digits so that they end before @end; returns the first. */
+static char *bsi_fmt_digits(char *end, uint64_t value, char conv)
+{
+	const char *letters = conv == 'X' ? "0123456789ABCDEF" : "0123456789abcdef";
+	unsigned int shift = conv == 'o' ? 3 : 4;
+
+	if (conv == 'd' || conv == 'i' || conv == 'u') {
+		do {
+			*--end = letters[value % 10];
+			value /= 10;
+		} while (value);
+	} else {
+		do {
+			*--end = letters[value & ((1u << shift) - 1)];
+			value >>= shift;
+		} while (value);
+	}
+	return end;
+}
+
+/*
+ * The sign and base that go before a number; returns their length. A pointer
+ * takes the flags of a signed number, as in glibc, but is never negative.
+ */
+static size_t bsi_fmt_prefix(char prefix[3], const struct bsi_fmt_spec *spec, uint64_t value,
+			     bool is_negative)
+{
+	bool takes_sign = bsi_fmt_is_signed(spec) || spec->conv == 'p';
+	bool is_hex = spec->conv == 'x' || spec->conv == 'X';
+	size_t n = 0;
+
+	if (is_negative)
+		prefix[n++] = '-';
+	else if (takes_sign && (spec->flags & BSI_FMT_PLUS))
+		prefix[n++] = '+';
+	else if (takes_sign && (spec->flags & BSI_FMT_SPACE))
+		prefix[n++] = ' ';
+	if (spec->conv == 'p' || (is_hex && value && (spec->flags & BSI_FMT_ALT))) {
+		prefix[n++] = '0';
+		prefix[n++] = spec->conv == 'X' ? 'X' : 'x';
+	}
+	return n;
+}
+
+/* d i u o x X and p. A signed @value comes sign-extended to 64 bits. */
+static void bsi_fmt_number_write(struct bsi_fmt_out *out, const struct bsi_fmt_spec *spec,
+				 uint64_t value)
+{
+	char prefix[3];		/* +0x */
+	char digits[22];	/* 64 bits in octal */
+	char *end = digits + sizeof(digits);
+	char *first = end;
+	bool is_negative = bsi_fmt_is_signed(spec) && value >> 63;
+	size_t prefix_len;
+	size_t count;		/* of digits */
+	size_t zeros = 0;	/* between prefix and digits */
+	size_t len;		/* of all three */
+
+	if (is_negative)
+		value = 0 - value;
+	prefix_len = bsi_fmt_prefix(prefix, spec, value, is_negative);
+	/* Zero with precision 0 has no digit at all. */
+	if (value || spec->precision)
+		first = bsi_fmt_digits(end, value, spec->conv);
+	count = (size_t)(end - first);
+	if (spec->precision > 0 && (size_t)spec->precision > count)
+		zeros = (size_t)spec->precision - count;
+	/* # makes the first digit of an octal number a zero. */
+	else if (spec->conv == 'o' && (spec->flags & BSI_FMT_ALT) && (value || !count))
+		zeros = 1;
+	/* - and a precision both switch the flag 0 off. */
+	len = prefix_len + zeros + count;
+	if ((spec->flags & BSI_FMT_ZERO) && !(spec->flags & BSI_FMT_LEFT) &&
+	    spec->precision < 0 && (size_t)spec->width > len) {
+		zeros += (size_t)spec->width - len;
+		len = (size_t)spec->width;
+	}
+
+	bsi_fmt_blanks_write(out, spec, len, 0);
+	bsi_fmt_out_write(out, prefix, prefix_len);
+	bsi_fmt_out_fill(out, '0', zeros);
+	bsi_fmt_out_write(out, first, count);
+	bsi_fmt_blanks_write(out, spec, len, BSI_FMT_LEFT);
+}
+
+/* Length of @s, of which at most @max bytes are looked at. */
+static size_t bsi_fmt_string_length(const char *s, size_t max)
+{
+	size_t n = 0;
+
+	while (n < max && s[n])
+		n++;
+	return n;
+}
+
+/* ---- [12c] GRAMMAR --------------------------------------------------- */
+/* The characters and the pieces of a format that both forms know. */
+
+static bool bsi_fmt_is_one_of(char c, const char *set)
+{
+	while (*set && *set != c)
+		set++;
+	return *set;
+}
+
+static bool bsi_fmt_is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+static bool bsi_fmt_is_alnum(char c)
+{
+	return bsi_fmt_is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+/* A byte from 0x80 on is no control character, and white space is none. */
+static bool bsi_fmt_is_control(char c)
+{
+	unsigned char u = (unsigned char)c;
+
+	return (u < ' ' && !(u >= '\t' && u <= '\r')) || u == 0x7f;
+}
+
+/*
+ * Copy plain text and %% up to the next conversion, to the end, or, when
+ * @strict, to a control character.
+ */
+static const char *bsi_fmt_plain_write(struct bsi_fmt_out *out, const char *fmt, bool strict)
+{
+	for (;;) {
+		const char *start = fmt;
+
+		while (*fmt && *fmt != '%' && !(strict && bsi_fmt_is_control(*fmt)))
+			fmt++;
+		bsi_fmt_out_write(out, start, (size_t)(fmt - start));
+		if (fmt[0] != '%' || fmt[1] != '%')
+			return fmt;
+		bsi_fmt_out_write(out, fmt, 1);
+		fmt += 2;
+	}
+}
+
+/* Read a decimal number or none, 0; returns what follows, NULL if too big. */
+static const char *bsi_fmt_number_parse(const char *fmt, int *number)
+{
+	int n = 0;
+
+	while (bsi_fmt_is_digit(*fmt)) {
+		int digit = *fmt++ - '0';
+
+		if (n > (INT_MAX - digit) / 10)
+			return NULL;
+		n = n * 10 + digit;
+	}
+	*number = n;
+	return fmt;
+}
+
+static const char *bsi_fmt_flags_parse(const char *fmt, unsigned int *flags)
+{
+	static const char letters[] = BSI_FMT_FLAG_LETTERS;
+
+	*flags = 0;
+	for (size_t i = 0; letters[i];) {
+		if (*fmt != letters[i]) {
+			i++;
+			continue;
+		}
+		*flags |= 1u << i;
+		fmt++;
+		i = 0;
+	}
+	return fmt;
+}
+
+/* Read h hh l ll j z t or nothing; a doubled letter becomes its capital. */
+static const char *bsi_fmt_length_parse(const char *fmt, char *length)
+{
+	*length = 0;
+	if (bsi_fmt_is_one_of(*fmt, "hljzt"))
+		*length = *fmt++;
+	if (*length == *fmt && bsi_fmt_is_one_of(*fmt, "hl"))
+		*length = *fmt++ == 'h' ? 'H' : 'L';
+	return fmt;
+}
+
+/* ---- [12d] VARIABLE ARGUMENTS ---------------------------------------- */
+
+/*
+ * A va_list parameter may be a pointer in disguise, whose address has another
+ * type than that of a va_list; inside a struct it is always itself.
+ */
+struct bsi_fmt_va {
+	va_list ap;
+};
+
+/* A negative width is the flag - and a width. */
+static bool bsi_fmt_va_width(struct bsi_fmt_va *src, struct bsi_fmt_spec *spec)
+{
+	spec->width = va_arg(src->ap, int);
+	if (spec->width == INT_MIN)
+		return false;
+	if (spec->width < 0) {
+		spec->flags |= BSI_FMT_LEFT;
+		spec->width = -spec->width;
+	}
+	return true;
+}
+
+/* Read one conversion behind its %; returns what follows it, NULL if bad. */
+static const char *bsi_fmt_va_parse(const char *fmt, struct bsi_fmt_va *src,
+				    struct bsi_fmt_spec *spec)
+{
+	fmt = bsi_fmt_flags_parse(fmt, &spec->flags);
+	if (*fmt == '*')
+		fmt = bsi_fmt_va_width(src, spec) ? fmt + 1 : NULL;
+	else
+		fmt = bsi_fmt_number_parse(fmt, &spec->width);
+	if (!fmt)
+		return NULL;
+
+	spec->precision = -1;
+	if (fmt[0] == '.' && fmt[1] == '*') {
+		spec->precision = va_arg(src->ap, int);
+		fmt += 2;
+	} else if (fmt[0] == '.') {
+		fmt = bsi_fmt_number_parse(fmt + 1, &spec->precision);
+		if (!fmt)
+			return NULL;
+	}
+
+	fmt = bsi_fmt_length_parse(fmt, &spec->length);
+	spec->conv = *fmt++;
+	/* No length changes c, s and p, and wide ones we do not print. */
+	if (bsi_fmt_is_one_of(spec->conv, spec->length ? "diuoxX" : "diuoxXcsp"))
+		return fmt;
+	return NULL;
+}
+
+/*
+ * The next integer, sign-extended to 64 bits if it has a sign. C has no name
+ * for size_t's signed twin and ptrdiff_t's unsigned one; they serve each other.
+ */
+static uint64_t bsi_fmt_va_integer(struct bsi_fmt_va *src, const struct bsi_fmt_spec *spec)
+{
+	bool is_signed = bsi_fmt_is_signed(spec);
+
+	switch (spec->length) {
+	case 'H':
+		return is_signed ? (uint64_t)(signed char)va_arg(src->ap, int) :
+				   (unsigned char)va_arg(src->ap, unsigned int);
+	case 'h':
+		return is_signed ? (uint64_t)(short)va_arg(src->ap, int) :
+				   (unsigned short)va_arg(src->ap, unsigned int);
+	case 'l':
+		return is_signed ? (uint64_t)va_arg(src->ap, long) :
+				   va_arg(src->ap, unsigned long);
+	case 'L':
+		return is_signed ? (uint64_t)va_arg(src->ap, long long) :
+				   va_arg(src->ap, unsigned long long);
+	case 'j':
+		return is_signed ? (uint64_t)va_arg(src->ap, intmax_t) :
+				   va_arg(src->ap, uintmax_t);
+	case 'z':
+	case 't':
+		return is_signed ? (uint64_t)va_arg(src->ap, ptrdiff_t) :
+				   va_arg(src->ap, size_t);
+	default:
+		return is_signed ? (uint64_t)va_arg(src->ap, int) :
+				   va_arg(src->ap, unsigned int);
+	}
+}
+
+static void bsi_fmt_va_write(struct bsi_fmt_out *out, const struct bsi_fmt_spec *spec,
+			     struct bsi_fmt_va *src)
+{
+	size_t max = spec->precision < 0 ? INT_MAX : (size_t)spec->precision;
+	const char *s;
+	size_t n;
+	char c;
+
+	switch (spec->conv) {
+	case 'c':
+		c = (char)va_arg(src->ap, int);
+		s = &c;
+		n = 1;
+		break;
+	case 's':
+		s = va_arg(src->ap, const char *);
+		/* As in glibc: all of "(null)" or nothing of it. */
+		if (!s)
+			s = max < sizeof("(null)") - 1 ? "" : "(null)";
+		/* A precision bounds what is read as well. */
+		n = bsi_fmt_string_length(s, max);
+		break;
+	case 'p':
+		s = va_arg(src->ap, const void *);
+		if (s) {
+			bsi_fmt_number_write(out, spec, (uintptr_t)s);
+			return;
+		}
+		s = "(nil)";
+		n = sizeof("(nil)") - 1;
+		break;
+	default:
+		bsi_fmt_number_write(out, spec, bsi_fmt_va_integer(src, spec));
+		return;
+	}
+	bsi_fmt_text_write(out, spec, s, n);
+}
+
+/*
+ * Conversions d i u o x X c s p and %% (just these two characters), with the
+ * flags - + blank # 0, width, precision, * for either, and hh h l ll j z t on
+ * integers. Anything else is -EINVAL.
+ */
+static int bsi_format_va(char *buf, size_t size, const char *fmt, va_list ap)
+{
+	struct bsi_fmt_out out = { .buf = buf, .size = size };
+	struct bsi_fmt_spec spec;
+	struct bsi_fmt_va src;
+	int ret = -EINVAL;
+
+	va_copy(src.ap, ap);
+	while (fmt) {
+		fmt = bsi_fmt_plain_write(&out, fmt, false);
+		if (!*fmt) {
+			ret = bsi_fmt_out_length(&out);
+			break;
+		}
+		fmt = bsi_fmt_va_parse(fmt + 1, &src, &spec);
+		if (fmt)
+			bsi_fmt_va_write(&out, &spec, &src);
+	}
+	va_end(src.ap);
+	return ret;
+}
+
+/* ---- [12e] ARGUMENT ARRAY -------------------------------------------- */
+/*
+ * The kernel copies arguments into an area of 512 bytes before it prints, and
+ * what finds no room there is cut or refused. The same texts are cut and the
+ * same calls refused here, but the area is only accounted, never stored.
+ */
+#define BSI_FMT_AREA_BYTES	512u
+#define BSI_FMT_ARGS_BYTES	96u	/* twelve arguments */
+#define BSI_FMT_LOW_ADDRESS	4096u	/* below lies nothing that can be read */
+
+#define BSI_FMT_CONV_TEXT	'B'	/* spec->conv for %pB %pi4 %pI4 %pi6 %pI6 */
+
+struct bsi_fmt_array {
+	const uint64_t *args;	/* the next argument */
+	size_t left;		/* arguments from there on */
+	size_t used;		/* bytes of the area that are taken */
+	const char *letters;	/* what tells BSI_FMT_CONV_TEXT's apart */
+};
+
+/* Take a number's 1, 4 or 8 bytes, aligned to themselves: 0 or -ENOSPC. */
+static int bsi_fmt_area_take(struct bsi_fmt_array *src, size_t bytes)
+{
+	size_t end = ((src->used + bytes - 1) & ~(bytes - 1)) + bytes;
+
+	if (end > BSI_FMT_AREA_BYTES)
+		return -ENOSPC;
+	src->used = end;
+	return 0;
+}
+
+/* The pointer in an argument, NULL if nothing can be read there. */
+static const char *bsi_fmt_array_pointer(uint64_t value)
+{
+	uintptr_t address = (uintptr_t)value;
+
+	return address < BSI_FMT_LOW_ADDRESS ? NULL : (const char *)address;
+}
+
+/* A string is cut silently to the room, and never read further than that. */
+static int bsi_fmt_array_string(struct bsi_fmt_out *out, const struct bsi_fmt_spec *spec,
+				struct bsi_fmt_array *src, const char *s)
+{
+	size_t room = BSI_FMT_AREA_BYTES - src->used;
+	size_t len;
+
+	if (!room)
+		return -ENOSPC;
+	if (!s)
+		s = "";
+	len = bsi_fmt_string_length(s, room - 1);
+	src->used += len + 1;
+	bsi_fmt_text_write(out, spec, s, len);
+	return 0;
+}
+
+/* i4 001.002.003.004, I4 1.2.3.4, i6 32 digits, I6 eight groups of four */
+static void bsi_fmt_ip_write(struct bsi_fmt_out *out, const char *letters, const char *raw)
+{
+	bool is_v4 = letters[1] == '4';
+	bool is_lower = letters[0] == 'i';
+	struct bsi_fmt_spec byte = { .conv = is_v4 ? 'u' : 'x' };
+	size_t group = is_v4 ? 1 : 2;	/* bytes between two separators */
+
+	byte.precision = !is_v4 ? 2 : is_lower ? 3 : -1;
+	for (size_t i = 0; i < (is_v4 ? 4 : 16); i++) {
+		if (i && i % group == 0 && (is_v4 || !is_lower))
+			bsi_fmt_out_fill(out, is_v4 ? '.' : ':', 1);
+		bsi_fmt_number_write(out, &byte, raw ? (unsigned char)raw[i] : 0);
+	}
+}
+
+/*
+ * %pB and the addresses lie in the area as text with its NUL. They are written
+ * first and then cut back to the room; the room left is none if they were cut,
+ * so any conversion after a cut one is refused.
+ */
+static int bsi_fmt_array_text(struct bsi_fmt_out *out, struct bsi_fmt_array *src,
+			      const char *letters, uint64_t value)
+{
+	static const struct bsi_fmt_spec code = { .precision = -1, .conv = 'p' };
+	size_t room = BSI_FMT_AREA_BYTES - src->used;
+	uint64_t start = out->len;
+
+	if (room < (letters[0] == 'B' ? 1 : letters[1] == '4' ? 4 : 16))
+		return -ENOSPC;
+	if (letters[0] == 'B')
+		bsi_fmt_number_write(out, &code, value);
+	else
+		bsi_fmt_ip_write(out, letters, bsi_fmt_array_pointer(value));
+	if (out->len - start >= room)
+		out->len = start + room - 1;
+	src->used += (size_t)(out->len - start) + 1;
+	return 0;
+}
+
+static int bsi_fmt_array_number(struct bsi_fmt_out *out, const struct bsi_fmt_spec *spec,
+				struct bsi_fmt_array *src, uint64_t value)
+{
+	int err = bsi_fmt_area_take(src, spec->length ? 8 : 4);
+
+	if (err)
+		return err;
+	if (!spec->length)
+		value = bsi_fmt_is_signed(spec) ? (uint64_t)(int32_t)(uint32_t)value :
+						  (uint32_t)value;
+	bsi_fmt_number_write(out, spec, value);
+	return 0;
+}
+
+static int bsi_fmt_array_write(struct bsi_fmt_out *out, const struct bsi_fmt_spec *spec,
+			       struct bsi_fmt_array *src)
+{
+	uint64_t value;
+	int err;
+	char c;
+
+	if (!src->left)
+		return -EINVAL;
+	value = *src->args++;
+	src->left--;
+	switch (spec->conv) {
+	case 'c':
+		c = (char)(unsigned char)value;
+		err = bsi_fmt_area_take(src, 1);
+		if (!err)
+			bsi_fmt_text_write(out, spec, &c, 1);
+		return err;
+	case 's':
+		return bsi_fmt_array_string(out, spec, src, bsi_fmt_array_pointer(value));
+	case BSI_FMT_CONV_TEXT:
+		return bsi_fmt_array_text(out, src, src->letters, value);
+	default:
+		return bsi_fmt_array_number(out, spec, src, value);
+	}
+}
+
+/* After a string must come the end, white space or punctuation. */
+static bool bsi_fmt_is_boundary(char c)
+{
+	return !c || ((unsigned char)c < 0x80 && !bsi_fmt_is_alnum(c) && !bsi_fmt_is_control(c));
+}
+
+/* Read what follows %p; returns what follows the conversion, NULL if bad. */
+static const char *bsi_fmt_pointer_parse(const char *fmt, struct bsi_fmt_array *src,
+					 struct bsi_fmt_spec *spec)
+{
+	int width = spec->width;
+
+	spec->width = 0;
+	switch (*fmt) {
+	case 's':
+	case 'S':
+		/* Code has no names here, but is padded as a name would be. */
+		spec->conv = 'p';
+		spec->length = 'L';
+		spec->flags &= BSI_FMT_LEFT;
+		spec->width = width;
+		break;
+	case 'i':
+	case 'I':
+		if (fmt[1] != '4' && fmt[1] != '6')
+			return NULL;
+		spec->conv = BSI_FMT_CONV_TEXT;
+		src->letters = fmt;
+		break;
+	case 'B':
+		spec->conv = BSI_FMT_CONV_TEXT;
+		src->letters = fmt;
+		break;
+	case 'k':
+	case 'u':
+		spec->conv = 's';
+		return fmt[1] == 's' && bsi_fmt_is_boundary(fmt[2]) ? fmt + 2 : NULL;
+	default:
+		/* The address itself: sixteen digits, or a width's number. */
+		spec->conv = 'x';
+		spec->length = 'L';
+		spec->width = width;
+		spec->precision = width ? -1 : 16;
+		if (*fmt != 'K' && *fmt != 'x')
+			return bsi_fmt_is_boundary(*fmt) ? fmt : NULL;
+		break;
+	}
+	/* The kernel swallows the letters and digits that follow these. */
+	while (bsi_fmt_is_alnum(*fmt))
+		fmt++;
+	return fmt;
+}
+
+/* Read one conversion behind its %; returns what follows it, NULL if bad. */
+static const char *bsi_fmt_array_parse(const char *fmt, struct bsi_fmt_array *src,
+				       struct bsi_fmt_spec *spec)
+{
+	spec->precision = -1;
+	fmt = bsi_fmt_flags_parse(fmt, &spec->flags);
+	fmt = bsi_fmt_number_parse(fmt, &spec->width);
+	if (!fmt || (spec->flags & BSI_FMT_ALT))
+		return NULL;
+	fmt = bsi_fmt_length_parse(fmt, &spec->length);
+	spec->conv = *fmt++;
+	if (bsi_fmt_is_one_of(spec->conv, "diuxX"))
+		return spec->length && !bsi_fmt_is_one_of(spec->length, "lL") ? NULL : fmt;
+	if (spec->length)
+		return NULL;
+	if (spec->conv == 'p')
+		return bsi_fmt_pointer_parse(fmt, src, spec);
+	if (spec->conv == 's')
+		return bsi_fmt_is_boundary(*fmt) ? fmt : NULL;
+	return spec->conv == 'c' ? fmt : NULL;
+}
+
+/*
+ * Conversions d i u x X with nothing, l or ll (64 bits on every target), c, s
+ * and p with its letters; flags - + blank 0 and a width. @len is @args' length
+ * in bytes. -EINVAL for a bad format or arguments, -ENOSPC when the arguments
+ * do not fit the area; the first of these from the left.
+ */
+static int bsi_format_array(char *buf, size_t size, const char *fmt, const uint64_t *args,
+			    uint32_t len)
+{
+	struct bsi_fmt_array src = { .args = args, .left = len / sizeof(*args) };
+	struct bsi_fmt_out out = { .buf = buf, .size = size };
+	struct bsi_fmt_spec spec;
+	int err;
+
+	if ((len && !args) || len % sizeof(*args) || len > BSI_FMT_ARGS_BYTES)
+		return -EINVAL;
+	for (;;) {
+		fmt = bsi_fmt_plain_write(&out, fmt, true);
+		if (!*fmt)
+			return bsi_fmt_out_length(&out);
+		if (*fmt != '%')
+			return -EINVAL;
+		fmt = bsi_fmt_array_parse(fmt + 1, &src, &spec);
+		if (!fmt)
+			return -EINVAL;
+		err = bsi_fmt_array_write(&out, &spec, &src);
+		if (err)
+			return err;
+	}
+}
+
+/* ====================================================================== *
+ * [13] STREAM
+ * ====================================================================== */
+
+BSE_API int bpf_stream_push(struct bpf_stream *s, const void *data, size_t len)
+{
+	struct bsi_chain chain;
+	int err;
+
+	if (!len)
+		return 0;
+	err = bsi_capacity_check(s, len);
+	if (err)
+		return bsi_refuse(s, err, 1, len);
+	err = bsi_message_make(&chain, data, len);
+	if (err)
+		return bsi_refuse(s, err, 1, len);
+	err = bse_log_publish(&s->log, chain.newest, chain.oldest, chain.bytes, s->capacity);
+	if (err < 0) {
+		bsi_list_release(chain.newest);
+		return bsi_refuse(s, err, 1, len);
+	}
+	return 0;
+}
+
+/* Stores what a formatter wrote, or counts why not; @len is its answer. */
+static int bsi_stream_print(struct bpf_stream *s, const char *text, int len)
+{
+	if (len < 0) {
+		bse_note_refusal(s, BPF_STREAM_REFUSED_INVALID, 1, 0);
+		return len;
+	}
+	if ((unsigned int)len > BPF_STREAM_PRINT_MAX)
+		return bsi_refuse(s, -E2BIG, 1, (unsigned int)len);
+	return bpf_stream_push(s, text, (size_t)len);
+}
+
+BSE_API int bpf_stream_vprintf(struct bpf_stream *s, const char *fmt, va_list ap)
+{
+	struct bse_scratch scratch;
+	char *text = bse_scratch_get(&scratch);
+	int ret = bsi_format_va(text, BPF_STREAM_PRINT_MAX, fmt, ap);
+
+	ret = bsi_stream_print(s, text, ret);
+	bse_scratch_put(&scratch);
+	return ret;
+}
+
+BSE_API int bpf_stream_printf(struct bpf_stream *s, const char *fmt, ...)
+{
+	va_list ap;
+	int ret;
+
+	va_start(ap, fmt);
+	ret = bpf_stream_vprintf(s, fmt, ap);
+	va_end(ap);
+	return ret;
+}
+
+BSE_API int bpf_stream_bprintf(struct bpf_stream *s, const char *fmt, const uint64_t *args,
+			       uint32_t len)
+{
+	struct bse_scratch scratch;
+	char *text = bse_scratch_get(&scratch);
+	int ret = bsi_format_array(text, BPF_STREAM_PRINT_MAX, fmt, args, len);
+
+	ret = bsi_stream_print(s, text, ret);
+	bse_scratch_put(&scratch);
+	return ret;
+}
+
+BSE_API void bpf_stream_get_stats(struct bpf_stream *s, struct bpf_stream_stats *stats)
+{
+	unsigned int i;
+
+	stats->capacity = s->capacity;
+	stats->pending = bse_log_pending(&s->log);
+	/* Relaxed, all: figures for people. */
+	stats->delivered.messages = bse_u64_load_relaxed(&s->delivered_messages); /* ORD(stats:A) */
+	stats->delivered.bytes = bse_u64_load_relaxed(&s->delivered_bytes);	/* ORD(stats:B) */
+	for (i = 0; i < BPF_STREAM_REFUSALS; i++) {
+		const struct bsi_tally *tally = &s->refused[i];
+
+		stats->refused[i].messages = bse_u64_load_relaxed(&tally->messages); /* ORD(stats:C) */
+		stats->refused[i].bytes = bse_u64_load_relaxed(&tally->bytes);	/* ORD(stats:D) */
+	}
+}
+
+/* ====================================================================== *
+ * [14] STAGE
+ * ====================================================================== */
+
+BSE_API void bpf_stream_stage_init(struct bpf_stream_stage *ss)
+{
+	*ss = (struct bpf_stream_stage){ 0 };
+}
+
+BSE_API void bpf_stream_stage_free(struct bpf_stream_stage *ss)
+{
+	/* The pages of a foreign pool are the parent's to count. */
+	if (ss->log && !bse_usable())
+		bsi_list_release(ss->log);
+	bpf_stream_stage_init(ss);
+}
+
+BSE_API int bpf_stream_stage_push(struct bpf_stream_stage *ss, const void *data, size_t len)
+{
+	struct bsi_chain chain;
+	struct bsi_chain group = { ss->log, ss->tail, ss->len };
+	int err;
+
+	if (!len)
+		return 0;
+	if (len > INT_MAX)
+		return -EINVAL;
+	if (len > (size_t)INT_MAX - ss->len)
+		return -E2BIG;
+	err = bsi_message_make(&chain, data, len);
+	if (err)
+		return err;
+	bsi_chain_add(&group, chain.newest, chain.oldest, chain.bytes);
+	ss->log = group.newest;
+	ss->tail = group.oldest;
+	ss->len = group.bytes;
+	ss->messages++;
+	return 0;
+}
+
+BSE_API int bpf_stream_stage_printk(struct bpf_stream_stage *ss, const char *fmt, ...)
+{
+	struct bse_scratch scratch;
+	char *text = bse_scratch_get(&scratch);
+	va_list ap;
+	int ret;
+
+	va_start(ap, fmt);
+	ret = bsi_format_va(text, BPF_STREAM_PRINT_MAX, fmt, ap);
+	va_end(ap);
+	if (ret > (int)BPF_STREAM_PRINT_MAX)
+		ret = (int)BPF_STREAM_PRINT_MAX;
+	if (ret > 0)
+		ret = bpf_stream_stage_push(ss, text, (size_t)ret);
+	bse_scratch_put(&scratch);
+	return ret;
+}
+
+BSE_API int bpf_stream_stage_commit_to(struct bpf_stream_stage *ss, struct bpf_stream *s)
+{
+	int err;
+
+	if (!ss->log)
+		return 0;
+	err = bse_usable();
+	if (!err)
+		err = bsi_capacity_check(s, ss->len);
+	if (!err)
+		err = bse_log_publish(&s->log, ss->log, ss->tail, ss->len, s->capacity);
+	if (err < 0)
+		return bsi_refuse(s, err, ss->messages, ss->len);
+	bpf_stream_stage_init(ss);
+	return 0;
+}
+
+/* ====================================================================== *
+ * [15] READER
+ * ====================================================================== */
+
+/* What a user's sink is offered at a time is gathered in a buffer of this size. */
+#define BSI_GATHER 2048u
+
+/*
+ * Takes the pieces, or a first part of them: how many bytes, or a negative
+ * errno if none.
+ */
+typedef int bsi_take(void *ctx, const struct bse_piece *piece, unsigned int n);
+
+struct bsi_sink {
+	bsi_take *take;
+	void *ctx;
+	size_t most;			/* bytes in more than one piece */
+};
+
+/* One call of a reader; the lock is held (D9). */
+struct bsi_reader {
+	struct bpf_stream *s;
+	size_t left;			/* bytes that this call may still take */
+	uint32_t refund;		/* taken, not yet refunded */
+	uint32_t messages;		/* ended since the last flush */
+	struct bsi_returns returns;
+};
+
+/*
+ * Writers get their room and pages back. Before every call of a sink, because
+ * a sink may block for long, and before the reader returns.
+ */
+static void bsi_reader_flush(struct bsi_reader *reader)
+{
+	if (!reader->refund)
+		return;
+	bsi_returns_flush(&reader->returns);
+	bse_note_delivered(reader->s, reader->messages, reader->refund);
+	bse_log_refund(&reader->s->log, reader->refund);
+	reader->refund = 0;
+	reader->messages = 0;
+}
+
+/* Points at what the sink is offered next; tells how many bytes these are. */
+static size_t bsi_reader_collect(const struct bsi_reader *reader, const struct bsi_sink *sink,
+				 struct bse_piece *piece, unsigned int *n)
+{
+	bse_link link = reader->s->backlog_head;
+	size_t bytes = 0;
+
+	for (*n = 0; link && *n < BSE_PIECES && bytes < reader->left; link = bse_next_of(link)) {
+		struct bpf_stream_elem *elem = bse_elem_of(link);
+		size_t len = bsi_elem_len(elem) - elem->consumed_len;
+
+		if (len > reader->left - bytes)
+			len = reader->left - bytes;
+		if (*n && bytes + len > sink->most)
+			break;
+		piece[*n].data = elem->str + elem->consumed_len;
+		piece[*n].len = len;
+		bytes += len;
+		++*n;
+	}
+	return bytes;
+}
+
+/* The sink took @bytes from the head of the backlog. */
+static void bsi_reader_consume(struct bsi_reader *reader, uint32_t bytes)
+{
+	struct bpf_stream *s = reader->s;
+	struct bpf_stream_elem *elem;
+	bse_link link;
+	uint32_t rest;
+
+	reader->left -= bytes;
+	reader->refund += bytes;
+	while (bytes) {
+		link = s->backlog_head;
+		elem = bse_elem_of(link);
+		rest = bsi_elem_len(elem) - elem->consumed_len;
+		if (bytes < rest) {
+			elem->consumed_len += bytes;
+			return;
+		}
+		bytes -= rest;
+		s->backlog_head = bse_next_of(link);
+		reader->messages += elem->total_len & BSI_ELEM_ENDS ? 1 : 0;
+		bsi_elem_release(link, &reader->returns);
+	}
+}
+
+/* Bytes taken; or the sink's error if there were none. */
+static int bsi_reader_run(struct bsi_reader *reader, const struct bsi_sink *sink)
+{
+	struct bpf_stream *s = reader->s;
+	struct bse_piece piece[BSE_PIECES];
+	size_t begin = reader->left;
+	size_t offered;
+	unsigned int n;
+	int taken = 0;
+
+	while (reader->left) {
+		if (!s->backlog_head)
+			s->backlog_head = bsi_list_reverse(bse_log_detach(&s->log));
+		offered = bsi_reader_collect(reader, sink, piece, &n);
+		if (!offered)
+			break;
+		bsi_reader_flush(reader);
+		taken = sink->take(sink->ctx, piece, n);
+		if (taken > 0 && (size_t)taken > offered)
+			taken = -EINVAL;
+		if (taken > 0)
+			bsi_reader_consume(reader, (uint32_t)taken);
+		if (taken < 0 || (size_t)taken < offered)
+			break;
+	}
+	bsi_reader_flush(reader);
+	return taken < 0 && reader->left == begin ? taken : (int)(begin - reader->left);
+}
+
+static int bsi_drain(struct bpf_stream *s, const struct bsi_sink *sink, size_t max, bool wait)
+{
+	struct bsi_reader reader = { .s = s };
+	int ret = bse_usable();
+
+	if (ret || !max)
+		return ret;
+	ret = wait ? bse_lock(&s->lock) : bse_trylock(&s->lock);
+	if (ret)
+		return ret;
+	/* What is pending now, and no more: the sink may push (D9). */
+	reader.left = bse_log_pending(&s->log);
+	if (reader.left > max)
+		reader.left = max;
+	ret = bsi_reader_run(&reader, sink);
+	bse_unlock(&s->lock);
+	return ret;
+}
+
+/* A user's sink, which takes one piece at a time. */
+struct bsi_user {
+	bpf_stream_sink *sink;
+	void *ctx;
+};
+
+/* Several pieces are small, and gathered: one call, one refund. */
+static int bsi_take_user(void *ctx, const struct bse_piece *piece, unsigned int n)
+{
+	const struct bsi_user *user = ctx;
+	char gathered[BSI_GATHER];
+	char *end = gathered;
+
+	if (n == 1)
+		return user->sink(user->ctx, piece->data, piece->len);
+	bse_take_memory(&end, piece, n);
+	return user->sink(user->ctx, gathered, (size_t)(end - gathered));
+}
+
+static int bsi_drain_user(struct bpf_stream *s, bpf_stream_sink *sink, void *ctx, size_t max,
+			  bool wait)
+{
+	struct bsi_user user = { sink, ctx };
+	struct bsi_sink all = { bsi_take_user, &user, BSI_GATHER };
+
+	return bsi_drain(s, &all, max, wait);
+}
+
+BSE_API int bpf_stream_drain(struct bpf_stream *s, bpf_stream_sink *sink, void *ctx, size_t max)
+{
+	return bsi_drain_user(s, sink, ctx, max, true);
+}
+
+BSE_API int bpf_stream_try_drain(struct bpf_stream *s, bpf_stream_sink *sink, void *ctx,
+				 size_t max)
+{
+	return bsi_drain_user(s, sink, ctx, max, false);
+}
+
+static int bsi_read(struct bpf_stream *s, void *buf, size_t len, bool wait)
+{
+	char *at = buf;
+	struct bsi_sink sink = { bse_take_memory, &at, SIZE_MAX };
+
+	if (len > INT_MAX)
+		return -EINVAL;
+	return bsi_drain(s, &sink, len, wait);
+}
+
+BSE_API int bpf_stream_read(struct bpf_stream *s, void *buf, size_t len)
+{
+	return bsi_read(s, buf, len, true);
+}
+
+BSE_API int bpf_stream_try_read(struct bpf_stream *s, void *buf, size_t len)
+{
+	return bsi_read(s, buf, len, false);
+}
+
+BSE_API int bpf_stream_drain_fd(struct bpf_stream *s, int fd, size_t max)
+{
+	struct bsi_sink sink = { bse_take_fd, &fd, SIZE_MAX };
+
+	return bsi_drain(s, &sink, max, true);
+}
+
+/* ====================================================================== *
+ * [16] LIFECYCLE
+ * ====================================================================== */
+
+BSE_API int bpf_stream_init(struct bpf_stream *s, const struct bpf_stream_options *opts)
+{
+	size_t capacity = opts && opts->capacity ? opts->capacity : BPF_STREAM_DEFAULT_CAPACITY;
+
+	if (capacity > INT_MAX)
+		return -EINVAL;
+	*s = (struct bpf_stream){ .capacity = (uint32_t)capacity };
+	bse_log_init(&s->log);
+	bse_lock_init(&s->lock);
+	return 0;
+}
+
+BSE_API void bpf_stream_destroy(struct bpf_stream *s)
+{
+	if (bse_usable())
+		return;
+	bsi_list_release(bse_log_detach(&s->log));
+	/* Held here means by a reader that a fork cut off: its part is lost. */
+	if (bse_trylock(&s->lock))
+		return;
+	bsi_list_release(s->backlog_head);
+	s->backlog_head = 0;
+	bse_unlock(&s->lock);
+}
+
+BSE_API int bpf_stream_pool_use(void *region, size_t bytes, unsigned int flags)
+{
+	return bse_pool_adopt(region, bytes, flags);
+}
+
+BSE_API size_t bpf_stream_pool_trim(void)
+{
+	return bse_pool_trim();
+}
+
+BSE_API void bpf_stream_pool_get_stats(struct bpf_stream_pool_stats *stats)
+{
+	bse_pool_get_stats(stats);
+}
+
+BSE_API void bpf_stream_thread_release(void)
+{
+	bse_thread_let_go();
+}
+
+/* ====================================================================== *
+ * [17] PROGRAM
+ * ====================================================================== */
+#ifdef BPF_STREAM_PROG
+
+/* NULL if there is no such stream. */
+static struct bpf_stream *bsi_prog_stream(struct bpf_prog_aux *aux, int stream_id)
+{
+	if (stream_id != BPF_STDOUT && stream_id != BPF_STDERR)
+		return NULL;
+	return &aux->stream[stream_id - BPF_STDOUT];
+}
+
+BSE_API void bpf_stream_prog_init(struct bpf_prog *prog)
+{
+	/* The defaults are always valid. */
+	(void)bpf_stream_init(&prog->aux->stream[0], NULL);
+	(void)bpf_stream_init(&prog->aux->stream[1], NULL);
+	/* Relaxed: private until the program is handed on. */
+	bse_u32_store_relaxed(&prog->aux->stream_error_cnt, 0);		/* ORD(prog_init:A) */
+}
+
+BSE_API void bpf_stream_prog_free(struct bpf_prog *prog)
+{
+	bpf_stream_destroy(&prog->aux->stream[0]);
+	bpf_stream_destroy(&prog->aux->stream[1]);
+}
+
+BSE_API int bpf_stream_prog_read(struct bpf_prog *prog, enum bpf_stream_id stream_id, void *buf,
+				 int len)
+{
+	struct bpf_stream *s = bsi_prog_stream(prog->aux, (int)stream_id);
+
+	if (!s)
+		return -ENOENT;
+	if (len < 0)
+		return -EINVAL;
+	return bpf_stream_read(s, buf, (size_t)len);
+}
+
+BSE_API int bpf_stream_prog_commit(struct bpf_stream_stage *ss, struct bpf_prog *prog,
+				   enum bpf_stream_id stream_id)
+{
+	struct bpf_stream *s = bsi_prog_stream(prog->aux, (int)stream_id);
+
+	return s ? bpf_stream_stage_commit_to(ss, s) : -EINVAL;
+}
+
+BSE_API int bpf_stream_prog_vprintk(int stream_id, const char *fmt, const void *args, uint32_t len,
+				    struct bpf_prog_aux *aux)
+{
+	struct bpf_stream *s = bsi_prog_stream(aux, stream_id);
+
+	return s ? bpf_stream_bprintf(s, fmt, args, len) : -ENOENT;
+}
+
+BSE_API bool bpf_stream_prog_limit(struct bpf_prog *prog)
+{
+	bse_u32 *count = &prog->aux->stream_error_cnt;
+
+	/*
+	 * Relaxed, both: a figure. It stops at the limit, give or take those
+	 * who were between the two lines.
+	 */
+	if (bse_u32_load_relaxed(count) >= BPF_STREAM_MAX_REPORTS)	/* ORD(prog_limit:A) */
+		return true;
+	return bse_u32_fetch_add_relaxed(count, 1) >= BPF_STREAM_MAX_REPORTS; /* ORD(prog_limit:B) */
+}
+
+#endif /* BPF_STREAM_PROG */
+
+/* ====================================================================== *
+ * [18] SELFCHECK
+ * ====================================================================== */
+#if BPF_STREAM_SELFCHECK
+
+/* Linear in the list: lengths that are in range (I9); adds up what is left. */
+static const char *bsi_list_check(bse_link link, uint64_t *bytes)
+{
+	for (; link; link = bse_next_of(link)) {
+		const struct bpf_stream_elem *elem = bse_elem_of(link);
+		uint32_t len = bsi_elem_len(elem);
+
+		if (!len || len > BSI_ELEM_MAX || elem->consumed_len >= len)
+			return "I9: an element has no bytes left";
+		*bytes += len - elem->consumed_len;
+		/* Elements of a log and a backlog are 8 bytes at least. */
+		if (*bytes > INT_MAX)
+			return "I8: a list goes round in circles";
+	}
+	return NULL;
+}
+
+/*
+ * Linear. Beside writers: with the lock held nobody detaches or refunds, and
+ * what one read of the word shows below its head does not change.
+ */
+static const char *bsi_stream_check(struct bpf_stream *s)
+{
+	uint64_t bytes = 0;
+	uint64_t pending;
+	bse_link head;
+	const char *broken;
+
+	if (bse_lock(&s->lock))
+		return "the stream's lock cannot be taken";
+	head = bse_log_peek(&s->log, &pending);
+	broken = bsi_list_check(s->backlog_head, &bytes);
+	if (!broken)
+		broken = bsi_list_check(head, &bytes);
+	if (!broken && bytes != pending)
+		broken = "I3: pending is not the sum of what is left";
+	if (!broken && pending > s->capacity)
+		broken = "I3: pending is above the capacity";
+	bse_unlock(&s->lock);
+	return broken;
+}
+
+BSE_API const char *bpf_stream_selfcheck(struct bpf_stream *s)
+{
+	return s ? bsi_stream_check(s) : bse_pool_check();
+}
+
+#endif /* BPF_STREAM_SELFCHECK */
+
+#endif /* implementation */
