@@ -102,8 +102,7 @@
 /*
  * BPF_STREAM_IMPLEMENTATION	this file gets the bodies, once in a program
  * BPF_STREAM_STATIC		this file gets a private copy of everything
- * BPF_STREAM_PROG		also the program layer, see [5d]; the same in
- *				every file of a program
+ * BPF_STREAM_PROG		also the program layer, see [17]
  * BPF_STREAM_SELFCHECK		1: also bpf_stream_selfcheck(); default 0
  * BPF_STREAM_ENV_HEADER	"file": may replace any word of the vocabulary,
  *				see [6a]; for tests
@@ -142,7 +141,7 @@
 /* The longest text that a print stores, in bytes; not a knob. */
 #define BPF_STREAM_PRINT_MAX 1023u
 
-/* The most reports that a program makes; see bpf_stream_prog_limit(). */
+/* The most reports that a program makes; see bpf_prog_stream_error_limit(). */
 #define BPF_STREAM_MAX_REPORTS 512u
 
 /* Flag of bpf_stream_pool_use(): the region is shared with other processes. */
@@ -161,7 +160,7 @@
 #error "bpf_stream.h: needs GCC or Clang"
 #endif
 #if defined(__cplusplus) && (defined(BPF_STREAM_IMPLEMENTATION) || defined(BPF_STREAM_STATIC))
-#error "bpf_stream.h: the implementation is C: define BPF_STREAM_IMPLEMENTATION in a .c file"
+#error "bpf_stream.h: the bodies are C: define BPF_STREAM_IMPLEMENTATION in a .c file"
 #endif
 
 /*
@@ -193,6 +192,9 @@
 #define BSE_API extern
 #endif
 
+/* Errors that the inline functions of [17] return; <errno.h> is for [6]. */
+#define BSE_ENOENT 2
+#define BSE_EINVAL 22
 #define BSE_PRINTF(fmt, args) __attribute__((__format__(__printf__, fmt, args)))
 
 /* ---- [3b] TYPES OF SHARED WORDS -------------------------------------- */
@@ -221,134 +223,70 @@ typedef struct {
 } bse_mutex;
 
 /* ---- [3c] ATOMICS ---------------------------------------------------- */
-#ifndef __cplusplus
-
 #if !defined(__GCC_ATOMIC_LLONG_LOCK_FREE) || __GCC_ATOMIC_LLONG_LOCK_FREE != 2
-#error "bpf_stream.h: needs a lock-free 64-bit compare-exchange (on 32-bit x86: -march=i586 or later)"
+#error "bpf_stream.h: needs a lock-free 64-bit compare-exchange (32-bit x86: -march=i586)"
 #endif
 
-static inline uint32_t bse_base_u32_load_relaxed(const bse_u32 *p)
-{
-	return __atomic_load_n(&p->bse_v, __ATOMIC_RELAXED);
+/*
+ * These make bse_base_<kind>_<what>_<order>(), which promises what its name
+ * says and no more. All but load and store return the value before. A cas
+ * tells whether *p was *old and is v now; if not, *old is what was found, read
+ * with the order that stands last.
+ */
+#define BSE_LOAD(kind, type, order, ORDER)						\
+static inline type bse_base_##kind##_load_##order(const bse_##kind *p)			\
+{											\
+	return __atomic_load_n(&p->bse_v, __ATOMIC_##ORDER);				\
 }
 
-static inline void bse_base_u32_store_relaxed(bse_u32 *p, uint32_t v)
-{
-	__atomic_store_n(&p->bse_v, v, __ATOMIC_RELAXED);
+#define BSE_STORE(kind, type, order, ORDER)						\
+static inline void bse_base_##kind##_store_##order(bse_##kind *p, type v)		\
+{											\
+	__atomic_store_n(&p->bse_v, v, __ATOMIC_##ORDER);				\
 }
 
-static inline uint32_t bse_base_u32_fetch_add_relaxed(bse_u32 *p, uint32_t v)
-{
-	return __atomic_fetch_add(&p->bse_v, v, __ATOMIC_RELAXED);
+#define BSE_RMW(kind, type, what, builtin, order, ORDER)				\
+static inline type bse_base_##kind##_##what##_##order(bse_##kind *p, type v)		\
+{											\
+	return __atomic_##builtin(&p->bse_v, v, __ATOMIC_##ORDER);			\
 }
 
-static inline uint32_t bse_base_u32_fetch_sub_relaxed(bse_u32 *p, uint32_t v)
-{
-	return __atomic_fetch_sub(&p->bse_v, v, __ATOMIC_RELAXED);
+#define BSE_CAS(kind, type, order, ORDER, FAILED)					\
+static inline bool bse_base_##kind##_cas_##order(bse_##kind *p, type *old, type v)	\
+{											\
+	return __atomic_compare_exchange_n(&p->bse_v, old, v, false,			\
+					   __ATOMIC_##ORDER, __ATOMIC_##FAILED);	\
 }
 
-static inline uint32_t bse_base_u32_fetch_add_acq_rel(bse_u32 *p, uint32_t v)
-{
-	return __atomic_fetch_add(&p->bse_v, v, __ATOMIC_ACQ_REL);
-}
+BSE_LOAD(u32, uint32_t, relaxed, RELAXED)
+BSE_STORE(u32, uint32_t, relaxed, RELAXED)
+BSE_RMW(u32, uint32_t, fetch_add, fetch_add, relaxed, RELAXED)
+BSE_RMW(u32, uint32_t, fetch_sub, fetch_sub, relaxed, RELAXED)
+BSE_RMW(u32, uint32_t, fetch_add, fetch_add, acq_rel, ACQ_REL)
+BSE_RMW(u32, uint32_t, fetch_sub, fetch_sub, acq_rel, ACQ_REL)
+BSE_RMW(u32, uint32_t, xchg, exchange_n, release, RELEASE)
+BSE_CAS(u32, uint32_t, relaxed, RELAXED, RELAXED)
+BSE_CAS(u32, uint32_t, acquire, ACQUIRE, RELAXED)
 
-static inline uint32_t bse_base_u32_fetch_sub_acq_rel(bse_u32 *p, uint32_t v)
-{
-	return __atomic_fetch_sub(&p->bse_v, v, __ATOMIC_ACQ_REL);
-}
+BSE_LOAD(u64, uint64_t, relaxed, RELAXED)
+BSE_LOAD(u64, uint64_t, acquire, ACQUIRE)
+BSE_STORE(u64, uint64_t, relaxed, RELAXED)
+BSE_RMW(u64, uint64_t, fetch_add, fetch_add, relaxed, RELAXED)
+BSE_RMW(u64, uint64_t, fetch_sub, fetch_sub, relaxed, RELAXED)
+BSE_RMW(u64, uint64_t, fetch_and, fetch_and, acquire, ACQUIRE)
+BSE_CAS(u64, uint64_t, acquire, ACQUIRE, ACQUIRE)
+BSE_CAS(u64, uint64_t, release, RELEASE, RELAXED)
 
-static inline uint32_t bse_base_u32_xchg_release(bse_u32 *p, uint32_t v)
-{
-	return __atomic_exchange_n(&p->bse_v, v, __ATOMIC_RELEASE);
-}
-
-/* Compare-exchange: on failure @old is what was found. */
-static inline bool bse_base_u32_cas_relaxed(bse_u32 *p, uint32_t *old, uint32_t v)
-{
-	return __atomic_compare_exchange_n(&p->bse_v, old, v, false,
-					   __ATOMIC_RELAXED, __ATOMIC_RELAXED);
-}
-
-/* The order holds on success only; on failure @old is read relaxed. */
-static inline bool bse_base_u32_cas_acquire(bse_u32 *p, uint32_t *old, uint32_t v)
-{
-	return __atomic_compare_exchange_n(&p->bse_v, old, v, false,
-					   __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
-}
-
-static inline uint64_t bse_base_u64_load_relaxed(const bse_u64 *p)
-{
-	return __atomic_load_n(&p->bse_v, __ATOMIC_RELAXED);
-}
-
-static inline uint64_t bse_base_u64_load_acquire(const bse_u64 *p)
-{
-	return __atomic_load_n(&p->bse_v, __ATOMIC_ACQUIRE);
-}
-
-static inline void bse_base_u64_store_relaxed(bse_u64 *p, uint64_t v)
-{
-	__atomic_store_n(&p->bse_v, v, __ATOMIC_RELAXED);
-}
-
-static inline uint64_t bse_base_u64_fetch_add_relaxed(bse_u64 *p, uint64_t v)
-{
-	return __atomic_fetch_add(&p->bse_v, v, __ATOMIC_RELAXED);
-}
-
-static inline uint64_t bse_base_u64_fetch_sub_relaxed(bse_u64 *p, uint64_t v)
-{
-	return __atomic_fetch_sub(&p->bse_v, v, __ATOMIC_RELAXED);
-}
-
-static inline uint64_t bse_base_u64_fetch_and_acquire(bse_u64 *p, uint64_t v)
-{
-	return __atomic_fetch_and(&p->bse_v, v, __ATOMIC_ACQUIRE);
-}
-
-/* Success: acquire. Failure: @old is read with acquire, too. */
-static inline bool bse_base_u64_cas_acquire(bse_u64 *p, uint64_t *old, uint64_t v)
-{
-	return __atomic_compare_exchange_n(&p->bse_v, old, v, false,
-					   __ATOMIC_ACQUIRE, __ATOMIC_ACQUIRE);
-}
-
-/* Success: release. Failure: @old is read relaxed. */
-static inline bool bse_base_u64_cas_release(bse_u64 *p, uint64_t *old, uint64_t v)
-{
-	return __atomic_compare_exchange_n(&p->bse_v, old, v, false,
-					   __ATOMIC_RELEASE, __ATOMIC_RELAXED);
-}
-
-static inline void *bse_base_ptr_load_relaxed(const bse_ptr *p)
-{
-	return __atomic_load_n(&p->bse_v, __ATOMIC_RELAXED);
-}
-
-static inline void *bse_base_ptr_load_acquire(const bse_ptr *p)
-{
-	return __atomic_load_n(&p->bse_v, __ATOMIC_ACQUIRE);
-}
-
-static inline void bse_base_ptr_store_relaxed(bse_ptr *p, void *v)
-{
-	__atomic_store_n(&p->bse_v, v, __ATOMIC_RELAXED);
-}
-
-/* Success: release. Failure: @old is read with acquire. */
-static inline bool bse_base_ptr_cas_release(bse_ptr *p, void **old, void *v)
-{
-	return __atomic_compare_exchange_n(&p->bse_v, old, v, false,
-					   __ATOMIC_RELEASE, __ATOMIC_ACQUIRE);
-}
-
-#endif /* !__cplusplus */
+BSE_LOAD(ptr, void *, relaxed, RELAXED)
+BSE_LOAD(ptr, void *, acquire, ACQUIRE)
+BSE_STORE(ptr, void *, relaxed, RELAXED)
+BSE_CAS(ptr, void *, release, RELEASE, ACQUIRE)
 
 /* ====================================================================== *
  * [4] TYPES
  * ====================================================================== */
 
-/* The two streams of a program; see [5d]. */
+/* The two streams of a program; see [17]. */
 enum bpf_stream_id {
 	BPF_STDOUT = 1,
 	BPF_STDERR = 2,
@@ -524,6 +462,7 @@ BSE_API int bpf_stream_push(struct bpf_stream *s, const void *data, size_t len);
  * @s:   the stream
  * @fmt: d i u o x X c s p %% with flags - + space # 0, width, precision, *
  *       and hh h l ll j z t; with the results of the C library
+ * @...: its arguments
  *
  * Context:   Any. Keeps errno. At most 2 KiB of stack. No locale, no malloc.
  * Progress:  As bpf_stream_push().
@@ -585,7 +524,8 @@ BSE_API int bpf_stream_bprintf(struct bpf_stream *s, const char *fmt,
  * Return:    Bytes taken, 0 if nothing is pending or @max is 0. If nothing was
  *            taken: the error of @sink (-EINVAL if it claims more than it was
  *            given), -EDEADLK if this thread is reading it already (from a sink,
- *            or a handler), -EBUSY if the reader was lost in a fork, -EPERM in the child of a shared pool.
+ *            or a handler), -EBUSY if the reader was lost in a fork, -EPERM in
+ *            the child of a shared pool.
  */
 BSE_API int bpf_stream_drain(struct bpf_stream *s, bpf_stream_sink *sink, void *ctx, size_t max);
 
@@ -711,6 +651,7 @@ BSE_API int bpf_stream_stage_push(struct bpf_stream_stage *ss, const void *data,
  * bpf_stream_stage_printk() - format one message and add it to a group
  * @ss:  the stage
  * @fmt: as bpf_stream_printf()
+ * @...: its arguments
  *
  * Context:   Any. Keeps errno. At most 2 KiB of stack.
  * Progress:  Lock-free.
@@ -811,166 +752,6 @@ BSE_API void bpf_stream_thread_release(void);
 BSE_API const char *bpf_stream_selfcheck(struct bpf_stream *s);
 #endif
 
-/* ---- [5d] PROGRAM LAYER ---------------------------------------------- */
-#ifdef BPF_STREAM_PROG
-
-/**
- * struct bpf_prog_aux - what belongs to a program
- * @stream:           its streams; BPF_STDOUT is stream[0]
- * @stream_error_cnt: reports made so far
- */
-struct bpf_prog_aux {
-	struct bpf_stream stream[2];
-	bse_u32 stream_error_cnt;
-};
-
-/**
- * struct bpf_prog - a program
- * @aux: what belongs to it
- */
-struct bpf_prog {
-	struct bpf_prog_aux *aux;
-};
-
-/**
- * bpf_stream_prog_init() - make the two streams of a program
- * @prog: the program; its aux points to memory of any content
- *
- * Context:   Threads, as bpf_stream_init().
- * Progress:  Wait-free.
- * Ordering:  None.
- * Ownership: As bpf_stream_init().
- * Return:    none.
- */
-BSE_API void bpf_stream_prog_init(struct bpf_prog *prog);
-
-/**
- * bpf_stream_prog_free() - destroy the two streams of a program
- * @prog: the program
- *
- * Context:   Threads, as bpf_stream_destroy().
- * Progress:  As bpf_stream_destroy().
- * Ordering:  None.
- * Ownership: As bpf_stream_destroy().
- * Return:    none.
- */
-BSE_API void bpf_stream_prog_free(struct bpf_prog *prog);
-
-/**
- * bpf_stream_prog_read() - take out bytes of one of a program's streams
- * @prog:      the program
- * @stream_id: BPF_STDOUT or BPF_STDERR
- * @buf:       where to
- * @len:       the most bytes to take
- *
- * Context:   Threads, as bpf_stream_read().
- * Progress:  As bpf_stream_read().
- * Ordering:  As bpf_stream_read().
- * Ownership: As bpf_stream_read().
- * Return:    -ENOENT if there is no such stream, whatever else is wrong;
- *            -EINVAL if @len is negative; else as bpf_stream_read().
- */
-BSE_API int bpf_stream_prog_read(struct bpf_prog *prog, enum bpf_stream_id stream_id, void *buf,
-				 int len);
-
-/**
- * bpf_stream_prog_commit() - commit a stage to one of a program's streams
- * @ss:        the stage
- * @prog:      the program
- * @stream_id: BPF_STDOUT or BPF_STDERR
- *
- * Context:   Any.
- * Progress:  As bpf_stream_stage_commit_to().
- * Ordering:  As bpf_stream_stage_commit_to().
- * Ownership: As bpf_stream_stage_commit_to().
- * Return:    -EINVAL if there is no such stream; else as
- *            bpf_stream_stage_commit_to().
- */
-BSE_API int bpf_stream_prog_commit(struct bpf_stream_stage *ss, struct bpf_prog *prog,
-				   enum bpf_stream_id stream_id);
-
-/**
- * bpf_stream_prog_vprintk() - print from an array of arguments
- * @stream_id: BPF_STDOUT or BPF_STDERR
- * @fmt:       as bpf_stream_bprintf()
- * @args:      as bpf_stream_bprintf(); aligned to 8
- * @len:       as bpf_stream_bprintf()
- * @aux:       what belongs to the program
- *
- * Context:   Any.
- * Progress:  As bpf_stream_bprintf().
- * Ordering:  As bpf_stream_bprintf().
- * Ownership: As bpf_stream_bprintf().
- * Return:    -ENOENT if there is no such stream, whatever else is wrong; else
- *            as bpf_stream_bprintf().
- */
-BSE_API int bpf_stream_prog_vprintk(int stream_id, const char *fmt, const void *args, uint32_t len,
-				    struct bpf_prog_aux *aux);
-
-/**
- * bpf_stream_prog_limit() - count a report, and tell if it is one too many
- * @prog: the program
- *
- * Context:   Any.
- * Progress:  Wait-free.
- * Ordering:  None.
- * Ownership: Changes only the program's counter, which stops at the limit.
- * Return:    true if BPF_STREAM_MAX_REPORTS reports were counted before.
- */
-BSE_API bool bpf_stream_prog_limit(struct bpf_prog *prog);
-
-/*
- * The names that the kernel has for these. Inline or macros, never symbols:
- * libbpf exports a bpf_prog_stream_read() of its own.
- */
-static inline void bpf_prog_stream_init(struct bpf_prog *prog)
-{
-	bpf_stream_prog_init(prog);
-}
-
-static inline void bpf_prog_stream_free(struct bpf_prog *prog)
-{
-	bpf_stream_prog_free(prog);
-}
-
-static inline int bpf_prog_stream_read(struct bpf_prog *prog, enum bpf_stream_id stream_id,
-				       void *buf, int len)
-{
-	return bpf_stream_prog_read(prog, stream_id, buf, len);
-}
-
-static inline bool bpf_prog_stream_error_limit(struct bpf_prog *prog)
-{
-	return bpf_stream_prog_limit(prog);
-}
-
-static inline int bpf_stream_stage_commit(struct bpf_stream_stage *ss, struct bpf_prog *prog,
-					  enum bpf_stream_id stream_id)
-{
-	return bpf_stream_prog_commit(ss, prog, stream_id);
-}
-
-static inline int bpf_stream_vprintk(int stream_id, const char *fmt, const void *args,
-				     uint32_t len, struct bpf_prog_aux *aux)
-{
-	return bpf_stream_prog_vprintk(stream_id, fmt, args, len, aux);
-}
-
-#define bpf_stream_printk(ss, ...) bpf_stream_stage_printk(&(ss), __VA_ARGS__)
-
-/* One report: @expr prints into the stage @ss, which is then committed. */
-#define bpf_stream_stage(ss, prog, stream_id, expr)				\
-	do {									\
-		if (!bpf_prog_stream_error_limit(prog)) {			\
-			bpf_stream_stage_init(&(ss));				\
-			expr;							\
-			(void)bpf_stream_stage_commit(&(ss), prog, stream_id);	\
-			bpf_stream_stage_free(&(ss));				\
-		}								\
-	} while (0)
-
-#endif /* BPF_STREAM_PROG */
-
 BSE_DECLS_END
 
 #endif /* BPF_STREAM_H */
@@ -994,7 +775,7 @@ BSE_DECLS_END
 #include <unistd.h>
 
 #ifndef MAP_ANONYMOUS
-#error "bpf_stream.h: in the file that defines BPF_STREAM_IMPLEMENTATION (or _STATIC), include it before any other header, or compile that file with -D_DEFAULT_SOURCE"
+#error "bpf_stream.h: include it before any other header here, or compile with -D_DEFAULT_SOURCE"
 #endif
 
 #if BPF_STREAM_PAGE_SIZE < 1024 || BPF_STREAM_PAGE_SIZE > 65536 || \
@@ -1223,10 +1004,10 @@ static void bse_thread_give_back(uint32_t attachment)
 	sigfillset(&all);
 	pthread_sigmask(SIG_BLOCK, &all, &old);
 	/* Relaxed: this thread's own, and no handler can run (enter:A). */
-	i = bse_u32_load_relaxed(&bse_self.depth);			/* ORD(thread_give_back:A) */
+	i = bse_u32_load_relaxed(&bse_self.depth);			/* ORD(give_back:A) */
 	for (; i < BPF_STREAM_LEVELS; i++)
 		bsi_slot_release(&bse_self.slot[i]);
-	bse_u32_store_relaxed(&bse_self.attachment, attachment);	/* ORD(thread_give_back:B) */
+	bse_u32_store_relaxed(&bse_self.attachment, attachment);	/* ORD(give_back:B) */
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	pthread_setcancelstate(cancel, NULL);
 }
@@ -1723,7 +1504,8 @@ static const char *bse_pool_check(void)
 	pages += bse_u32_load_relaxed(&pool->in_use);			/* ORD(pool_check:B) */
 	if (pages != bse_u32_load_relaxed(&pool->fresh) - pool->first)	/* ORD(pool_check:C) */
 		return "I4: pages in use and free pages are not all pages";
-	if (bse_u32_load_relaxed(&pool->kept) > (pool->pages - pool->first) / 2) /* ORD(pool_check:D) */
+	if (bse_u32_load_relaxed(&pool->kept) >				/* ORD(pool_check:D) */
+	    (pool->pages - pool->first) / 2)
 		return "I7: slots hold too many pages";
 	return NULL;
 }
@@ -2036,56 +1818,41 @@ static inline void bse_base_note_delivered(struct bpf_stream *s, uint64_t messag
  *   unlock:B / lock:B - a reader finds backlog and counts as the reader before
  *       it left them - planned
  *
- * Relaxed accesses: why each needs no more.
+ * Relaxed accesses, and why each needs no more.
  *
- *   publish:A - a guess, proved or replaced by publish:B - planned
- *   detach:A - a hint; a stale "empty" delays to the next call - planned
- *   refund:A - makes room in a number, guards no memory - planned
- *   log_pending:A - a figure and a hint - planned
- *   log_init:A - private until the stream is handed on - planned
- *   lock_init:A - private until the stream is handed on - planned
- *   lock_init:B - private until the stream is handed on - planned
- *   lock:A - changes while the process has one thread - planned
- *   lock:C / lock:E - one thread reads what it wrote itself - planned
- *   lock:D - asks for a wake-up; unlock:B reads it from the same word - planned
- *   unlock:A - only its own thread looks for its own value - planned
- *   enter:A / leave:B - one thread and its handlers, which leave the
- *       value as they found it - planned
- *   enter:B / leave:A - the same - planned
- *   thread_give_back:A - one thread, signals blocked - planned
- *   thread_give_back:B / attach:A - one thread, signals blocked - planned
- *   attach:B / load:A - written before anybody can call - planned
- *   attach:C - one thread; a handler beside it does the same - planned
- *   unload:A / unload:B - no call may run beside an unload - planned
- *   forked:A - the child has one thread - planned
- *   forked:B / usable:A - the child has one thread - planned
- *   forked:C - the child has one thread - planned
- *   release:A - one thread - planned
- *   pool_known:A - the caller holds a link or page, so pool:B, or a pair that
- *       handed it over, comes before - planned
- *   pool_use:B - nothing is reached through it - planned
- *   format:A - private until pool:C or pool_use:A - planned
- *   free_pop:B / free_push:C - a stale value makes free_pop:C fail (I6); a
- *       current one came with free_push:B - planned
- *   free_push:A - a guess, proved or replaced by free_push:B - planned
- *   fresh:A / fresh:B - a number that only grows - planned
- *   keep:A / unkeep:A - a quota; guards no memory - planned
- *   page_get:A / pool_stats:D - figures for people - planned
- *   page_get:B / pool_stats:B - figures for people - planned
- *   page_put:A - figures for people - planned
- *   pool_stats:C - figures for people - planned
- *   refusal:A / stats:C - figures for people - planned
- *   refusal:B / stats:D - figures for people - planned
- *   delivered:A / stats:A - figures for people - planned
- *   delivered:B - the writer's own value, lock held - planned
- *   delivered:C / stats:B - figures for people - planned
- *   delivered:D - the writer's own value, lock held - planned
- *   prog_init:A / prog_limit:A - a figure - planned
- *   prog_limit:B - a figure - planned
- *   check:A / check:B - the pool is quiet - planned
- *   check:C / check:D - the pool is quiet - planned
- *   pool_check:B / pool_check:C - the pool is quiet - planned
- *   pool_check:D - the pool is quiet - planned
+ *   publish:A / free_push:A - relaxed: guesses, proved or replaced by publish:B
+ *       and free_push:B - planned
+ *   detach:A - relaxed: a hint; a stale "empty" delays a call - planned
+ *   refund:A - relaxed: makes room in a number, guards no memory - planned
+ *   log_init:A / lock_init:A / lock_init:B / prog_init:A - relaxed: private
+ *       until the stream is handed on - planned
+ *   format:A - relaxed: private until pool:C or pool_use:A - planned
+ *   enter:A / enter:B / leave:A / leave:B - relaxed: one thread and its
+ *       handlers, which leave the value as they found it - planned
+ *   give_back:A / give_back:B / attach:A / attach:C / release:A - relaxed: one
+ *       thread; a handler beside it does the same - planned
+ *   attach:B / load:A - relaxed: written before anybody can call - planned
+ *   unload:A / unload:B - relaxed: no call runs beside an unload - planned
+ *   lock:A / usable:A / forked:A / forked:B / forked:C - relaxed: written while
+ *       the process has one thread - planned
+ *   lock:C / lock:E / unlock:A - relaxed: one thread looks for its own
+ *       value - planned
+ *   lock:D - relaxed: asks for a wake-up; unlock:B reads the same
+ *       word - planned
+ *   pool_known:A - relaxed: the caller holds a link or page, so pool:B, or a
+ *       pair that handed it over, comes before - planned
+ *   pool_use:B - relaxed: nothing is reached through it - planned
+ *   free_pop:B / free_push:C - relaxed: a stale value makes free_pop:C fail
+ *       (I6); a current one came with free_push:B - planned
+ *   fresh:A / fresh:B - relaxed: a number that only grows - planned
+ *   keep:A / unkeep:A - relaxed: a quota; guards no memory - planned
+ *   log_pending:A / page_get:A / page_get:B / page_put:A / pool_stats:B /
+ *       pool_stats:C / pool_stats:D / refusal:A / refusal:B / delivered:A /
+ *       delivered:B / delivered:C / delivered:D / stats:A / stats:B /
+ *       stats:C / stats:D / prog_limit:A / prog_limit:B - relaxed:
+ *       figures - planned
+ *   check:A / check:B / check:C / check:D / pool_check:B / pool_check:C /
+ *       pool_check:D - relaxed: the pool is quiet - planned
  */
 
 /* ====================================================================== *
@@ -2136,23 +1903,28 @@ static bse_link bsi_list_reverse(bse_link newest)
  */
 static bool bsi_page_retire(bse_page page, uint32_t given)
 {
+	bse_u32 *holders = bse_page_ref(page);
+
 	/*
 	 * Release: this owner is finished with the page. Acquire: if the count
 	 * comes to 0, all readers of it are finished, too (I4).
 	 * Pairs with page_give_back:A. Litmus: planned
 	 */
-	return bse_u32_fetch_add_acq_rel(bse_page_ref(page), given) + given == 0; /* ORD(page_retire:A) */
+	return bse_u32_fetch_add_acq_rel(holders, given) + given == 0;	/* ORD(page_retire:A) */
 }
 
 /* @count elements of the page are not used any more. */
 static void bsi_page_give_back(bse_page page, uint32_t count)
 {
+	bse_u32 *holders = bse_page_ref(page);
+
 	/*
 	 * Release: this reader is finished with these elements. Acquire: if
 	 * the count comes to 0, so are all others, and the owner (I4).
-	 * Pairs with page_retire:A and with itself in other readers. Litmus: planned
+	 * Pairs with page_retire:A and with itself in other readers.
+	 * Litmus: planned
 	 */
-	if (bse_u32_fetch_sub_acq_rel(bse_page_ref(page), count) == count) /* ORD(page_give_back:A) */
+	if (bse_u32_fetch_sub_acq_rel(holders, count) == count)		/* ORD(page_give_back:A) */
 		bse_page_put(page);
 }
 
@@ -2924,7 +2696,7 @@ static int bsi_fmt_array_string(struct bsi_fmt_out *out, const struct bsi_fmt_sp
 	return 0;
 }
 
-/* i4 001.002.003.004, I4 1.2.3.4, i6 32 digits, I6 eight groups of four */
+/* %pi4 001.002.003.004, %pI4 1.2.3.4, %pi6 32 digits, %pI6 eight groups. */
 static void bsi_fmt_ip_write(struct bsi_fmt_out *out, const char *letters, const char *raw)
 {
 	bool is_v4 = letters[1] == '4';
@@ -2946,10 +2718,11 @@ static void bsi_fmt_ip_write(struct bsi_fmt_out *out, const char *letters, const
  * so any conversion after a cut one is refused.
  */
 static int bsi_fmt_array_text(struct bsi_fmt_out *out, struct bsi_fmt_array *src,
-			      const char *letters, uint64_t value)
+			      uint64_t value)
 {
 	static const struct bsi_fmt_spec code = { .precision = -1, .conv = 'p' };
 	size_t room = BSI_FMT_AREA_BYTES - src->used;
+	const char *letters = src->letters;
 	uint64_t start = out->len;
 
 	if (room < (letters[0] == 'B' ? 1 : letters[1] == '4' ? 4 : 16))
@@ -2999,7 +2772,7 @@ static int bsi_fmt_array_write(struct bsi_fmt_out *out, const struct bsi_fmt_spe
 	case 's':
 		return bsi_fmt_array_string(out, spec, src, bsi_fmt_array_pointer(value));
 	case BSI_FMT_CONV_TEXT:
-		return bsi_fmt_array_text(out, src, src->letters, value);
+		return bsi_fmt_array_text(out, src, value);
 	default:
 		return bsi_fmt_array_number(out, spec, src, value);
 	}
@@ -3015,39 +2788,34 @@ static bool bsi_fmt_is_boundary(char c)
 static const char *bsi_fmt_pointer_parse(const char *fmt, struct bsi_fmt_array *src,
 					 struct bsi_fmt_spec *spec)
 {
-	int width = spec->width;
-
-	spec->width = 0;
+	src->letters = fmt;
 	switch (*fmt) {
+	case 'k':
+	case 'u':
+		spec->conv = 's';
+		spec->width = 0;
+		return fmt[1] == 's' && bsi_fmt_is_boundary(fmt[2]) ? fmt + 2 : NULL;
+	case 'i':
+	case 'I':
+		if (fmt[1] != '4' && fmt[1] != '6')
+			return NULL;
+		spec->conv = BSI_FMT_CONV_TEXT;
+		break;
+	case 'B':
+		spec->conv = BSI_FMT_CONV_TEXT;
+		break;
 	case 's':
 	case 'S':
 		/* Code has no names here, but is padded as a name would be. */
 		spec->conv = 'p';
 		spec->length = 'L';
 		spec->flags &= BSI_FMT_LEFT;
-		spec->width = width;
 		break;
-	case 'i':
-	case 'I':
-		if (fmt[1] != '4' && fmt[1] != '6')
-			return NULL;
-		spec->conv = BSI_FMT_CONV_TEXT;
-		src->letters = fmt;
-		break;
-	case 'B':
-		spec->conv = BSI_FMT_CONV_TEXT;
-		src->letters = fmt;
-		break;
-	case 'k':
-	case 'u':
-		spec->conv = 's';
-		return fmt[1] == 's' && bsi_fmt_is_boundary(fmt[2]) ? fmt + 2 : NULL;
 	default:
-		/* The address itself: sixteen digits, or a width's number. */
+		/* The address: sixteen digits, or what a width makes of it. */
 		spec->conv = 'x';
 		spec->length = 'L';
-		spec->width = width;
-		spec->precision = width ? -1 : 16;
+		spec->precision = spec->width ? -1 : 16;
 		if (*fmt != 'K' && *fmt != 'x')
 			return bsi_fmt_is_boundary(*fmt) ? fmt : NULL;
 		break;
@@ -3192,10 +2960,11 @@ BSE_API void bpf_stream_get_stats(struct bpf_stream *s, struct bpf_stream_stats 
 	stats->delivered.messages = bse_u64_load_relaxed(&s->delivered_messages); /* ORD(stats:A) */
 	stats->delivered.bytes = bse_u64_load_relaxed(&s->delivered_bytes);	/* ORD(stats:B) */
 	for (i = 0; i < BPF_STREAM_REFUSALS; i++) {
-		const struct bsi_tally *tally = &s->refused[i];
+		const struct bsi_tally *from = &s->refused[i];
+		struct bpf_stream_count *to = &stats->refused[i];
 
-		stats->refused[i].messages = bse_u64_load_relaxed(&tally->messages); /* ORD(stats:C) */
-		stats->refused[i].bytes = bse_u64_load_relaxed(&tally->bytes);	/* ORD(stats:D) */
+		to->messages = bse_u64_load_relaxed(&from->messages);	/* ORD(stats:C) */
+		to->bytes = bse_u64_load_relaxed(&from->bytes);		/* ORD(stats:D) */
 	}
 }
 
@@ -3528,81 +3297,176 @@ BSE_API void bpf_stream_thread_release(void)
 	bse_thread_let_go();
 }
 
+#endif /* BPF_STREAM_BODIES */
+
 /* ====================================================================== *
  * [17] PROGRAM
  * ====================================================================== */
-#ifdef BPF_STREAM_PROG
+/*
+ * The names and signatures that the kernel has for the two streams of a
+ * program. Inline, never symbols: libbpf exports a bpf_prog_stream_read() of
+ * its own.
+ */
+#if defined(BPF_STREAM_PROG) && !defined(BPF_STREAM_PROG_H)
+#define BPF_STREAM_PROG_H
+
+BSE_DECLS_BEGIN
+
+/**
+ * struct bpf_prog_aux - what belongs to a program
+ * @stream:           its streams; BPF_STDOUT is stream[0]
+ * @stream_error_cnt: reports made so far
+ */
+struct bpf_prog_aux {
+	struct bpf_stream stream[2];
+	bse_u32 stream_error_cnt;
+};
+
+/**
+ * struct bpf_prog - a program
+ * @aux: what belongs to it
+ */
+struct bpf_prog {
+	struct bpf_prog_aux *aux;
+};
 
 /* NULL if there is no such stream. */
-static struct bpf_stream *bsi_prog_stream(struct bpf_prog_aux *aux, int stream_id)
+static inline struct bpf_stream *bsi_prog_stream(struct bpf_prog_aux *aux, int stream_id)
 {
 	if (stream_id != BPF_STDOUT && stream_id != BPF_STDERR)
 		return NULL;
 	return &aux->stream[stream_id - BPF_STDOUT];
 }
 
-BSE_API void bpf_stream_prog_init(struct bpf_prog *prog)
+/**
+ * bpf_prog_stream_init() - make the two streams of a program
+ * @prog: the program; its aux points to memory of any content
+ *
+ * Context, Progress, Ordering, Ownership: as bpf_stream_init().
+ * Return: none.
+ */
+static inline void bpf_prog_stream_init(struct bpf_prog *prog)
 {
 	/* The defaults are always valid. */
 	(void)bpf_stream_init(&prog->aux->stream[0], NULL);
 	(void)bpf_stream_init(&prog->aux->stream[1], NULL);
 	/* Relaxed: private until the program is handed on. */
-	bse_u32_store_relaxed(&prog->aux->stream_error_cnt, 0);		/* ORD(prog_init:A) */
+	bse_base_u32_store_relaxed(&prog->aux->stream_error_cnt, 0);	/* ORD(prog_init:A) */
 }
 
-BSE_API void bpf_stream_prog_free(struct bpf_prog *prog)
+/**
+ * bpf_prog_stream_free() - destroy the two streams of a program
+ * @prog: the program
+ *
+ * Context, Progress, Ordering, Ownership: as bpf_stream_destroy().
+ * Return: none.
+ */
+static inline void bpf_prog_stream_free(struct bpf_prog *prog)
 {
 	bpf_stream_destroy(&prog->aux->stream[0]);
 	bpf_stream_destroy(&prog->aux->stream[1]);
 }
 
-BSE_API int bpf_stream_prog_read(struct bpf_prog *prog, enum bpf_stream_id stream_id, void *buf,
-				 int len)
+/**
+ * bpf_prog_stream_read() - take out bytes of one of a program's streams
+ * @prog:      the program
+ * @stream_id: BPF_STDOUT or BPF_STDERR
+ * @buf:       where to
+ * @len:       the most bytes to take
+ *
+ * Context, Progress, Ordering, Ownership: as bpf_stream_read().
+ * Return: -ENOENT if there is no such stream, whatever else is wrong; -EINVAL
+ *         if @len is negative; else as bpf_stream_read().
+ */
+static inline int bpf_prog_stream_read(struct bpf_prog *prog, enum bpf_stream_id stream_id,
+				       void *buf, int len)
 {
 	struct bpf_stream *s = bsi_prog_stream(prog->aux, (int)stream_id);
 
-	if (!s)
-		return -ENOENT;
-	if (len < 0)
-		return -EINVAL;
-	return bpf_stream_read(s, buf, (size_t)len);
+	/* A negative length becomes one above INT_MAX. */
+	return s ? bpf_stream_read(s, buf, (size_t)len) : -BSE_ENOENT;
 }
 
-BSE_API int bpf_stream_prog_commit(struct bpf_stream_stage *ss, struct bpf_prog *prog,
-				   enum bpf_stream_id stream_id)
+/**
+ * bpf_stream_stage_commit() - commit a stage to one of a program's streams
+ * @ss:        the stage
+ * @prog:      the program
+ * @stream_id: BPF_STDOUT or BPF_STDERR
+ *
+ * Context, Progress, Ordering, Ownership: as bpf_stream_stage_commit_to().
+ * Return: -EINVAL if there is no such stream; else as there.
+ */
+static inline int bpf_stream_stage_commit(struct bpf_stream_stage *ss, struct bpf_prog *prog,
+					  enum bpf_stream_id stream_id)
 {
 	struct bpf_stream *s = bsi_prog_stream(prog->aux, (int)stream_id);
 
-	return s ? bpf_stream_stage_commit_to(ss, s) : -EINVAL;
+	return s ? bpf_stream_stage_commit_to(ss, s) : -BSE_EINVAL;
 }
 
-BSE_API int bpf_stream_prog_vprintk(int stream_id, const char *fmt, const void *args, uint32_t len,
-				    struct bpf_prog_aux *aux)
+/**
+ * bpf_stream_vprintk() - print from an array of arguments
+ * @stream_id: BPF_STDOUT or BPF_STDERR
+ * @fmt:       as bpf_stream_bprintf()
+ * @args:      as bpf_stream_bprintf(); aligned to 8
+ * @len:       as bpf_stream_bprintf()
+ * @aux:       what belongs to the program
+ *
+ * Context, Progress, Ordering, Ownership: as bpf_stream_bprintf().
+ * Return: -ENOENT if there is no such stream, whatever else is wrong; else as
+ *         bpf_stream_bprintf().
+ */
+static inline int bpf_stream_vprintk(int stream_id, const char *fmt, const void *args,
+				     uint32_t len, struct bpf_prog_aux *aux)
 {
 	struct bpf_stream *s = bsi_prog_stream(aux, stream_id);
 
-	return s ? bpf_stream_bprintf(s, fmt, args, len) : -ENOENT;
+	return s ? bpf_stream_bprintf(s, fmt, (const uint64_t *)args, len) : -BSE_ENOENT;
 }
 
-BSE_API bool bpf_stream_prog_limit(struct bpf_prog *prog)
+/**
+ * bpf_prog_stream_error_limit() - count a report; is it one too many?
+ * @prog: the program
+ *
+ * Context: any. Progress: wait-free. Ordering, Ownership: none.
+ * Return: true if BPF_STREAM_MAX_REPORTS reports were counted before.
+ */
+static inline bool bpf_prog_stream_error_limit(struct bpf_prog *prog)
 {
 	bse_u32 *count = &prog->aux->stream_error_cnt;
 
 	/*
 	 * Relaxed, both: a figure. It stops at the limit, give or take those
-	 * who were between the two lines.
+	 * who are between the two accesses.
 	 */
-	if (bse_u32_load_relaxed(count) >= BPF_STREAM_MAX_REPORTS)	/* ORD(prog_limit:A) */
+	if (bse_base_u32_load_relaxed(count) >= BPF_STREAM_MAX_REPORTS)	/* ORD(prog_limit:A) */
 		return true;
-	return bse_u32_fetch_add_relaxed(count, 1) >= BPF_STREAM_MAX_REPORTS; /* ORD(prog_limit:B) */
+	return bse_base_u32_fetch_add_relaxed(count, 1) >=		/* ORD(prog_limit:B) */
+	       BPF_STREAM_MAX_REPORTS;
 }
+
+#define bpf_stream_printk(ss, ...) bpf_stream_stage_printk(&(ss), __VA_ARGS__)
+
+/* One report: @expr prints into the stage @ss, which is then committed. */
+#define bpf_stream_stage(ss, prog, stream_id, expr)				\
+	do {									\
+		if (!bpf_prog_stream_error_limit(prog)) {			\
+			bpf_stream_stage_init(&(ss));				\
+			expr;							\
+			(void)bpf_stream_stage_commit(&(ss), prog, stream_id);	\
+			bpf_stream_stage_free(&(ss));				\
+		}								\
+	} while (0)
+
+BSE_DECLS_END
 
 #endif /* BPF_STREAM_PROG */
 
 /* ====================================================================== *
  * [18] SELFCHECK
  * ====================================================================== */
-#if BPF_STREAM_SELFCHECK
+#if BPF_STREAM_SELFCHECK && defined(BPF_STREAM_BODIES) && !defined(BPF_STREAM_CHECKS)
+#define BPF_STREAM_CHECKS
 
 /* Linear in the list: lengths that are in range (I9); adds up what is left. */
 static const char *bsi_list_check(bse_link link, uint64_t *bytes)
@@ -3652,5 +3516,3 @@ BSE_API const char *bpf_stream_selfcheck(struct bpf_stream *s)
 }
 
 #endif /* BPF_STREAM_SELFCHECK */
-
-#endif /* implementation */
