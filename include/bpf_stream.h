@@ -129,7 +129,7 @@
 #define BPF_STREAM_PAGE_SIZE 4096u
 #endif
 
-/* How deep handlers may nest and still keep a page of their own, 1 to 8. */
+/* How deep handlers may nest and still keep a page of their own: 1 to 8. */
 #ifndef BPF_STREAM_LEVELS
 #define BPF_STREAM_LEVELS 4u
 #endif
@@ -2159,24 +2159,12 @@ static inline int bsi_message_make(struct bsi_chain *chain, const void *data, si
 /* Counts a refusal, and passes its error on. */
 static int bsi_refuse(struct bpf_stream *s, int err, uint64_t messages, uint64_t bytes)
 {
-	enum bpf_stream_refusal why = BPF_STREAM_REFUSED_INVALID;
+	enum bpf_stream_refusal why = err == -ENOSPC ? BPF_STREAM_REFUSED_FULL :
+				      err == -ENOMEM ? BPF_STREAM_REFUSED_POOL :
+				      err == -E2BIG ? BPF_STREAM_REFUSED_SIZE :
+				      err == -EPERM ? BPF_STREAM_REFUSED_FOREIGN :
+				      BPF_STREAM_REFUSED_INVALID;
 
-	switch (err) {
-	case -ENOSPC:
-		why = BPF_STREAM_REFUSED_FULL;
-		break;
-	case -ENOMEM:
-		why = BPF_STREAM_REFUSED_POOL;
-		break;
-	case -E2BIG:
-		why = BPF_STREAM_REFUSED_SIZE;
-		break;
-	case -EPERM:
-		why = BPF_STREAM_REFUSED_FOREIGN;
-		break;
-	default:
-		break;
-	}
 	bse_note_refusal(s, why, messages, bytes);
 	return err;
 }
@@ -2200,17 +2188,11 @@ static inline int bsi_capacity_check(const struct bpf_stream *s, size_t bytes)
  * [12] FORMAT
  * ====================================================================== */
 /*
- * A formatter of our own, because a message may be printed from a signal
- * handler: it calls nothing but memcpy and memset, knows no locale, allocates
- * nothing, does not recurse, and needs a few hundred bytes of stack.
+ * A formatter for signal handlers: it calls nothing but memcpy and memset, knows
+ * no locale, does not recurse, and needs a few hundred bytes of stack.
  *
- * Two grammars share one output:
- *
- * bsi_format_va()     C's grammar without floating point, wide characters, n,
- *                     positions and grouping; the text is glibc's.
- * bsi_format_array()  the kernel's grammar for an array of u64.
- *
- * Both write at most @size bytes and never a NUL of their own. Both return the
+ * Two grammars, C's and the kernel's for arrays of u64, share one output. Both
+ * write at most @size bytes and never a NUL of their own. Both return the
  * length of the whole text, which may be larger than @size and stops counting
  * at INT_MAX, or a negative errno. What stands in @buf behind the text, or at
  * all after an error, means nothing.
@@ -2260,8 +2242,7 @@ static void bsi_fmt_out_fill(struct bsi_fmt_out *out, char c, size_t n)
 
 /* ---- [12b] FIELDS ---------------------------------------------------- */
 
-/* The flags, in the order of this string */
-#define BSI_FMT_FLAG_LETTERS	"-+ #0"
+/* In the order of the letters in bsi_fmt_flags_parse(). */
 enum {
 	BSI_FMT_LEFT  = 1 << 0,
 	BSI_FMT_PLUS  = 1 << 1,
@@ -2463,7 +2444,7 @@ static const char *bsi_fmt_number_parse(const char *fmt, int *number)
 
 static const char *bsi_fmt_flags_parse(const char *fmt, unsigned int *flags)
 {
-	static const char letters[] = BSI_FMT_FLAG_LETTERS;
+	static const char letters[] = "-+ #0";
 
 	*flags = 0;
 	for (size_t i = 0; letters[i];) {
@@ -2491,10 +2472,7 @@ static const char *bsi_fmt_length_parse(const char *fmt, char *length)
 
 /* ---- [12d] VARIABLE ARGUMENTS ---------------------------------------- */
 
-/*
- * A va_list parameter may be a pointer in disguise, whose address has another
- * type than that of a va_list; inside a struct it is always itself.
- */
+/* A va_list parameter may be a pointer in disguise; in a struct it is itself. */
 struct bsi_fmt_va {
 	va_list ap;
 };
@@ -2542,10 +2520,7 @@ static const char *bsi_fmt_va_parse(const char *fmt, struct bsi_fmt_va *src,
 	return NULL;
 }
 
-/*
- * The next integer, sign-extended to 64 bits if it has a sign. C has no name
- * for size_t's signed twin and ptrdiff_t's unsigned one; they serve each other.
- */
+/* The next integer; the signed twin of size_t is ptrdiff_t, and vice versa. */
 static uint64_t bsi_fmt_va_integer(struct bsi_fmt_va *src, const struct bsi_fmt_spec *spec)
 {
 	bool is_signed = bsi_fmt_is_signed(spec);
@@ -2614,11 +2589,7 @@ static void bsi_fmt_va_write(struct bsi_fmt_out *out, const struct bsi_fmt_spec 
 	bsi_fmt_text_write(out, spec, s, n);
 }
 
-/*
- * Conversions d i u o x X c s p and %% (just these two characters), with the
- * flags - + blank # 0, width, precision, * for either, and hh h l ll j z t on
- * integers. Anything else is -EINVAL.
- */
+/* The grammar of bpf_stream_printf(); %% is just these two characters. */
 static int bsi_format_va(char *buf, size_t size, const char *fmt, va_list ap)
 {
 	struct bsi_fmt_out out = { .buf = buf, .size = size };
@@ -2849,10 +2820,8 @@ static const char *bsi_fmt_array_parse(const char *fmt, struct bsi_fmt_array *sr
 }
 
 /*
- * Conversions d i u x X with nothing, l or ll (64 bits on every target), c, s
- * and p with its letters; flags - + blank 0 and a width. @len is @args' length
- * in bytes. -EINVAL for a bad format or arguments, -ENOSPC when the arguments
- * do not fit the area; the first of these from the left.
+ * The grammar of bpf_stream_bprintf(); l, ll and p are 64 bits on every target.
+ * Of several errors the leftmost is returned.
  */
 static int bsi_format_array(char *buf, size_t size, const char *fmt, const uint64_t *args,
 			    uint32_t len)
