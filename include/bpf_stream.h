@@ -1536,7 +1536,7 @@ static inline size_t bse_base_log_pending(const bse_log *log)
 /* A hint, before anything is allocated; log_publish decides. */
 static inline bool bse_base_log_fits(const bse_log *log, size_t bytes, size_t capacity)
 {
-	return (uint64_t)bse_log_pending(log) + bytes <= capacity;
+	return bytes <= capacity && bse_log_pending(log) <= capacity - bytes;
 }
 
 /*
@@ -1552,8 +1552,11 @@ static inline int bse_base_log_publish(bse_log *log, bse_link newest, bse_link o
 
 	do {
 		pending = (old & BSE_LOG_PENDING) + bytes;
-		if (pending > capacity)
+		if (pending > capacity) {
+			/* A try before this one may have linked it to the log. */
+			bse_set_next(oldest, 0);
 			return -ENOSPC;
+		}
 		/* Private until publish:B. */
 		bse_set_next(oldest, (bse_link)(old >> BSE_LOG_SHIFT));
 		/*

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* An environment in which a rival gets in between a look at the log and its update. */
+#ifndef CONTENTION_ENV_H
+#define CONTENTION_ENV_H
+
+static void (*rival)(void);	/* runs once, before the next release exchange */
+
+static inline bool contention_u64_cas_release(bse_u64 *p, uint64_t *old, uint64_t v)
+{
+	void (*run)(void) = rival;
+
+	rival = NULL;
+	if (run)
+		run();
+	return bse_base_u64_cas_release(p, old, v);
+}
+
+#undef bse_u64_cas_release
+#define bse_u64_cas_release contention_u64_cas_release
+
+#endif

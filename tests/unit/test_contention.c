@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Publishing while somebody else does, step by step: the rival's push comes
+ * between this writer's look at the log and its compare-exchange.
+ *
+ * A bug that the stress program found: a writer looked at the log, linked its
+ * oldest element to the head, lost the race, looked again, and found no room
+ * any more. It gave its elements back by following their links - through the
+ * one it had just set, into the log, and freed what was pending there. A
+ * refused stage kept such a link, too. Since then a refused publish unlinks.
+ *
+ * Seen to fail: without that line in bse_base_log_publish() the tests named
+ * refused__ crash or read nothing; with the old head taken from before the
+ * lost race (the link set once, before the loop) accepted__ loses a message.
+ */
+#define BPF_STREAM_STATIC
+#define BPF_STREAM_SELFCHECK 1
+#define BPF_STREAM_ENV_HEADER "contention_env.h"
+#include "bpf_stream.h"
+
+#include <criterion/criterion.h>
+
+static struct bpf_stream s;
+
+static void init_for(size_t capacity)
+{
+	struct bpf_stream_options options = { .capacity = capacity };
+
+	cr_assert_eq(bpf_stream_init(&s, &options), 0);
+}
+
+static void rival_pushes(void)
+{
+	cr_assert_eq(bpf_stream_push(&s, "rival", 5), 0);
+}
+
+static void expect_text(const char *text)
+{
+	char buf[64] = "";
+	const char *broken = bpf_stream_selfcheck(&s);
+
+	cr_assert_null(broken, "%s", broken);
+	cr_assert_eq(bpf_stream_read(&s, buf, sizeof(buf) - 1), (int)strlen(text));
+	cr_assert_str_eq(buf, text);
+	broken = bpf_stream_selfcheck(&s);
+	cr_assert_null(broken, "%s", broken);
+}
+
+static void expect_books_in_order(void)
+{
+	struct bpf_stream_pool_stats pool;
+	const char *broken;
+
+	bpf_stream_thread_release();
+	broken = bpf_stream_selfcheck(NULL);
+	bpf_stream_pool_get_stats(&pool);
+	cr_assert_eq(pool.in_use, 0);
+	cr_assert_null(broken, "%s", broken);
+}
+
+Test(contention, accepted__rival_comes_first)
+{
+	init_for(100);
+	cr_assert_eq(bpf_stream_push(&s, "first ", 6), 0);
+	rival = rival_pushes;
+	cr_assert_eq(bpf_stream_push(&s, " mine", 5), 0);
+	expect_text("first rival mine");
+	expect_books_in_order();
+}
+
+Test(contention, refused__push_frees_its_own_element_only)
+{
+	init_for(14);
+	cr_assert_eq(bpf_stream_push(&s, "first ", 6), 0);
+	rival = rival_pushes;
+	cr_assert_eq(bpf_stream_push(&s, "mine", 4), -ENOSPC);
+	expect_text("first rival");
+	expect_books_in_order();
+}
+
+Test(contention, refused__push_of_several_elements_frees_its_own_only)
+{
+	static char large[3 * BPF_STREAM_PAGE_SIZE];
+
+	init_for(sizeof(large) + 8);
+	cr_assert_eq(bpf_stream_push(&s, "first ", 6), 0);
+	rival = rival_pushes;
+	cr_assert_eq(bpf_stream_push(&s, large, sizeof(large)), -ENOSPC);
+	expect_text("first rival");
+	expect_books_in_order();
+}
+
+Test(contention, refused__commit_keeps_a_stage_that_ends_at_its_own_tail)
+{
+	struct bpf_stream_stage ss;
+
+	init_for(14);
+	bpf_stream_stage_init(&ss);
+	cr_assert_eq(bpf_stream_stage_push(&ss, "mi", 2), 0);
+	cr_assert_eq(bpf_stream_stage_push(&ss, "ne", 2), 0);
+	cr_assert_eq(bpf_stream_push(&s, "first ", 6), 0);
+	rival = rival_pushes;
+	cr_assert_eq(bpf_stream_stage_commit_to(&ss, &s), -ENOSPC);
+	expect_text("first rival");
+	cr_assert_eq(bpf_stream_stage_commit_to(&ss, &s), 0);
+	expect_text("mine");
+
+	cr_assert_eq(bpf_stream_stage_push(&ss, "mine", 4), 0);
+	cr_assert_eq(bpf_stream_push(&s, "first ", 6), 0);
+	rival = rival_pushes;
+	cr_assert_eq(bpf_stream_stage_commit_to(&ss, &s), -ENOSPC);
+	bpf_stream_stage_free(&ss);
+	expect_text("first rival");
+	expect_books_in_order();
+}
