@@ -1,0 +1,157 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#
+# Show the library at work on real text, and prove the result.
+#
+# usage: demo.sh BUILD_DIRECTORY [FILE...]
+#
+# The lines of this machine's licence texts, its dpkg log and the FILEs are
+# dealt over eight inputs. streamcat merges them, one writer thread for each
+# input, onto one stream. What comes out is taken apart again by its labels and
+# compared with what went in. Then stress does the same with signal handlers
+# that interrupt the writers. Exit status: 0 all proved, 1 not so.
+
+set -u
+export LC_ALL=C
+[ $# -ge 1 ] || { echo 'usage: demo.sh BUILD_DIRECTORY [FILE...]' >&2; exit 2; }
+build=$(cd "$1" && pwd) || exit 1
+shift
+writers=8
+least=$((32 << 20))		# bytes of text in a round, at least
+work=$(mktemp -d "$build/demo.XXXXXX") || exit 1
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM
+
+commas()
+{
+	local n=$1 out=
+	while [ ${#n} -gt 3 ]; do
+		out=,${n: -3}$out
+		n=${n:0:-3}
+	done
+	echo "$n$out"
+}
+
+microseconds()
+{
+	echo "${EPOCHREALTIME/./}"
+}
+
+seconds()
+{
+	printf '%d.%02d' $(($1 / 1000000)) $(($1 / 10000 % 100))
+}
+
+yes_or_no()
+{
+	if "$@"; then echo yes; else echo NO; fi
+}
+
+same_lines()
+{
+	sed 's/^writer[1-8]: //' "$work/merged" | sort | cmp -s - "$work/sorted"
+}
+
+order_kept()
+{
+	local i
+	for ((i = 1; i <= writers; i++)); do
+		sed -n "s/^writer$i: //p" "$work/merged" | cmp -s - "$work/writer$i" || return 1
+	done
+}
+
+# Every line begins with a label, and there is nothing else but lines.
+none_torn()
+{
+	[ "$(grep -ac '^writer[1-8]: ' "$work/merged")" -eq "$lines" ] &&
+		[ "$(wc -l <"$work/merged")" -eq "$lines" ] &&
+		[ "$(wc -c <"$work/merged")" -eq $((bytes + lines * 9)) ]
+}
+
+# ---- the text, and how it is dealt -------------------------------------------
+
+sources=()
+for file in /usr/share/common-licenses/* /var/log/dpkg.log; do
+	[ -f "$file" ] && [ ! -L "$file" ] && [ -r "$file" ] && [ -s "$file" ] && sources+=("$file")
+done
+for file; do
+	sources+=("$file")
+done
+[ ${#sources[@]} -gt 0 ] || { echo 'demo: no text found; name a file' >&2; exit 1; }
+
+for file in "${sources[@]}"; do
+	cat "$file" || exit 1
+	[ -z "$(tail -c 1 "$file" | tr '\0' x)" ] || echo
+done >"$work/text"
+bytes=$(wc -c <"$work/text")
+lines=$(wc -l <"$work/text")
+longest=$(wc -L <"$work/text")
+echo 'bpf_stream: many writers, one stream, real text'
+echo
+echo "  text      ${#sources[@]} files, $(commas "$lines") lines, $(commas "$bytes") bytes: the" \
+	"licences and the dpkg log of this machine${1+, and what you named}"
+times=$(((least + bytes - 1) / bytes))
+for ((i = 0; i < times; i++)); do
+	cat "$work/text"
+done >"$work/all"
+bytes=$((bytes * times))
+lines=$((lines * times))
+split -n r/$writers -a 1 --numeric-suffixes=1 "$work/all" "$work/writer" || exit 1
+sort "$work/all" >"$work/sorted"
+echo "  dealt     line by line over $writers inputs, $times times over:" \
+	"$(commas $lines) lines, $(commas $bytes) bytes"
+echo "  merged    streamcat --label: $writers writer threads push lines to one stream, one reader" \
+	"writes them"
+echo '  proof     taken apart by label, each input must come back byte by byte'
+echo
+
+# ---- rounds --------------------------------------------------------------------
+
+failed=0
+proved=0
+printf '%5s %10s %9s %12s %8s %10s  %-10s %-10s %s\n' round capacity lines bytes seconds switches \
+	'same lines' 'order kept' 'none torn'
+round=0
+for capacity in $((4 << 20)) $((1 << 20)) $((256 << 10)) $((64 << 10)) $((16 << 10)); do
+	round=$((round + 1))
+	[ "$capacity" -gt $((longest * 4 + 64)) ] || capacity=$((longest * 4 + 64))
+	start=$(microseconds)
+	(cd "$work" && "$build/streamcat" --label --capacity $capacity writer[1-8] >merged)
+	status=$?
+	took=$(($(microseconds) - start))
+	same=$(yes_or_no same_lines)
+	order=$(yes_or_no order_kept)
+	whole=$(yes_or_no none_torn)
+	switches=$(cut -d : -f 1 "$work/merged" | uniq | wc -l)
+	printf '%5d %10d %9d %12d %8s %10d  %-10s %-10s %s\n' $round $capacity \
+		"$(wc -l <"$work/merged")" "$(wc -c <"$work/merged")" "$(seconds $took)" \
+		"$switches" "$same" "$order" "$whole"
+	if [ "$status$same$order$whole" = 0yesyesyes ]; then
+		proved=$((proved + lines))
+	else
+		failed=1
+		[ $status -eq 0 ] || echo "      streamcat ended with status $status"
+	fi
+done
+echo
+echo '  switches  how often the next line in the output is of another writer'
+echo "  proved    $(commas $proved) lines came out as they went in, in $round rounds"
+
+# ---- signal handlers -------------------------------------------------------------
+
+echo
+echo 'Now with signal handlers that interrupt the writers and write, too:'
+echo
+"$build/stress" --threads $writers --seconds 10
+status=$?
+echo
+if [ $status -ne 0 ]; then
+	failed=1
+	echo "  stress ended with status $status"
+fi
+if [ $failed -eq 0 ]; then
+	echo 'demo: all of it proved'
+else
+	echo 'demo: FAILED, see above'
+fi
+exit $failed

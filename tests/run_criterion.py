@@ -1,0 +1,95 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""Run a Criterion program and check that it ran every test of its source file.
+
+usage: run_criterion.py PROGRAM SOURCE
+
+Criterion exits with 0 after running nothing at all where /proc is missing, so the tests that ran
+are counted and compared with the Test( declarations in SOURCE. The last line is
+`N passed, N failed, N skipped`. Exit status: 0 all passed, 1 not so, 2 usage.
+"""
+import os
+import re
+import subprocess
+import sys
+import tempfile
+
+RESULT = re.compile(r"^(ok|not ok) - (\S+)(.*)$")
+SECONDS = 200                           # for one test
+
+
+def declared(source):
+    with open(source, encoding="utf-8") as f:
+        text = re.sub(r"/\*.*?\*/", "", f.read(), flags=re.S)
+    other = re.search(r"^\s*(ParameterizedTest|Theory)\s*\(", text, re.M)
+    if other:
+        sys.exit(f"{source}: {other[1]}() cannot be counted; write Test()")
+    return {f"{suite}::{name}" for suite, name in
+            re.findall(r"^\s*Test\(\s*(\w+)\s*,\s*(\w+)", text, re.M)}
+
+
+def results(tap):
+    """Return [(name, verdict, remark)] of a TAP report."""
+    out = []
+    for line in tap.splitlines():
+        m = RESULT.match(line)
+        if m:
+            skipped = "# SKIP" in m[3]
+            verdict = "skipped" if skipped else "passed" if m[1] == "ok" else "failed"
+            out.append((m[2], verdict, m[3].replace("# SKIP", "").strip()))
+    return out
+
+
+def main(argv):
+    if len(argv) != 3:
+        print("usage: run_criterion.py PROGRAM SOURCE", file=sys.stderr)
+        return 2
+    program, source = argv[1:]
+    want = declared(source)
+    with tempfile.TemporaryDirectory() as d:
+        tap = os.path.join(d, "tap")
+        p = subprocess.run([program, "--quiet", "--color=never", f"--tap={tap}",
+                            f"--timeout={SECONDS}"], stdout=subprocess.PIPE,
+                           stderr=subprocess.STDOUT, text=True, errors="replace")
+        ran = []
+        if os.path.exists(tap):
+            with open(tap, encoding="utf-8", errors="replace") as f:
+                ran = results(f.read())
+
+    count = {"passed": 0, "failed": 0, "skipped": 0}
+    for name, verdict, remark in ran:
+        count[verdict] += 1
+        if verdict == "skipped":
+            print(f"SKIP: {name}: {remark or 'no reason given'}")
+        else:
+            print(f"{'ok  ' if verdict == 'passed' else 'FAIL'} {name} {remark}")
+
+    names = {name for name, _, _ in ran}
+    for name in sorted(want - names):
+        count["failed"] += 1
+        print(f"FAIL {name} is declared in {source} but did not run")
+    for name in sorted(names - want):
+        count["failed"] += 1
+        print(f"FAIL {name} ran but is not declared in {source}")
+    if len(names) != len(ran):
+        count["failed"] += 1
+        print("FAIL a test ran twice")
+    if not want:
+        count["failed"] += 1
+        print(f"FAIL {source} declares no test")
+    if not ran:
+        print("FAIL no test ran" + ("" if os.path.exists("/proc/self/stat")
+                                    else ": /proc is not mounted, Criterion needs it"))
+    if p.returncode and not count["failed"]:
+        count["failed"] += 1
+        print(f"FAIL {program} ended with status {p.returncode}")
+    if count["failed"] and p.stdout.strip():
+        print("---- output of the program ----")
+        print(p.stdout.rstrip())
+        print("-------------------------------")
+    print("{passed} passed, {failed} failed, {skipped} skipped".format(**count))
+    return 1 if count["failed"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

@@ -1,0 +1,56 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""scripts/check_matrix.sh and tests/build/run.sh fail on headers that are wrong."""
+import os
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+MATRIX = os.path.join(ROOT, "scripts", "check_matrix.sh")
+RUN = os.path.join(ROOT, "tests", "build", "run.sh")
+
+# Compiles everywhere, but converts silently in C17 and never stops with an #error.
+SLOPPY = """\
+extern int declared;
+#if defined(__STDC_VERSION__) && __STDC_VERSION__ > 201112L && defined(BPF_STREAM_PROG)
+extern char sloppy;
+static inline void f(int i) { sloppy = i; }
+#endif
+"""
+STRAY = "\n#ifdef BPF_STREAM_IMPLEMENTATION\nint stray;\n#endif\n"
+
+
+@unittest.skipUnless(shutil.which("gcc-12"), "no gcc-12")
+class CheckBuilds(unittest.TestCase):
+    def run_on(self, script, header, *inside):
+        with tempfile.TemporaryDirectory() as d:
+            os.makedirs(os.path.join(d, "include"))
+            with open(os.path.join(d, "include", "bpf_stream.h"), "w", encoding="utf-8") as f:
+                f.write(header)
+            p = subprocess.run(["bash", script, os.path.join(d, *inside)], capture_output=True,
+                               text=True)
+        return p.returncode, p.stdout
+
+    def test_matrix(self):
+        status, out = self.run_on(MATRIX, SLOPPY)
+        self.assertEqual(status, 1)
+        self.assertIn("FAIL gcc-12 c17 implement -DBPF_STREAM_PROG\n", out)
+        self.assertIn("conversion", out)
+        self.assertNotIn("FAIL gcc-12 c11 implement -DBPF_STREAM_PROG", out)
+        self.assertIn("FAIL gcc-12 c11: implementation after <stdio.h>\n", out)
+        self.assertIn("it compiles, but must stop with an #error", out)
+        self.assertRegex(out.splitlines()[-1], r"^\d+ passed, [1-9]\d* failed, \d+ skipped$")
+
+    def test_exports(self):
+        with open(os.path.join(ROOT, "include", "bpf_stream.h"), encoding="utf-8") as f:
+            header = f.read()
+        status, out = self.run_on(RUN, header + STRAY, "include")
+        self.assertEqual(status, 1)
+        self.assertIn("FAIL implementation exports bpf_stream_* only \n     stray\n", out)
+        self.assertIn(" 3 failed", out.splitlines()[-1])
+
+
+if __name__ == "__main__":
+    unittest.main()

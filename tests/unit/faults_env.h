@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * An environment in which things go wrong on request; until then it is the
+ * built-in one. All members count down or switch; zero means never.
+ */
+#ifndef FAULTS_ENV_H
+#define FAULTS_ENV_H
+
+static struct {
+	uint64_t deny_page;		/* the page request so many from now finds none */
+	uint64_t pages;			/* page requests so far */
+	bool fail_publish;		/* each publish fails once, then succeeds */
+	bool publish_failed;		/* the one under way did so */
+	uint64_t short_take;		/* the take so many from now takes half */
+	void (*in_page_get)(void);	/* runs in the middle of a reservation */
+	void (*in_page_put)(void);	/* runs when a page comes back */
+} faults;
+
+static inline int faults_page_get(bse_page *page)
+{
+	int err;
+
+	faults.pages++;
+	if (faults.deny_page && --faults.deny_page == 0)
+		return -ENOMEM;
+	err = bse_base_page_get(page);
+	if (faults.in_page_get)
+		faults.in_page_get();
+	return err;
+}
+
+static inline void faults_page_put(bse_page page)
+{
+	bse_base_page_put(page);
+	if (faults.in_page_put)
+		faults.in_page_put();
+}
+
+static inline int faults_log_publish(bse_log *log, bse_link newest, bse_link oldest,
+				     uint32_t bytes, size_t capacity)
+{
+	faults.publish_failed = faults.fail_publish && !faults.publish_failed;
+	if (faults.publish_failed)
+		return -ENOSPC;
+	return bse_base_log_publish(log, newest, oldest, bytes, capacity);
+}
+
+/* Half of the first piece, if this is the take that falls short. */
+static inline int faults_take(int (*take)(void *, const struct bse_piece *, unsigned int),
+			      void *ctx, const struct bse_piece *piece, unsigned int n)
+{
+	struct bse_piece half = { piece->data, piece->len / 2 };
+
+	if (faults.short_take && --faults.short_take == 0)
+		return half.len ? take(ctx, &half, 1) : 0;
+	return take(ctx, piece, n);
+}
+
+static int faults_take_memory(void *ctx, const struct bse_piece *piece, unsigned int n)
+{
+	return faults_take(bse_base_take_memory, ctx, piece, n);
+}
+
+static int faults_take_fd(void *ctx, const struct bse_piece *piece, unsigned int n)
+{
+	return faults_take(bse_base_take_fd, ctx, piece, n);
+}
+
+#undef bse_page_get
+#undef bse_page_put
+#undef bse_log_publish
+#undef bse_take_memory
+#undef bse_take_fd
+#define bse_page_get faults_page_get
+#define bse_page_put faults_page_put
+#define bse_log_publish faults_log_publish
+#define bse_take_memory faults_take_memory
+#define bse_take_fd faults_take_fd
+
+#endif

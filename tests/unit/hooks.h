@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * hooks.h - environment words with a hook in them, for unit tests
+ *
+ * A test file names it as BPF_STREAM_ENV_HEADER. It can then run code in the
+ * middle of a reservation or just before a publish, as a signal handler would;
+ * have page requests fail; and count the calls of the lock. All of it concerns
+ * the calling thread only.
+ */
+#ifndef TESTS_UNIT_HOOKS_H
+#define TESTS_UNIT_HOOKS_H
+
+/* Where a hook can come in. */
+enum hook_point {
+	HOOK_ENTERED,		/* in a reservation: at its begin */
+	HOOK_GETTING,		/* in a reservation: before a page is asked for */
+	HOOK_COUNTING,		/* before a page's shared count changes */
+	HOOK_PLACING,		/* in a reservation: before the place is told */
+	HOOK_LEAVING,		/* in a reservation: at its end */
+	HOOK_PUBLISHING,	/* outside of it: just before a log, or a free list, changes */
+	HOOK_POOLING,		/* before a pool that was set up is made known */
+	HOOK_POINTS
+};
+
+static _Thread_local void (*hook)(enum hook_point);
+
+/* So many page requests are granted, then they fail. */
+static _Thread_local unsigned long hook_pages = ~0ul;
+
+static _Thread_local unsigned long hook_locks;	/* calls of lock and trylock */
+
+static void hook_run(enum hook_point point)
+{
+	if (hook)
+		hook(point);
+}
+
+static inline struct bse_slot *hook_enter(void)
+{
+	struct bse_slot *slot = bse_base_enter();
+
+	hook_run(HOOK_ENTERED);
+	return slot;
+}
+
+static inline void hook_leave(void)
+{
+	hook_run(HOOK_LEAVING);
+	bse_base_leave();
+}
+
+static int hook_page_get(bse_page *page)
+{
+	hook_run(HOOK_GETTING);
+	if (!hook_pages)
+		return -ENOMEM;
+	hook_pages--;
+	return bse_base_page_get(page);
+}
+
+static inline bse_u32 *hook_page_ref(bse_page page)
+{
+	hook_run(HOOK_COUNTING);
+	return bse_base_page_ref(page);
+}
+
+static inline bse_link hook_link_at(bse_page page, uint32_t offset)
+{
+	hook_run(HOOK_PLACING);
+	return bse_base_link_at(page, offset);
+}
+
+static inline bool hook_u64_cas_release(bse_u64 *p, uint64_t *old, uint64_t v)
+{
+	hook_run(HOOK_PUBLISHING);
+	return bse_base_u64_cas_release(p, old, v);
+}
+
+static inline bool hook_ptr_cas_release(bse_ptr *p, void **old, void *v)
+{
+	hook_run(HOOK_POOLING);
+	return bse_base_ptr_cas_release(p, old, v);
+}
+
+static int hook_lock(bse_mutex *lock)
+{
+	hook_locks++;
+	return bse_base_lock(lock);
+}
+
+static int hook_trylock(bse_mutex *lock)
+{
+	hook_locks++;
+	return bse_base_trylock(lock);
+}
+
+#undef bse_enter
+#define bse_enter hook_enter
+#undef bse_leave
+#define bse_leave hook_leave
+#undef bse_page_get
+#define bse_page_get hook_page_get
+#undef bse_page_ref
+#define bse_page_ref hook_page_ref
+#undef bse_link_at
+#define bse_link_at hook_link_at
+#undef bse_u64_cas_release
+#define bse_u64_cas_release hook_u64_cas_release
+#undef bse_ptr_cas_release
+#define bse_ptr_cas_release hook_ptr_cas_release
+#undef bse_lock
+#define bse_lock hook_lock
+#undef bse_trylock
+#define bse_trylock hook_trylock
+
+#endif /* TESTS_UNIT_HOOKS_H */

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * [11] CAPACITY: what a refusal leaves behind (nothing), and that every charge
+ * is refunded, however it ends.
+ */
+#define BPF_STREAM_STATIC
+#define BPF_STREAM_SELFCHECK 1
+#define BPF_STREAM_ENV_HEADER "../tests/unit/hooks.h"
+#include "bpf_stream.h"
+
+#include <criterion/criterion.h>
+
+#define PAGE BPF_STREAM_PAGE_SIZE
+
+static struct bpf_stream s;
+static char text[1u << 20];
+
+static void make_stream(size_t capacity)
+{
+	struct bpf_stream_options opts = { .capacity = capacity };
+
+	cr_assert_eq(bpf_stream_init(&s, &opts), 0);
+}
+
+static struct bpf_stream_stats stats(void)
+{
+	struct bpf_stream_stats now;
+
+	bpf_stream_get_stats(&s, &now);
+	return now;
+}
+
+static struct bpf_stream_pool_stats pool(void)
+{
+	struct bpf_stream_pool_stats now;
+
+	bpf_stream_pool_get_stats(&now);
+	return now;
+}
+
+static void assert_sound(void)
+{
+	const char *broken = bpf_stream_selfcheck(&s);
+
+	cr_assert_null(broken, "%s", broken);
+	broken = bpf_stream_selfcheck(NULL);
+	cr_assert_null(broken, "%s", broken);
+}
+
+static void drain(void)
+{
+	while (bpf_stream_read(&s, text, sizeof(text)) > 0)
+		;
+}
+
+#define REFUSED 1000000u
+
+Test(capacity, refused__a_million_pushes_hold_no_page)
+{
+	size_t full;
+	unsigned int i;
+
+	make_stream(100000);
+	while (!bpf_stream_push(&s, text, 100))
+		;
+	full = pool().in_use;
+	for (i = 1; i < REFUSED; i++)
+		cr_assert_eq(bpf_stream_push(&s, text, 100), -ENOSPC);
+	cr_expect_eq(pool().in_use, full);
+	cr_expect_eq(stats().refused[BPF_STREAM_REFUSED_FULL].messages, REFUSED);
+	cr_expect_eq(stats().refused[BPF_STREAM_REFUSED_FULL].bytes, 100 * (uint64_t)REFUSED);
+	drain();
+	cr_expect_eq(stats().pending, 0);
+	cr_expect_eq(pool().in_use, 1);
+	assert_sound();
+}
+
+/*
+ * A push that looked as if it fitted had its element linked to the log when
+ * others filled the stream. It was refused, and gave its element back, but did
+ * so with the whole list behind it: the messages of others, which were then
+ * used again while they still waited for the reader.
+ */
+static void fill_up(enum hook_point point)
+{
+	if (point != HOOK_PUBLISHING)
+		return;
+	hook = NULL;
+	while (!bpf_stream_push(&s, text, 1))
+		;
+}
+
+Test(capacity, refused__pushes_that_lose_a_race_hold_no_page, .timeout = 60)
+{
+	size_t len;
+	unsigned int i;
+	size_t all = 0;
+
+	make_stream(3 * PAGE);
+	for (i = 0; i < 3000; i++) {
+		len = 2 + i % (3 * PAGE - 1);
+		(void)bpf_stream_read(&s, text, len);
+		hook = fill_up;
+		cr_assert_eq(bpf_stream_push(&s, text, len), -ENOSPC);
+		cr_assert_null(hook);
+		cr_assert_eq(stats().pending, 3 * PAGE);
+		all += len;
+	}
+	assert_sound();
+	drain();
+	cr_expect_eq(stats().pending, 0);
+	/* Those in fill_up() are counted, too: one byte each. */
+	cr_expect_eq(stats().refused[BPF_STREAM_REFUSED_FULL].messages, 2 * 3000);
+	cr_expect_eq(stats().refused[BPF_STREAM_REFUSED_FULL].bytes, all + 3000);
+	cr_expect_eq(pool().in_use, 1);
+	assert_sound();
+}
+
+#define WRITERS 4u
+#define TRIES (REFUSED / WRITERS)
+
+static void *refused_writer(void *ctx)
+{
+	static const char message[3 * PAGE];
+	size_t *refused = ctx;
+	unsigned int i;
+
+	for (i = 0; i < TRIES; i++)
+		*refused += bpf_stream_push(&s, message, 1 + i % 2000) == -ENOSPC;
+	return NULL;
+}
+
+Test(capacity, refused__pushes_of_many_threads_hold_no_page, .timeout = 120)
+{
+	pthread_t thread[WRITERS];
+	size_t refused[WRITERS] = { 0 };
+	size_t all = 0;
+	unsigned int i;
+
+	make_stream(5000);
+	for (i = 0; i < WRITERS; i++)
+		cr_assert_eq(pthread_create(&thread[i], NULL, refused_writer, &refused[i]), 0);
+	for (i = 0; i < 2000; i++)
+		(void)bpf_stream_read(&s, text, 1 + i % 3000);
+	for (i = 0; i < WRITERS; i++) {
+		pthread_join(thread[i], NULL);
+		all += refused[i];
+	}
+	cr_expect_gt(all, 0);
+	cr_expect_eq(stats().refused[BPF_STREAM_REFUSED_FULL].messages, all);
+	drain();
+	cr_expect_eq(stats().pending, 0);
+	cr_expect_eq(stats().delivered.messages, (uint64_t)WRITERS * TRIES - all);
+	cr_expect_eq(pool().in_use, 0);
+	assert_sound();
+}
+
+Test(capacity, refused__commits_hold_what_the_stage_holds)
+{
+	struct bpf_stream_stage ss;
+	size_t before;
+	unsigned int i;
+
+	make_stream(1000);
+	cr_assert_eq(bpf_stream_push(&s, text, 900), 0);
+	bpf_stream_stage_init(&ss);
+	for (i = 0; i < 20; i++)
+		cr_assert_eq(bpf_stream_stage_push(&ss, text, 50), 0);
+	before = pool().in_use;
+	for (i = 0; i < 10000; i++)
+		cr_assert_eq(bpf_stream_stage_commit_to(&ss, &s), -ENOSPC);
+	cr_expect_eq(pool().in_use, before);
+	drain();
+	cr_expect_eq(bpf_stream_stage_commit_to(&ss, &s), 0);
+	drain();
+	cr_expect_eq(stats().pending, 0);
+	cr_expect_eq(pool().in_use, 1);
+	assert_sound();
+}
+
+/* Room comes back byte by byte, not message by message. */
+Test(capacity, refund__is_what_was_taken)
+{
+	size_t i;
+
+	make_stream(3 * PAGE);
+	cr_assert_eq(bpf_stream_push(&s, text, 3 * PAGE), 0);
+	for (i = 1; i <= 100; i++) {
+		cr_assert_eq(bpf_stream_read(&s, text, i), (int)i);
+		cr_assert_eq(stats().pending, 3 * PAGE - i);
+		cr_assert_eq(bpf_stream_push(&s, text, i + 1), -ENOSPC);
+		cr_assert_eq(bpf_stream_push(&s, text, i), 0);
+	}
+	assert_sound();
+}
+
+Test(capacity, refund__pending_is_0_after_each_drain)
+{
+	unsigned int i;
+	size_t len;
+
+	make_stream(50000);
+	for (i = 0; i < 2000; i++) {
+		for (len = 1 + i % 7; !bpf_stream_push(&s, text, len); len = len * 3 / 2 + 1)
+			;
+		(void)bpf_stream_read(&s, text, i);
+		drain();
+		cr_assert_eq(stats().pending, 0);
+		cr_assert_eq(pool().in_use, 1, "round %u: %zu pages", i, pool().in_use);
+	}
+	assert_sound();
+}
+
+/* Pages of many streams and of both ends of a thread's life. */
+Test(capacity, refund__streams_share_pages_and_free_them_in_any_order)
+{
+	struct bpf_stream other[5];
+	unsigned int round;
+	unsigned int i;
+
+	for (i = 0; i < 5; i++)
+		cr_assert_eq(bpf_stream_init(&other[i], NULL), 0);
+	make_stream(0);
+	for (round = 0; round < 20; round++) {
+		for (i = 0; i < 1000; i++)
+			cr_assert_eq(bpf_stream_push(&other[i * 7 % 5], text, 1 + i % 50), 0);
+		for (i = 0; i < 5; i++) {
+			cr_assert_eq(bpf_stream_read(&other[(i + round) % 5], text, 10), 10);
+			cr_assert_gt(bpf_stream_read(&other[(i + round) % 5], text,
+						     sizeof(text)), 0);
+		}
+		cr_assert_eq(pool().in_use, 1);
+	}
+	assert_sound();
+}
+
+/* The upper half of the log's word: no refund may reach into it. */
+Test(capacity, charge__limits_of_the_word)
+{
+	make_stream(INT_MAX);
+	cr_expect_eq(stats().capacity, INT_MAX);
+	cr_assert_eq(bpf_stream_push(&s, "ab", 2), 0);
+	/* As if the stream were nearly full; so much text takes too long. */
+	s.log.bse_v += INT_MAX - 4;
+	cr_expect_eq(bpf_stream_push(&s, "cde", 3), -ENOSPC);
+	cr_expect_eq(bpf_stream_push(&s, "cd", 2), 0);
+	cr_expect_eq(bpf_stream_push(&s, "e", 1), -ENOSPC);
+	cr_expect_eq(bpf_stream_push(&s, text, sizeof(text)), -ENOSPC);
+	cr_expect_eq(stats().pending, INT_MAX);
+	s.log.bse_v -= INT_MAX - 4;
+	cr_expect_eq(bpf_stream_read(&s, text, sizeof(text)), 4);
+	cr_expect_arr_eq(text, "abcd", 4);
+	cr_expect_eq(stats().pending, 0);
+}

@@ -1,0 +1,1046 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The vocabulary of [6a]: what every environment must keep, whatever it is made
+ * of. Only words are used here, no built-in behind them; compile with another
+ * BPF_STREAM_ENV_HEADER to examine that one.
+ */
+#define BPF_STREAM_STATIC
+#define BPF_STREAM_POOL_BYTES (64u * 4096u)
+#include "bpf_stream.h"
+#include "unit.h"
+#include <fcntl.h>
+#include <signal.h>
+
+enum { MANY = 100000 };
+
+/* ---- Atomics --------------------------------------------------------- */
+
+Test(environment, u32__every_word_does_what_its_name_says)
+{
+	bse_u32 v;
+	uint32_t old;
+
+	bse_u32_store_relaxed(&v, 5);
+	cr_assert_eq(bse_u32_load_relaxed(&v), 5u);
+	cr_assert_eq(bse_u32_fetch_add_relaxed(&v, 3), 5u);
+	cr_assert_eq(bse_u32_fetch_sub_relaxed(&v, 1), 8u);
+	cr_assert_eq(bse_u32_fetch_add_acq_rel(&v, 10), 7u);
+	cr_assert_eq(bse_u32_fetch_sub_acq_rel(&v, 16), 17u);
+	cr_assert_eq(bse_u32_load_relaxed(&v), 1u);
+	/* Around zero, as a page's count goes. */
+	cr_assert_eq(bse_u32_fetch_sub_acq_rel(&v, 3), 1u);
+	cr_assert_eq(bse_u32_fetch_add_acq_rel(&v, 2), UINT32_MAX - 1);
+	cr_assert_eq(bse_u32_load_relaxed(&v), 0u);
+	cr_assert_eq(bse_u32_xchg_release(&v, 9), 0u);
+	cr_assert_eq(bse_u32_load_relaxed(&v), 9u);
+
+	old = 8;
+	cr_assert_not(bse_u32_cas_relaxed(&v, &old, 1));
+	cr_assert_eq(old, 9u);
+	cr_assert(bse_u32_cas_relaxed(&v, &old, 1));
+	cr_assert_eq(bse_u32_load_relaxed(&v), 1u);
+	old = 0;
+	cr_assert_not(bse_u32_cas_acquire(&v, &old, 2));
+	cr_assert_eq(old, 1u);
+	cr_assert(bse_u32_cas_acquire(&v, &old, 2));
+	cr_assert_eq(bse_u32_load_relaxed(&v), 2u);
+}
+
+Test(environment, u64__every_word_does_what_its_name_says)
+{
+	const uint64_t high = UINT64_C(1) << 40;
+	bse_u64 v;
+	uint64_t old;
+
+	bse_u64_store_relaxed(&v, high + 5);
+	cr_assert_eq(bse_u64_load_relaxed(&v), high + 5);
+	cr_assert_eq(bse_u64_load_acquire(&v), high + 5);
+	cr_assert_eq(bse_u64_fetch_add_relaxed(&v, high), high + 5);
+	cr_assert_eq(bse_u64_fetch_sub_relaxed(&v, 4), 2 * high + 5);
+	cr_assert_eq(bse_u64_fetch_and_acquire(&v, 0xff), 2 * high + 1);
+	cr_assert_eq(bse_u64_load_relaxed(&v), 1u);
+
+	old = high + 1;
+	cr_assert_not(bse_u64_cas_acquire(&v, &old, 3));
+	cr_assert_eq(old, 1u);
+	cr_assert(bse_u64_cas_acquire(&v, &old, high));
+	old = 0;
+	cr_assert_not(bse_u64_cas_release(&v, &old, 3));
+	cr_assert_eq(old, high);
+	cr_assert(bse_u64_cas_release(&v, &old, 3));
+	cr_assert_eq(bse_u64_load_relaxed(&v), 3u);
+}
+
+Test(environment, ptr__every_word_does_what_its_name_says)
+{
+	int a;
+	int b;
+	bse_ptr v;
+	void *old = &b;
+
+	bse_ptr_store_relaxed(&v, &a);
+	cr_assert_eq(bse_ptr_load_relaxed(&v), &a);
+	cr_assert_eq(bse_ptr_load_acquire(&v), &a);
+	cr_assert_not(bse_ptr_cas_release(&v, &old, &b));
+	cr_assert_eq(old, &a);
+	cr_assert(bse_ptr_cas_release(&v, &old, &b));
+	cr_assert_eq(bse_ptr_load_relaxed(&v), &b);
+}
+
+/* What two threads change at the same time. */
+static struct {
+	bse_u32 u32[6];
+	bse_u64 u64[4];
+	bse_ptr ptr;
+	char place[2 * MANY + 1];
+} both;
+
+static void *change_both(void *arg)
+{
+	uint32_t i;
+	uint32_t old32;
+	uint64_t old64;
+	void *old;
+
+	(void)arg;
+	for (i = 0; i < MANY; i++) {
+		bse_u32_fetch_add_relaxed(&both.u32[0], 1);
+		bse_u32_fetch_sub_relaxed(&both.u32[1], 1);
+		bse_u32_fetch_add_acq_rel(&both.u32[2], 1);
+		bse_u32_fetch_sub_acq_rel(&both.u32[3], 1);
+		for (old32 = 0; !bse_u32_cas_relaxed(&both.u32[4], &old32, old32 + 1);)
+			;
+		for (old32 = 0; !bse_u32_cas_acquire(&both.u32[5], &old32, old32 + 1);)
+			;
+		bse_u64_fetch_add_relaxed(&both.u64[0], UINT32_MAX);
+		bse_u64_fetch_sub_relaxed(&both.u64[1], UINT32_MAX);
+		for (old64 = 0; !bse_u64_cas_acquire(&both.u64[2], &old64, old64 + UINT32_MAX);)
+			;
+		for (old64 = 0; !bse_u64_cas_release(&both.u64[3], &old64, old64 + UINT32_MAX);)
+			;
+		for (old = both.place; !bse_ptr_cas_release(&both.ptr, &old, (char *)old + 1);)
+			;
+	}
+	return NULL;
+}
+
+Test(environment, atomics__two_threads_lose_no_change)
+{
+	const uint64_t sum = UINT64_C(2) * MANY * UINT32_MAX;
+	pthread_t thread[2];
+
+	bse_ptr_store_relaxed(&both.ptr, both.place);
+	unit_start(&thread[0], change_both, NULL);
+	unit_start(&thread[1], change_both, NULL);
+	unit_join(thread[0]);
+	unit_join(thread[1]);
+	cr_assert_eq(bse_u32_load_relaxed(&both.u32[0]), 2u * MANY);
+	cr_assert_eq(bse_u32_load_relaxed(&both.u32[1]), 0u - 2u * MANY);
+	cr_assert_eq(bse_u32_load_relaxed(&both.u32[2]), 2u * MANY);
+	cr_assert_eq(bse_u32_load_relaxed(&both.u32[3]), 0u - 2u * MANY);
+	cr_assert_eq(bse_u32_load_relaxed(&both.u32[4]), 2u * MANY);
+	cr_assert_eq(bse_u32_load_relaxed(&both.u32[5]), 2u * MANY);
+	cr_assert_eq(bse_u64_load_relaxed(&both.u64[0]), sum);
+	cr_assert_eq(bse_u64_load_relaxed(&both.u64[1]), 0 - sum);
+	cr_assert_eq(bse_u64_load_relaxed(&both.u64[2]), sum);
+	cr_assert_eq(bse_u64_load_relaxed(&both.u64[3]), sum);
+	cr_assert_eq(bse_ptr_load_relaxed(&both.ptr), both.place + 2 * MANY);
+}
+
+static bse_u32 token;
+
+static void *take_tokens(void *arg)
+{
+	uint32_t *taken = arg;
+	uint32_t i;
+
+	for (i = 0; i < MANY; i++)
+		*taken += bse_u32_xchg_release(&token, 0);
+	return NULL;
+}
+
+Test(environment, xchg__gives_each_value_to_one_thread)
+{
+	pthread_t thread;
+	uint32_t other = 0;
+	uint32_t mine = 0;
+	uint32_t put = 0;
+	uint32_t i;
+
+	unit_start(&thread, take_tokens, &other);
+	for (i = 1; i <= MANY; i++) {
+		mine += bse_u32_xchg_release(&token, i);
+		put += i;
+	}
+	unit_join(thread);
+	mine += bse_u32_xchg_release(&token, 0);
+	cr_assert_eq(mine + other, put);
+}
+
+static bse_u64 round_trip;
+static uint64_t payload;
+
+static void *answer_rounds(void *arg)
+{
+	uint64_t *wrong = arg;
+	uint64_t i;
+	uint64_t old;
+
+	for (i = 1; i < MANY; i += 2) {
+		while (bse_u64_load_acquire(&round_trip) != i)
+			sched_yield();
+		*wrong += payload != i;
+		payload = i + 1;
+		old = i;
+		*wrong += !bse_u64_cas_release(&round_trip, &old, i + 1);
+	}
+	return NULL;
+}
+
+Test(environment, release_and_acquire__hand_plain_memory_over)
+{
+	pthread_t thread;
+	uint64_t wrong = 0;
+	uint64_t bad = 0;
+	uint64_t i;
+	uint64_t old;
+
+	unit_start(&thread, answer_rounds, &bad);
+	for (i = 0; i < MANY; i += 2) {
+		while (bse_u64_load_acquire(&round_trip) != i)
+			sched_yield();
+		wrong += payload != i;
+		payload = i + 1;
+		old = i;
+		wrong += !bse_u64_cas_release(&round_trip, &old, i + 1);
+	}
+	unit_join(thread);
+	cr_assert_eq(wrong + bad, 0u);
+	cr_assert_eq(payload, (uint64_t)MANY);
+}
+
+/* ---- Levels and quota ------------------------------------------------ */
+
+Test(environment, enter__gives_each_level_its_slot)
+{
+	struct bse_slot *slot[BPF_STREAM_LEVELS + 3];
+	uint32_t round;
+	uint32_t i;
+	uint32_t j;
+
+	for (round = 0; round < 3; round++) {
+		for (i = 0; i < BPF_STREAM_LEVELS + 3; i++) {
+			struct bse_slot *here = bse_enter();
+
+			if (round)
+				cr_assert_eq(here, slot[i]);
+			slot[i] = here;
+			cr_assert_eq(here != NULL, i < BPF_STREAM_LEVELS);
+			for (j = 0; here && j < i; j++)
+				cr_assert_neq(here, slot[j]);
+		}
+		while (i-- > 0)
+			bse_leave();
+	}
+}
+
+static void *enter_here(void *arg)
+{
+	struct bse_slot **slot = arg;
+
+	*slot = bse_enter();
+	bse_leave();
+	return NULL;
+}
+
+Test(environment, enter__gives_each_thread_its_slots)
+{
+	struct bse_slot *mine = bse_enter();
+	struct bse_slot *other = NULL;
+
+	unit_in_thread(enter_here, &other);
+	bse_leave();
+	cr_assert_not_null(mine);
+	cr_assert_not_null(other);
+	cr_assert_neq(mine, other);
+}
+
+Test(environment, may_keep__is_a_quota_of_half_the_pages)
+{
+	size_t n = 0;
+	bse_page page;
+
+	cr_assert_eq(bse_page_get(&page), 0);
+	while (n <= bse_pool_pages() && bse_may_keep())
+		n++;
+	cr_assert_eq(n, bse_pool_pages() / 2);
+	cr_assert_not(bse_may_keep());
+	bse_unkeep();
+	cr_assert(bse_may_keep());
+	cr_assert_not(bse_may_keep());
+}
+
+Test(environment, usable__is_a_process_with_its_own_pool)
+{
+	cr_assert_eq(bse_usable(), 0);
+}
+
+static int child_usable(void *arg)
+{
+	bse_page page;
+
+	(void)arg;
+	return -bse_usable() * 2 + (bse_page_get(&page) == bse_usable());
+}
+
+static char region[16 * 4096] __attribute__((__aligned__(4096)));
+
+Test(environment, usable__is_a_child_with_a_private_pool)
+{
+	cr_assert_eq(bpf_stream_pool_use(region, sizeof(region), 0), 0);
+	cr_assert_eq(unit_in_child(child_usable, NULL), 1);
+}
+
+Test(environment, usable__is_not_a_child_of_a_shared_pool)
+{
+	cr_assert_eq(bpf_stream_pool_use(region, sizeof(region), BPF_STREAM_POOL_SHARED), 0);
+	cr_assert_eq(bse_usable(), 0);
+	cr_assert_eq(unit_in_child(child_usable, NULL), EPERM * 2 + 1);
+	cr_assert_eq(bse_usable(), 0);
+}
+
+/* ---- Pages and links ------------------------------------------------- */
+
+Test(environment, page_get__gives_every_page_once_and_then_none)
+{
+	static bool seen[4096];
+	size_t n;
+	bse_page page;
+
+	for (n = 0; !bse_page_get(&page); n++) {
+		cr_assert_neq(page, 0u);
+		cr_assert_lt(page, sizeof(seen));
+		cr_assert_not(seen[page]);
+		seen[page] = true;
+		cr_assert_eq(bse_u32_load_relaxed(bse_page_ref(page)), 0u);
+	}
+	cr_assert_eq(n, bse_pool_pages());
+	cr_assert_eq(bse_page_get(&page), -ENOMEM);
+}
+
+Test(environment, page_put__makes_a_page_available)
+{
+	bse_page last = 0;
+	bse_page page;
+
+	while (!bse_page_get(&page))
+		last = page;
+	bse_page_put(last);
+	cr_assert_eq(bse_page_get(&page), 0);
+	cr_assert_eq(page, last);
+	cr_assert_eq(bse_page_get(&page), -ENOMEM);
+}
+
+Test(environment, pages__are_memory_of_their_own)
+{
+	bse_page page[8];
+	unsigned int i;
+	size_t k;
+
+	for (i = 0; i < 8; i++) {
+		char *at;
+
+		cr_assert_eq(bse_page_get(&page[i]), 0);
+		at = (char *)bse_elem_of(bse_link_at(page[i], 0));
+		bse_unpoison(at, BPF_STREAM_PAGE_SIZE);
+		memset(at, (int)i + 1, BPF_STREAM_PAGE_SIZE);
+		bse_u32_store_relaxed(bse_page_ref(page[i]), i);
+	}
+	for (i = 0; i < 8; i++) {
+		const char *at = (const char *)bse_elem_of(bse_link_at(page[i], 0));
+
+		for (k = 0; k < BPF_STREAM_PAGE_SIZE; k++)
+			cr_assert_eq(at[k], (char)(i + 1));
+		cr_assert_eq(bse_u32_load_relaxed(bse_page_ref(page[i])), i);
+	}
+}
+
+Test(environment, links__name_every_place_of_every_page)
+{
+	bse_page page;
+	uint32_t offset;
+
+	while (!bse_page_get(&page)) {
+		const char *base = (const char *)bse_elem_of(bse_link_at(page, 0));
+
+		cr_assert_eq((uintptr_t)base % 8, 0u);
+		for (offset = 0; offset < BPF_STREAM_PAGE_SIZE; offset += 8) {
+			bse_link link = bse_link_at(page, offset);
+
+			cr_assert_neq(link, 0u);
+			cr_assert_eq(bse_page_of(link), page);
+			cr_assert_eq((const char *)bse_elem_of(link), base + offset);
+		}
+	}
+}
+
+Test(environment, next_of__is_what_set_next_said)
+{
+	bse_link a;
+	bse_link b;
+	bse_page page;
+
+	cr_assert_eq(bse_page_get(&page), 0);
+	a = bse_link_at(page, 0);
+	b = bse_link_at(page, 16);
+	bse_unpoison(bse_elem_of(a), 32);
+	bse_set_next(a, b);
+	bse_set_next(b, 0);
+	cr_assert_eq(bse_next_of(a), b);
+	cr_assert_eq(bse_next_of(b), 0u);
+	cr_assert_eq(bse_elem_of(a)->node, b);
+}
+
+static void *get_and_put(void *arg)
+{
+	bse_page page[3];
+	uint32_t *bad = arg;
+	uint32_t i;
+	uint32_t k;
+
+	for (i = 0; i < MANY / 10; i++) {
+		for (k = 0; k < 3; k++) {
+			if (bse_page_get(&page[k]))
+				(*bad)++;
+			else if (bse_u32_fetch_add_relaxed(bse_page_ref(page[k]), 1))
+				(*bad)++;
+		}
+		for (k = 0; k < 3; k++) {
+			bse_u32_fetch_sub_relaxed(bse_page_ref(page[k]), 1);
+			bse_page_put(page[k]);
+		}
+	}
+	return NULL;
+}
+
+Test(environment, pages__belong_to_one_thread_at_a_time)
+{
+	pthread_t thread[4];
+	uint32_t bad[4] = { 0 };
+	bse_page page;
+	size_t n;
+	uint32_t i;
+
+	for (i = 0; i < 4; i++)
+		unit_start(&thread[i], get_and_put, &bad[i]);
+	for (i = 0; i < 4; i++) {
+		unit_join(thread[i]);
+		cr_assert_eq(bad[i], 0u);
+	}
+	for (n = 0; !bse_page_get(&page); n++)
+		;
+	cr_assert_eq(n, bse_pool_pages());
+}
+
+/* ---- Log ------------------------------------------------------------- */
+
+Test(environment, log__tells_when_it_was_empty)
+{
+	struct bsi_chain a = { 0 };
+	struct bsi_chain b = { 0 };
+	uint64_t pending;
+	bse_log log;
+
+	unit_chain_add(&a, 0, 1);
+	unit_chain_add(&b, 1, 1);
+	bse_log_init(&log);
+	cr_assert_eq(bse_log_detach(&log), 0u);
+	cr_assert_eq(bse_log_publish(&log, a.newest, a.oldest, 4, 8), 1);
+	cr_assert_eq(bse_log_peek(&log, &pending), a.newest);
+	cr_assert_eq(pending, 4u);
+	cr_assert_eq(bse_log_publish(&log, b.newest, b.oldest, 4, 8), 0);
+	cr_assert_eq(bse_log_detach(&log), b.newest);
+	cr_assert_eq(bse_log_detach(&log), 0u);
+	bse_log_refund(&log, 4);
+	/* Empty is a matter of the list, though four bytes are pending. */
+	cr_assert_eq(bse_log_publish(&log, a.newest, a.oldest, 4, 8), 1);
+}
+
+Test(environment, log__detach_keeps_pending_until_the_refund)
+{
+	struct bsi_chain a = { 0 };
+	uint64_t pending;
+	bse_log log;
+
+	unit_chain_add(&a, 0, 2);
+	bse_log_init(&log);
+	cr_assert_eq(bse_log_pending(&log), 0u);
+	cr_assert_eq(bse_log_publish(&log, a.newest, a.oldest, 8, 8), 1);
+	cr_assert_eq(bse_log_pending(&log), 8u);
+	cr_assert_eq(bse_log_detach(&log), a.newest);
+	cr_assert_eq(bse_log_pending(&log), 8u);
+	bse_log_refund(&log, 5);
+	cr_assert_eq(bse_log_pending(&log), 3u);
+	cr_assert_eq(bse_log_peek(&log, &pending), 0u);
+	cr_assert_eq(pending, 3u);
+	bse_log_refund(&log, 3);
+	cr_assert_eq(bse_log_pending(&log), 0u);
+}
+
+Test(environment, log__refund_leaves_the_list)
+{
+	struct bsi_chain a = { 0 };
+	bse_log log;
+
+	unit_chain_add(&a, 0, 2);
+	bse_log_init(&log);
+	cr_assert_eq(bse_log_publish(&log, a.newest, a.oldest, 8, 8), 1);
+	bse_log_refund(&log, 8);
+	cr_assert_eq(bse_log_pending(&log), 0u);
+	cr_assert_eq(bse_log_detach(&log), a.newest);
+}
+
+Test(environment, log__capacity_is_exact)
+{
+	struct bsi_chain a = { 0 };
+	bse_log log;
+
+	unit_chain_add(&a, 0, 1);
+	bse_log_init(&log);
+	cr_assert(bse_log_fits(&log, 0, 0));
+	cr_assert(bse_log_fits(&log, 10, 10));
+	cr_assert_not(bse_log_fits(&log, 11, 10));
+	cr_assert_eq(bse_log_publish(&log, a.newest, a.oldest, 11, 10), -ENOSPC);
+	cr_assert_eq(bse_log_detach(&log), 0u);
+	cr_assert_eq(bse_log_publish(&log, a.newest, a.oldest, 10, 10), 1);
+	cr_assert_not(bse_log_fits(&log, 1, 10));
+	cr_assert(bse_log_fits(&log, 1, 11));
+}
+
+Test(environment, log__holds_the_largest_capacity)
+{
+	struct bsi_chain a = { 0 };
+	bse_log log;
+
+	unit_chain_add(&a, 0, 1);
+	bse_log_init(&log);
+	cr_assert_eq(bse_log_publish(&log, a.newest, a.oldest, INT_MAX, INT_MAX), 1);
+	cr_assert_eq(bse_log_pending(&log), (size_t)INT_MAX);
+	cr_assert_not(bse_log_fits(&log, INT_MAX, INT_MAX));
+	cr_assert_not(bse_log_fits(&log, 1, INT_MAX));
+	cr_assert_eq(bse_log_publish(&log, a.newest, a.oldest, INT_MAX, INT_MAX), -ENOSPC);
+	cr_assert_eq(bse_log_detach(&log), a.newest);
+	bse_log_refund(&log, INT_MAX);
+	cr_assert_eq(bse_log_pending(&log), 0u);
+}
+
+Test(environment, log__does_not_fit_what_is_larger_than_any_number)
+{
+	struct bsi_chain a = { 0 };
+	bse_log log;
+	size_t over;
+
+	unit_chain_add(&a, 0, 1);
+	bse_log_init(&log);
+	cr_assert_eq(bse_log_publish(&log, a.newest, a.oldest, 4, INT_MAX), 1);
+	for (over = 0; over < 8; over++)
+		cr_assert_not(bse_log_fits(&log, SIZE_MAX - over, INT_MAX));
+}
+
+/* Writers of one log; every element is theirs, and none is given back. */
+static struct {
+	bse_log log;
+	int done;
+	uint32_t empty[2];		/* how often each found it empty */
+} shared;
+
+static void *publish_many(void *arg)
+{
+	uint32_t me = *(const uint32_t *)arg;
+	struct bsi_chain chain;
+	uint32_t i;
+	int ret;
+
+	for (i = 0; i < 5000; i++) {
+		chain = (struct bsi_chain){ 0 };
+		unit_chain_add(&chain, me << 16 | i, 1);
+		ret = bse_log_publish(&shared.log, chain.newest, chain.oldest, 4, INT_MAX);
+		cr_assert_geq(ret, 0);
+		shared.empty[me] += (uint32_t)ret;
+	}
+	__atomic_fetch_add(&shared.done, 1, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+Test(environment, log__two_writers_and_a_reader_lose_nothing_and_count_the_edges)
+{
+	pthread_t thread[2];
+	uint32_t me[2] = { 0, 1 };
+	uint32_t next[2] = { 0, 0 };
+	uint32_t detached = 0;
+	uint32_t number;
+	bse_link link;
+	bool last = false;
+
+	bse_log_init(&shared.log);
+	unit_start(&thread[0], publish_many, &me[0]);
+	unit_start(&thread[1], publish_many, &me[1]);
+	while (!last) {
+		last = __atomic_load_n(&shared.done, __ATOMIC_ACQUIRE) == 2;
+		link = bsi_list_reverse(bse_log_detach(&shared.log));
+		detached += link != 0;
+		for (; link; link = bse_next_of(link)) {
+			number = unit_number(link);
+			cr_assert_eq(number & 0xffff, next[number >> 16]++);
+			bse_log_refund(&shared.log, 4);
+		}
+	}
+	unit_join(thread[0]);
+	unit_join(thread[1]);
+	cr_assert_eq(next[0], 5000u);
+	cr_assert_eq(next[1], 5000u);
+	cr_assert_eq(shared.empty[0] + shared.empty[1], detached);
+	cr_assert_eq(bse_log_pending(&shared.log), 0u);
+}
+
+/* ---- Lock ------------------------------------------------------------ */
+
+static bse_mutex lock;
+static uint64_t guarded;
+static int step;
+
+static void *lock_many(void *arg)
+{
+	uint32_t i;
+
+	for (i = 0; i < MANY; i++) {
+		if (arg && i % 2) {
+			while (bse_trylock(&lock))
+				sched_yield();
+		} else if (bse_lock(&lock)) {
+			return NULL;
+		}
+		guarded++;
+		bse_unlock(&lock);
+	}
+	return NULL;
+}
+
+Test(environment, lock__lets_one_in_at_a_time)
+{
+	pthread_t thread[4];
+	uint32_t i;
+
+	bse_lock_init(&lock);
+	for (i = 0; i < 4; i++)
+		unit_start(&thread[i], lock_many, i % 2 ? &lock : NULL);
+	for (i = 0; i < 4; i++)
+		unit_join(thread[i]);
+	cr_assert_eq(guarded, UINT64_C(4) * MANY);
+}
+
+Test(environment, lock__again_by_its_holder_is_a_deadlock)
+{
+	bse_lock_init(&lock);
+	cr_assert_eq(bse_lock(&lock), 0);
+	cr_assert_eq(bse_lock(&lock), -EDEADLK);
+	cr_assert_eq(bse_trylock(&lock), -EDEADLK);
+	bse_unlock(&lock);
+	cr_assert_eq(bse_trylock(&lock), 0);
+	cr_assert_eq(bse_lock(&lock), -EDEADLK);
+	bse_unlock(&lock);
+	cr_assert_eq(bse_lock(&lock), 0);
+}
+
+static void *try_once(void *arg)
+{
+	int *ret = arg;
+
+	*ret = bse_trylock(&lock);
+	if (!*ret)
+		bse_unlock(&lock);
+	return NULL;
+}
+
+Test(environment, trylock__of_another_threads_lock_is_busy)
+{
+	int ret = 1;
+
+	bse_lock_init(&lock);
+	cr_assert_eq(bse_lock(&lock), 0);
+	unit_in_thread(try_once, &ret);
+	cr_assert_eq(ret, -EBUSY);
+	bse_unlock(&lock);
+	unit_in_thread(try_once, &ret);
+	cr_assert_eq(ret, 0);
+}
+
+Test(environment, lock__two_locks_know_nothing_of_each_other)
+{
+	bse_mutex other;
+
+	bse_lock_init(&lock);
+	bse_lock_init(&other);
+	cr_assert_eq(bse_lock(&lock), 0);
+	cr_assert_eq(bse_lock(&other), 0);
+	bse_unlock(&other);
+	cr_assert_eq(bse_lock(&lock), -EDEADLK);
+	bse_unlock(&lock);
+}
+
+static void *lock_and_tell(void *arg)
+{
+	(void)arg;
+	unit_flag_set(&step, 1);
+	if (bse_lock(&lock))
+		return NULL;
+	guarded++;
+	bse_unlock(&lock);
+	return NULL;
+}
+
+/* Long enough for a thread that runs to be asleep, as a rule. */
+static void pause_a_little(void)
+{
+	usleep(20000);
+}
+
+Test(environment, lock__waits_for_its_holder_and_is_woken)
+{
+	pthread_t thread[3];
+	unsigned int round;
+	unsigned int i;
+
+	bse_lock_init(&lock);
+	for (round = 0; round < 5; round++) {
+		guarded = 0;
+		cr_assert_eq(bse_lock(&lock), 0);
+		for (i = 0; i < 3; i++) {
+			unit_flag_set(&step, 0);
+			unit_start(&thread[i], lock_and_tell, NULL);
+			unit_flag_wait(&step, 1);
+		}
+		pause_a_little();
+		cr_assert_eq(guarded, 0u);
+		bse_unlock(&lock);
+		/* A wake-up that got lost ends in the runner's timeout. */
+		for (i = 0; i < 3; i++)
+			unit_join(thread[i]);
+		cr_assert_eq(guarded, 3u);
+	}
+}
+
+static void ignore(int sig)
+{
+	(void)sig;
+}
+
+Test(environment, lock__a_signal_does_not_end_the_wait)
+{
+	struct sigaction action = { .sa_handler = ignore };
+	pthread_t thread;
+	unsigned int i;
+
+	cr_assert_eq(sigaction(SIGUSR1, &action, NULL), 0);
+	bse_lock_init(&lock);
+	cr_assert_eq(bse_lock(&lock), 0);
+	unit_start(&thread, lock_and_tell, NULL);
+	unit_flag_wait(&step, 1);
+	for (i = 0; i < 5; i++) {
+		pause_a_little();
+		cr_assert_eq(pthread_kill(thread, SIGUSR1), 0);
+	}
+	pause_a_little();
+	cr_assert_eq(guarded, 0u);
+	bse_unlock(&lock);
+	unit_join(thread);
+	cr_assert_eq(guarded, 1u);
+}
+
+/* This thread's state; leaves it as it is. */
+static int cancel_state(void)
+{
+	int state;
+
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+	pthread_setcancelstate(state, NULL);
+	return state;
+}
+
+Test(environment, lock__cancellation_is_off_while_it_is_held)
+{
+	bse_mutex other;
+	int old;
+
+	bse_lock_init(&lock);
+	bse_lock_init(&other);
+	cr_assert_eq(cancel_state(), PTHREAD_CANCEL_ENABLE);
+	cr_assert_eq(bse_lock(&lock), 0);
+	cr_assert_eq(cancel_state(), PTHREAD_CANCEL_DISABLE);
+	/* A lock inside it, and one that fails, change nothing. */
+	cr_assert_eq(bse_trylock(&other), 0);
+	bse_unlock(&other);
+	cr_assert_eq(bse_lock(&lock), -EDEADLK);
+	cr_assert_eq(cancel_state(), PTHREAD_CANCEL_DISABLE);
+	bse_unlock(&lock);
+	cr_assert_eq(cancel_state(), PTHREAD_CANCEL_ENABLE);
+
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &old);
+	cr_assert_eq(bse_trylock(&lock), 0);
+	bse_unlock(&lock);
+	cr_assert_eq(cancel_state(), PTHREAD_CANCEL_DISABLE);
+}
+
+static void *cancel_states(void *arg)
+{
+	int *state = arg;
+
+	if (bse_trylock(&lock) == -EBUSY)
+		*state = cancel_state();
+	return NULL;
+}
+
+Test(environment, trylock__that_is_busy_restores_cancellation)
+{
+	int state = -1;
+
+	bse_lock_init(&lock);
+	cr_assert_eq(bse_lock(&lock), 0);
+	unit_in_thread(cancel_states, &state);
+	cr_assert_eq(state, PTHREAD_CANCEL_ENABLE);
+}
+
+static void *hold_until_cancelled(void *arg)
+{
+	(void)arg;
+	if (bse_lock(&lock))
+		return NULL;
+	unit_flag_set(&step, 1);
+	unit_flag_wait(&step, 2);
+	pthread_testcancel();
+	guarded = 1;
+	bse_unlock(&lock);
+	pthread_testcancel();
+	guarded = 2;
+	return NULL;
+}
+
+Test(environment, lock__its_holder_is_cancelled_behind_the_unlock)
+{
+	pthread_t thread;
+	void *ret;
+
+	bse_lock_init(&lock);
+	unit_start(&thread, hold_until_cancelled, NULL);
+	unit_flag_wait(&step, 1);
+	cr_assert_eq(pthread_cancel(thread), 0);
+	unit_flag_set(&step, 2);
+	cr_assert_eq(pthread_join(thread, &ret), 0);
+	cr_assert_eq(ret, PTHREAD_CANCELED);
+	cr_assert_eq(guarded, 1u);
+	cr_assert_eq(bse_trylock(&lock), 0);
+}
+
+Test(environment, lock__keeps_errno)
+{
+	pthread_t thread;
+
+	bse_lock_init(&lock);
+	errno = 77;
+	cr_assert_eq(bse_lock(&lock), 0);
+	cr_assert_eq(bse_lock(&lock), -EDEADLK);
+	cr_assert_eq(errno, 77);
+	/* Somebody waits, so that the unlock has somebody to wake. */
+	unit_start(&thread, lock_and_tell, NULL);
+	unit_flag_wait(&step, 1);
+	pause_a_little();
+	errno = 78;
+	bse_unlock(&lock);
+	cr_assert_eq(errno, 78);
+	unit_join(thread);
+}
+
+static int child_lock(void *arg)
+{
+	bse_mutex *held = arg;
+
+	if (bse_lock(held) != -EBUSY || bse_trylock(held) != -EBUSY)
+		return 1;
+	bse_lock_init(held);
+	if (bse_lock(held))
+		return 2;
+	return bse_trylock(held) == -EDEADLK ? 0 : 3;
+}
+
+static void *hold_and_wait(void *arg)
+{
+	(void)arg;
+	if (bse_lock(&lock))
+		return NULL;
+	unit_flag_set(&step, 1);
+	unit_flag_wait(&step, 2);
+	bse_unlock(&lock);
+	return NULL;
+}
+
+Test(environment, lock__of_another_thread_is_lost_in_a_fork)
+{
+	pthread_t thread;
+
+	bse_lock_init(&lock);
+	unit_start(&thread, hold_and_wait, NULL);
+	unit_flag_wait(&step, 1);
+	cr_assert_eq(unit_in_child(child_lock, &lock), 0);
+	unit_flag_set(&step, 2);
+	unit_join(thread);
+	cr_assert_eq(bse_trylock(&lock), 0);
+}
+
+static int child_unlock(void *arg)
+{
+	bse_unlock(arg);
+	return bse_lock(arg) ? 1 : 0;
+}
+
+Test(environment, lock__of_the_forking_thread_can_be_given_back)
+{
+	bse_lock_init(&lock);
+	cr_assert_eq(bse_lock(&lock), 0);
+	cr_assert_eq(unit_in_child(child_unlock, &lock), 0);
+	cr_assert_eq(bse_trylock(&lock), -EDEADLK);
+}
+
+Test(environment, lock__free_at_a_fork_works_in_both)
+{
+	bse_lock_init(&lock);
+	cr_assert_eq(bse_lock(&lock), 0);
+	bse_unlock(&lock);
+	cr_assert_eq(unit_in_child(child_unlock, &lock), 0);
+	cr_assert_eq(bse_lock(&lock), 0);
+}
+
+/* ---- Scratch, sinks and counts --------------------------------------- */
+
+Test(environment, scratch__holds_the_longest_print)
+{
+	struct bse_scratch a;
+	struct bse_scratch b;
+	char *mine = bse_scratch_get(&a);
+	char *nested;
+	unsigned int i;
+
+	cr_assert_not_null(mine);
+	memset(mine, 'a', BPF_STREAM_PRINT_MAX);
+	nested = bse_scratch_get(&b);
+	memset(nested, 'b', BPF_STREAM_PRINT_MAX);
+	bse_scratch_put(&b);
+	for (i = 0; i < BPF_STREAM_PRINT_MAX; i++)
+		cr_assert_eq(mine[i], 'a');
+	bse_scratch_put(&a);
+}
+
+Test(environment, take_memory__joins_the_pieces)
+{
+	const struct bse_piece piece[] = { { "one", 3 }, { "+", 1 }, { "two", 3 } };
+	char buf[16] = "................";
+	char *at = buf;
+
+	cr_assert_eq(bse_take_memory(&at, piece, 3), 7);
+	cr_assert_eq(at, buf + 7);
+	cr_assert_eq(bse_take_memory(&at, piece, 1), 3);
+	cr_assert_eq(at, buf + 10);
+	cr_assert_eq(memcmp(buf, "one+twoone......", 16), 0);
+}
+
+Test(environment, take_fd__writes_the_pieces_in_order)
+{
+	const struct bse_piece piece[] = { { "one", 3 }, { "+", 1 }, { "two", 3 } };
+	char buf[16];
+	int fd[2];
+
+	cr_assert_eq(pipe(fd), 0);
+	cr_assert_eq(bse_take_fd(&fd[1], piece, 3), 7);
+	cr_assert_eq(read(fd[0], buf, sizeof(buf)), 7);
+	cr_assert_eq(memcmp(buf, "one+two", 7), 0);
+}
+
+Test(environment, take_fd__takes_as_many_pieces_as_there_may_be)
+{
+	static const char letter[] = "abcdefg";
+	struct bse_piece piece[BSE_PIECES];
+	char buf[BSE_PIECES + 1];
+	unsigned int i;
+	int fd[2];
+
+	for (i = 0; i < BSE_PIECES; i++)
+		piece[i] = (struct bse_piece){ &letter[i % 7], 1 };
+	cr_assert_eq(pipe(fd), 0);
+	cr_assert_eq(bse_take_fd(&fd[1], piece, BSE_PIECES), (int)BSE_PIECES);
+	cr_assert_eq(read(fd[0], buf, sizeof(buf)), (ssize_t)BSE_PIECES);
+	for (i = 0; i < BSE_PIECES; i++)
+		cr_assert_eq(buf[i], letter[i % 7]);
+}
+
+Test(environment, take_fd__tells_errors_and_keeps_errno)
+{
+	static char big[1 << 20];
+	const struct bse_piece piece = { big, sizeof(big) };
+	const int closed = -1;
+	int fd[2];
+	int taken;
+
+	errno = 77;
+	cr_assert_eq(bse_take_fd((void *)(uintptr_t)&closed, &piece, 1), -EBADF);
+	cr_assert_eq(errno, 77);
+	cr_assert_eq(pipe(fd), 0);
+	cr_assert_eq(fcntl(fd[1], F_SETFL, O_NONBLOCK), 0);
+	taken = bse_take_fd(&fd[1], &piece, 1);
+	cr_assert_gt(taken, 0);
+	cr_assert_lt(taken, (int)sizeof(big));
+	errno = 78;
+	cr_assert_eq(bse_take_fd(&fd[1], &piece, 1), -EAGAIN);
+	cr_assert_eq(errno, 78);
+}
+
+Test(environment, counts__arrive_in_the_figures_of_their_stream)
+{
+	struct bpf_stream s;
+	struct bpf_stream_stats stats;
+	unsigned int why;
+
+	bpf_stream_init(&s, NULL);
+	for (why = 0; why < BPF_STREAM_REFUSALS; why++) {
+		bse_note_refusal(&s, (enum bpf_stream_refusal)why, 1, 100);
+		bse_note_refusal(&s, (enum bpf_stream_refusal)why, why, 5);
+	}
+	bse_note_delivered(&s, 2, 7);
+	bse_note_delivered(&s, 0, 1);
+	bpf_stream_get_stats(&s, &stats);
+	for (why = 0; why < BPF_STREAM_REFUSALS; why++) {
+		cr_assert_eq(stats.refused[why].messages, 1u + why);
+		cr_assert_eq(stats.refused[why].bytes, 105u);
+	}
+	cr_assert_eq(stats.delivered.messages, 2u);
+	cr_assert_eq(stats.delivered.bytes, 8u);
+}
+
+#ifdef BSE_ASAN
+int __asan_address_is_poisoned(void const volatile *p);
+#endif
+
+Test(environment, poison__hides_memory_where_somebody_watches)
+{
+	static char block[64] __attribute__((__aligned__(8)));
+
+	memset(block, 'x', sizeof(block));
+	bse_poison(block + 8, 16);
+#ifdef BSE_ASAN
+	cr_assert_not(__asan_address_is_poisoned(block + 7));
+	cr_assert(__asan_address_is_poisoned(block + 8));
+	cr_assert(__asan_address_is_poisoned(block + 23));
+	cr_assert_not(__asan_address_is_poisoned(block + 24));
+#endif
+	bse_unpoison(block + 8, 16);
+	cr_assert_eq(block[8], 'x');
+	cr_assert_eq(block[23], 'x');
+}

@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * [18] SELFCHECK: each check is silent while all is well, and names its
+ * invariant when the state is spoiled on purpose.
+ */
+#define BPF_STREAM_STATIC
+#define BPF_STREAM_SELFCHECK 1
+#define BPF_STREAM_POOL_BYTES (1024u * 4096u)
+#include "bpf_stream.h"
+#include "unit.h"
+
+static struct bpf_stream stream;
+
+/* The check of @s, or of the pool, finds @invariant broken. */
+static void check_finds(struct bpf_stream *s, const char *invariant)
+{
+	const char *broken = bpf_stream_selfcheck(s);
+
+	cr_assert_not_null(broken, "nothing found, but %s is broken", invariant);
+	cr_assert_eq(strncmp(broken, invariant, strlen(invariant)), 0, "%s found, but %s is broken",
+		     broken, invariant);
+}
+
+static void check_sound(void)
+{
+	const char *broken = bpf_stream_selfcheck(&stream);
+
+	cr_assert_null(broken, "%s", broken);
+	broken = bpf_stream_selfcheck(NULL);
+	cr_assert_null(broken, "%s", broken);
+}
+
+/* Two messages in the log, and in the backlog the rest of two others. */
+static void set_up(void)
+{
+	char buf[4];
+
+	cr_assert_eq(bpf_stream_init(&stream, NULL), 0);
+	cr_assert_eq(bpf_stream_push(&stream, "first..", 7), 0);
+	cr_assert_eq(bpf_stream_push(&stream, "second.", 7), 0);
+	cr_assert_eq(bpf_stream_read(&stream, buf, 3), 3);
+	cr_assert_eq(bpf_stream_push(&stream, "third..", 7), 0);
+	cr_assert_eq(bpf_stream_push(&stream, "fourth.", 7), 0);
+	check_sound();
+}
+
+static struct bpf_stream_elem *backlog_elem(void)
+{
+	cr_assert_neq(stream.backlog_head, 0u);
+	return bse_elem_of(stream.backlog_head);
+}
+
+static struct bpf_stream_elem *log_elem(void)
+{
+	uint64_t pending;
+	bse_link link = bse_log_peek(&stream.log, &pending);
+
+	cr_assert_neq(link, 0u);
+	return bse_elem_of(link);
+}
+
+/* Pages in the hot list: the last one put comes first. */
+static void set_up_pool(bse_page page[3])
+{
+	uint32_t i;
+
+	for (i = 0; i < 3; i++)
+		cr_assert_eq(bse_page_get(&page[i]), 0);
+	for (i = 0; i < 3; i++)
+		bse_page_put(page[i]);
+	check_sound();
+}
+
+Test(selfcheck, sound__before_anything_happened)
+{
+	cr_assert_null(bpf_stream_selfcheck(NULL));
+	cr_assert_eq(bpf_stream_init(&stream, NULL), 0);
+	check_sound();
+}
+
+Test(selfcheck, sound__in_every_phase_of_a_stream)
+{
+	static char big[20000];
+	char buf[1000];
+	int ret;
+
+	set_up();
+	cr_assert_eq(bpf_stream_push(&stream, big, sizeof(big)), 0);
+	check_sound();
+	do {
+		ret = bpf_stream_read(&stream, buf, sizeof(buf));
+		cr_assert_geq(ret, 0);
+		check_sound();
+	} while (ret);
+	bpf_stream_pool_trim();
+	check_sound();
+	bpf_stream_thread_release();
+	check_sound();
+}
+
+Test(selfcheck, sound__leaves_everything_as_it_was)
+{
+	char buf[64];
+
+	set_up();
+	check_sound();
+	cr_assert_eq(bpf_stream_read(&stream, buf, sizeof(buf)), 25);
+	cr_assert_eq(memcmp(buf, "st..second.third..fourth.", 25), 0);
+	cr_assert_eq(bpf_stream_try_read(&stream, buf, sizeof(buf)), 0);
+}
+
+static void *push_and_drop(void *arg)
+{
+	char buf[100];
+	uint32_t i;
+
+	(void)arg;
+	for (i = 0; i < 20000; i++) {
+		(void)bpf_stream_push(&stream, "beside", 6);
+		if (i % 8 == 0)
+			(void)bpf_stream_read(&stream, buf, sizeof(buf));
+	}
+	return NULL;
+}
+
+Test(selfcheck, sound__beside_writers_and_readers)
+{
+	struct bpf_stream_options opts = { .capacity = 1000 };
+	pthread_t thread[2];
+	const char *broken;
+	uint32_t i;
+
+	cr_assert_eq(bpf_stream_init(&stream, &opts), 0);
+	unit_start(&thread[0], push_and_drop, NULL);
+	unit_start(&thread[1], push_and_drop, NULL);
+	for (i = 0; i < 20000; i++) {
+		broken = bpf_stream_selfcheck(&stream);
+		cr_assert_null(broken, "%s", broken);
+	}
+	unit_join(thread[0]);
+	unit_join(thread[1]);
+	check_sound();
+}
+
+static int check_inside(void *ctx, const void *data, size_t len)
+{
+	(void)data;
+	*(const char **)ctx = bpf_stream_selfcheck(&stream);
+	return (int)len;
+}
+
+Test(selfcheck, lock__that_cannot_be_taken_is_told)
+{
+	const char *broken = NULL;
+
+	set_up();
+	cr_assert_eq(bpf_stream_drain(&stream, check_inside, &broken, 1), 1);
+	cr_assert_not_null(broken);
+	check_sound();
+}
+
+Test(selfcheck, finds__an_element_without_bytes)
+{
+	set_up();
+	log_elem()->total_len = BSI_ELEM_ENDS;
+	check_finds(&stream, "I9");
+}
+
+Test(selfcheck, finds__an_element_larger_than_a_page)
+{
+	set_up();
+	log_elem()->total_len = BSI_ELEM_MAX + 1;
+	check_finds(&stream, "I9");
+}
+
+Test(selfcheck, finds__a_consumed_element_in_the_backlog)
+{
+	set_up();
+	backlog_elem()->consumed_len = bsi_elem_len(backlog_elem());
+	check_finds(&stream, "I9");
+}
+
+Test(selfcheck, finds__a_circle_in_the_backlog)
+{
+	set_up();
+	backlog_elem()->node = stream.backlog_head;
+	check_finds(&stream, "I8");
+}
+
+Test(selfcheck, finds__a_circle_in_the_log)
+{
+	uint64_t pending;
+
+	set_up();
+	log_elem()->node = bse_log_peek(&stream.log, &pending);
+	check_finds(&stream, "I8");
+}
+
+Test(selfcheck, finds__a_lost_element)
+{
+	set_up();
+	log_elem()->node = 0;
+	check_finds(&stream, "I3");
+}
+
+Test(selfcheck, finds__a_lost_backlog)
+{
+	set_up();
+	stream.backlog_head = 0;
+	check_finds(&stream, "I3");
+}
+
+Test(selfcheck, finds__a_forgotten_refund)
+{
+	set_up();
+	backlog_elem()->consumed_len++;
+	check_finds(&stream, "I3");
+}
+
+Test(selfcheck, finds__a_refund_too_many)
+{
+	set_up();
+	bse_log_refund(&stream.log, 1);
+	check_finds(&stream, "I3");
+}
+
+Test(selfcheck, finds__more_pending_than_the_capacity)
+{
+	set_up();
+	stream.capacity = 25;
+	check_sound();
+	stream.capacity = 24;
+	check_finds(&stream, "I3");
+}
+
+Test(selfcheck, finds__a_free_page_that_is_none)
+{
+	struct bse_pool *pool;
+	bse_page page[3];
+
+	set_up();
+	set_up_pool(page);
+	pool = bse_pool_known();
+	/* One of the table's own. */
+	cr_assert_gt(pool->first, 1u);
+	bse_u32_store_relaxed(&pool->page[page[2]].next, pool->first - 1);
+	check_finds(NULL, "I6");
+	bse_u32_store_relaxed(&pool->page[page[2]].next, bse_u32_load_relaxed(&pool->fresh));
+	check_finds(NULL, "I6");
+}
+
+Test(selfcheck, finds__a_free_page_with_holders)
+{
+	bse_page page[3];
+
+	set_up();
+	set_up_pool(page);
+	bse_u32_store_relaxed(bse_page_ref(page[1]), 1);
+	check_finds(NULL, "I4");
+}
+
+Test(selfcheck, finds__a_circle_of_free_pages)
+{
+	bse_page page[3];
+
+	set_up();
+	set_up_pool(page);
+	bse_u32_store_relaxed(&bse_pool_known()->page[page[0]].next, page[2]);
+	check_finds(NULL, "I6");
+}
+
+Test(selfcheck, finds__a_lost_free_page)
+{
+	bse_page page[3];
+
+	set_up();
+	set_up_pool(page);
+	bse_u32_store_relaxed(&bse_pool_known()->page[page[1]].next, 0);
+	check_finds(NULL, "I4");
+}
+
+Test(selfcheck, finds__a_lost_page_among_the_cold)
+{
+	bse_page page[3];
+
+	set_up();
+	set_up_pool(page);
+	bpf_stream_pool_trim();
+	check_sound();
+	/* Trimming turned the list round. */
+	bse_u32_store_relaxed(&bse_pool_known()->page[page[1]].next, 0);
+	check_finds(NULL, "I4");
+}
+
+Test(selfcheck, finds__a_page_that_came_back_twice)
+{
+	bse_page page;
+
+	set_up();
+	cr_assert_eq(bse_page_get(&page), 0);
+	bse_page_put(page);
+	bse_page_put(page);
+	check_finds(NULL, "I6");
+}
+
+Test(selfcheck, finds__a_page_in_use_that_nobody_has)
+{
+	set_up();
+	bse_u32_fetch_add_relaxed(&bse_pool_known()->in_use, 1);
+	check_finds(NULL, "I4");
+}
+
+Test(selfcheck, finds__slots_that_hold_too_much)
+{
+	struct bse_pool *pool;
+
+	set_up();
+	pool = bse_pool_known();
+	bse_u32_store_relaxed(&pool->kept, (uint32_t)unit_pages_total() / 2);
+	check_sound();
+	bse_u32_store_relaxed(&pool->kept, (uint32_t)unit_pages_total() / 2 + 1);
+	check_finds(NULL, "I7");
+}

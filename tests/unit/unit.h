@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What several unit tests need. Comes after bpf_stream.h, which must be the first. */
+#ifndef UNIT_H
+#define UNIT_H
+
+#include <criterion/criterion.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/wait.h>
+
+static inline size_t unit_pages_in_use(void)
+{
+	struct bpf_stream_pool_stats stats;
+
+	bpf_stream_pool_get_stats(&stats);
+	return stats.in_use;
+}
+
+static inline size_t unit_pages_total(void)
+{
+	return bse_pool_pages();
+}
+
+/* @n elements of four bytes that hold @first, @first + 1, ... onto @chain. */
+static inline void unit_chain_add(struct bsi_chain *chain, uint32_t first, uint32_t n)
+{
+	uint32_t i;
+
+	for (i = first; i < first + n; i++)
+		cr_assert_eq(bsi_elem_add(chain, &i, sizeof(i), BSI_ELEM_ENDS), 0);
+}
+
+/* The number in an element of unit_chain_add(). */
+static inline uint32_t unit_number(bse_link link)
+{
+	uint32_t number;
+
+	cr_assert_neq(link, 0u);
+	memcpy(&number, bse_elem_of(link)->str, sizeof(number));
+	return number;
+}
+
+/* Byte @i of a text that is unlike itself moved by any small distance. */
+static inline char unit_byte(size_t i)
+{
+	return (char)((i * 7 + i / 251 + i / 4084 * 13) & 0x7f);
+}
+
+static inline void unit_fill(char *buf, size_t len)
+{
+	size_t i;
+
+	for (i = 0; i < len; i++)
+		buf[i] = unit_byte(i);
+}
+
+static inline void unit_start(pthread_t *thread, void *(*run)(void *), void *arg)
+{
+	cr_assert_eq(pthread_create(thread, NULL, run, arg), 0);
+}
+
+static inline void unit_join(pthread_t thread)
+{
+	cr_assert_eq(pthread_join(thread, NULL), 0);
+}
+
+/* Runs @run in a thread of its own, to its end. */
+static inline void unit_in_thread(void *(*run)(void *), void *arg)
+{
+	pthread_t thread;
+
+	unit_start(&thread, run, arg);
+	unit_join(thread);
+}
+
+/* Runs @run in a forked child; its answer is the child's exit status. */
+static inline int unit_in_child(int (*run)(void *), void *arg)
+{
+	int status;
+	pid_t pid = fork();
+
+	cr_assert_geq(pid, 0);
+	if (!pid)
+		_exit(run(arg));
+	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	cr_assert(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+/* A flag between threads, without help from the words under test. */
+static inline void unit_flag_set(int *flag, int value)
+{
+	__atomic_store_n(flag, value, __ATOMIC_RELEASE);
+}
+
+static inline void unit_flag_wait(const int *flag, int value)
+{
+	while (__atomic_load_n(flag, __ATOMIC_ACQUIRE) != value)
+		sched_yield();
+}
+
+#endif
