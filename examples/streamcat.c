@@ -269,7 +269,6 @@ static void output_fail(struct output *out, int err)
 {
 	atomic_store(&out->failed, true);
 	bell_ring(&out->room);
-	bell_ring(&events);
 	complain("%s: cannot write: %s", out->name, strerror(err));
 }
 
@@ -807,8 +806,6 @@ static bool output_start(struct output *out)
 	const struct bpf_stream_options options = { .capacity = opts.capacity };
 	int err;
 
-	bell_init(&out->work);
-	bell_init(&out->room);
 	err = -bpf_stream_init(&out->stream, &options);
 	atomic_store(&out->running, 1);
 	if (!err)
@@ -891,6 +888,10 @@ int main(int argc, char **argv)
 	hold_standard_fds();
 	parse_options(argc, argv);
 	bell_init(&events);
+	for (size_t i = 0; i < OUTPUTS; i++) {
+		bell_init(&outputs[i].work);
+		bell_init(&outputs[i].room);
+	}
 	signals_init();
 	if (!pool_init())
 		return EXIT_FAILED;

@@ -5,7 +5,24 @@
 usage: test_streamcat.py [BINARY [UNITTEST ARGUMENT...]]
        the binary is also taken from the environment: STREAMCAT
 
-MUTATIONS_GO_HERE
+Seen to fail: streamcat.c was broken on purpose, one way at a time, and each of these made
+at least one test red:
+  waiting    no ring after a push; none after a drain; a bell that is never reset; a busy loop
+             instead of the wait for room; nobody takes turns; -EAGAIN from the output taken for a
+             failure; no poll() for a non-blocking input; a pool as small as 4 MiB
+  text       no newline for the last line; lines cut at NUL; capacity one byte too small; label
+             only on the first line; label with the newline of its command; blank line put before
+             the next group; each line a group; a group as one message; groups staged without turn
+  interrupt  no signal to blocked threads; only one; one that restarts the call; an unfinished
+             line delivered; exit status 1; the second SIGINT ends all; the third does not
+  commands   no process group; no SIGKILL; SIGPIPE ignored or signals blocked in them; pipes that
+             others inherit; exit status or signal not looked at; no -- before the command
+  outputs    --stderr or --stdout ignored; a failure that does not wake main or the writer that
+             waits, does not stop its inputs, stops those of the other stream, or is not told;
+             SIGPIPE not ignored; messages that pass the stream by; a closed descriptor reused;
+             the output read as input
+  counting   --drop waits; all drop; lost or too large not counted; exit status 0 in spite of a
+             failure; 255 inputs; stdin twice, or beside other inputs; --help on stderr
 """
 import fcntl
 import os
@@ -54,10 +71,18 @@ def is_alive(pid):
     return bool(states) and states[0] not in "ZX"
 
 
-def catches(pid, sig):
+def signal_mask_has(pid, mask, sig):
     with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as f:
-        caught = re.search(r"^SigCgt:\s*([0-9a-f]+)", f.read(), re.M)
-    return bool(caught and int(caught.group(1), 16) >> (sig - 1) & 1)
+        found = re.search(rf"^{mask}:\s*([0-9a-f]+)", f.read(), re.M)
+    return bool(found and int(found.group(1), 16) >> (sig - 1) & 1)
+
+
+def catches(pid, sig):
+    return signal_mask_has(pid, "SigCgt", sig)
+
+
+def is_pending(pid, sig):
+    return signal_mask_has(pid, "ShdPnd", sig)
 
 
 def limit_file_size():
@@ -519,10 +544,17 @@ class Streams(Case):
         lines = [f"{i} " + "x" * 200 for i in range(3000)]
         self.file("f", "\n".join(lines).encode() + b"\n")
         bad = [f"none{i}" for i in range(100)]
-        status, _, err = self.run_it("--stderr", "f", "f", *bad, "--capacity", "1k")
-        self.assertEqual(status, 1)
+        r, w = os.pipe()
+        fcntl.fcntl(w, fcntl.F_SETPIPE_SZ, 4096)
+        process = self.start("--stderr", "f", "f", "--command", "sleep 0.2; cat f", *bad,
+                             stderr=w)
+        os.close(w)
+        self.wait_blocked(process, 2)	# its writev() is in the middle of a line
+        with os.fdopen(r, "rb") as f:
+            err = f.read().decode()
+        self.assertEqual(self.finish(process)[0], 1)
         messages = [f"streamcat: {b}: cannot open: No such file or directory" for b in bad]
-        self.assertEqual(sorted(err.splitlines()), sorted(lines + lines + messages))
+        self.assertEqual(sorted(err.splitlines()), sorted(lines * 3 + messages))
 
     def test_slow_stdout__does_not_stop_stderr(self):
         # the empty lines are the dearest ones for the library's pool
@@ -606,6 +638,10 @@ class Streams(Case):
                          r"highest (\d+), denied 0$", err, re.M)
         total, _, in_use, highest = (int(n) for n in pool.groups())
         self.assertTrue(0 <= in_use <= highest <= total and highest >= 1)
+
+    def test_stats__lines_of_groups_count_one_by_one(self):
+        status, _, err = self.run_it("--stats", "--group", data=b"a\nb\n\nc\n")
+        self.assertEqual((status, self.stats(err)["stdout", "delivered"]), (0, (4, 7)))
 
     def test_stats__without_option_nothing_is_shown(self):
         self.expect([], b"a\n", data=b"a\n")
@@ -748,6 +784,14 @@ class Failures(Case):
             status, _, err = self.run_it("f", "f", "f", "--capacity", "1k", stdout=full)
         self.assertEqual((status, err),
                          (1, "streamcat: stdout: cannot write: No space left on device\n"))
+
+    def test_full_disk__ends_an_input_that_is_blocked(self):
+        with open("/dev/full", "wb") as full:
+            process = self.start("-", stdin=subprocess.PIPE, stdout=full)
+            process.stdin.write(b"a\n")
+            self.assertEqual(process.wait(PATIENCE), 1)
+        self.assertEqual(process.stderr.read(),
+                         b"streamcat: stdout: cannot write: No space left on device\n")
 
     def test_full_disk__what_fits_is_delivered(self):
         self.file("f", b"0123456\n" * 8192)
@@ -906,13 +950,15 @@ class Interrupts(Case):
             self.interrupt(process)
 
     def test_sigint__twice_like_timeout_does(self):
-        process = self.start(self.fifo("f"), "-", stdin=subprocess.PIPE)
-        process.stdin.write(b"a\n")
-        self.assertEqual(self.read_lines(process.stdout, 1), b"a\n")
-        self.wait_blocked(process, 4)
-        process.send_signal(signal.SIGINT)
-        process.send_signal(signal.SIGINT)
-        self.assertEqual(process.wait(PATIENCE), 130)
+        process = self.start("--capacity", "1k", "--command", "yes")
+        self.wait_blocked(process, 3)
+        for _ in range(2):
+            process.send_signal(signal.SIGINT)
+            until(lambda: not is_pending(process.pid, signal.SIGINT), "the signal is taken")
+            self.wait_blocked(process, 2)
+        status, out, err = self.finish(process)
+        self.assertEqual((status, err), (130, ""))
+        self.assertEqual(out, b"y\n" * (len(out) // 2))
 
     def test_sigint__three_times_ends_a_stuck_output(self):
         process = self.start("--capacity", "1k", "--command", "yes")
