@@ -12,7 +12,6 @@ push that changes errno, or passes the capacity: `unexpected results`. By breaki
 with a check taken out, the bug that is planted for it is not reported.
 """
 import os
-import pty
 import re
 import subprocess
 import sys
@@ -114,7 +113,10 @@ class Stress(unittest.TestCase):
             "large-every": "77"})
 
     def test_progress__a_live_line_on_a_terminal(self):
-        parent, child = pty.openpty()
+        try:
+            parent, child = os.openpty()
+        except OSError:
+            self.skipTest("no pseudo-terminals here: /dev/pts is not mounted")
         with subprocess.Popen([os.environ["STRESS"], "--seconds", "1", "--signals", "off"],
                               stdout=child) as p:
             os.close(child)

@@ -3,6 +3,16 @@
  * Regression tests, one or more for each known defect of the kernel's own
  * streams; the number in a test's name is the defect's. Each opens with the
  * story of the defect. test_defects_pages.c has more for 11 and 12.
+ *
+ * Seen to fail, each in the tests of its number, with the header changed so
+ * that: 1 a failed push stays charged; a half made message is not released.
+ * 2 a stage adds the length first. 3 commit leaves the length. 4 a long print
+ * is charged; a long stage print is refused. 5 push stores empty messages.
+ * 6 the sink's error wins over progress. 7 the length is not checked. 8 publish
+ * says `>=`. 9 all levels share one slot; a push beyond the levels fails.
+ * 10 a denied page is not counted. 11 sizes are rounded to 4. 12 an element's
+ * address is rounded to find its page. 13 the limit counts on and on. 15 push
+ * takes the reader's lock.
  */
 #define BPF_STREAM_STATIC
 #define BPF_STREAM_PROG
@@ -522,7 +532,7 @@ Test(defects, defect_13__report_counter_does_not_wrap)
 
 	bpf_prog_stream_init(&prog);
 	for (i = 0; i < 600; i++)
-		cr_assert_eq(bpf_prog_stream_error_limit(&prog), i >= BPF_STREAM_MAX_REPORTS);
+		cr_assert_eq(bpf_prog_stream_error_limit(&prog), i >= 512);
 	bse_u32_store_relaxed(&aux.stream_error_cnt, UINT32_MAX - 2);
 	for (i = 0; i < 600; i++)
 		cr_assert(bpf_prog_stream_error_limit(&prog), "report %u after the limit", i);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Defects 11 and 12 of test_defects.c once more, with pages of 64 KiB: where
- * 4096 or a 12-byte header was assumed anywhere, these fail.
+ * Defects 11 and 12 of test_defects.c once more, with pages of 64 KiB.
+ *
+ * Seen to fail with element sizes rounded to 4, and with an element's page
+ * computed for pages of 4096 bytes.
  */
 #define BPF_STREAM_STATIC
 #define BPF_STREAM_SELFCHECK 1

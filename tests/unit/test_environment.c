@@ -1014,13 +1014,13 @@ Test(environment, counts__arrive_in_the_figures_of_their_stream)
 		bse_note_refusal(&s, (enum bpf_stream_refusal)why, why, 5);
 	}
 	bse_note_delivered(&s, 2, 7);
-	bse_note_delivered(&s, 0, 1);
+	bse_note_delivered(&s, 3, 1);
 	bpf_stream_get_stats(&s, &stats);
 	for (why = 0; why < BPF_STREAM_REFUSALS; why++) {
 		cr_assert_eq(stats.refused[why].messages, 1u + why);
 		cr_assert_eq(stats.refused[why].bytes, 105u);
 	}
-	cr_assert_eq(stats.delivered.messages, 2u);
+	cr_assert_eq(stats.delivered.messages, 5u);
 	cr_assert_eq(stats.delivered.bytes, 8u);
 }
 

@@ -45,6 +45,7 @@ static void check_drained(struct bpf_stream *s, size_t len)
 	cr_assert_eq(stats_of(s).pending, 0u);
 	bpf_stream_thread_release();
 	cr_assert_eq(unit_pages_in_use(), 0u);
+	cr_assert_eq(bse_u32_load_relaxed(&bse_pool_known()->kept), 0u);
 	check_sound(s);
 }
 

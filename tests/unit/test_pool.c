@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * [6b], [6c]: free lists, the first use of the pool, and what threads leave
- * behind when they end, are cancelled, or are jumped out of.
+ * behind when they end, are cancelled, or are jumped out of; with a look into
+ * [6e].
  */
 #define BPF_STREAM_STATIC
 #define BPF_STREAM_SELFCHECK 1
@@ -468,6 +469,24 @@ Test(pool, first_use__without_memory_fails_and_works_later)
 	cr_assert_eq(bpf_stream_push(&stream, "x", 1), 0);
 	cr_assert_eq(errno, 77);
 	check_read(1);
+}
+
+/* ---- Lock ------------------------------------------------------------ */
+
+/*
+ * An owner that stays behind would be taken for a deadlock by that thread,
+ * while the next holder has not written its own name yet.
+ */
+Test(pool, lock__names_no_owner_while_it_is_free)
+{
+	bse_mutex lock;
+
+	bse_lock_init(&lock);
+	cr_assert_null(bse_ptr_load_relaxed(&lock.owner));
+	cr_assert_eq(bse_lock(&lock), 0);
+	cr_assert_not_null(bse_ptr_load_relaxed(&lock.owner));
+	bse_unlock(&lock);
+	cr_assert_null(bse_ptr_load_relaxed(&lock.owner));
 }
 
 /* ---- Threads that end ------------------------------------------------ */

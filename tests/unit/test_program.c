@@ -2,6 +2,12 @@
 /*
  * [17] PROGRAM: the kernel's names, used as a kernel developer would, and
  * which error wins.
+ *
+ * Seen to fail with the header changed so that: an unknown id is -EINVAL in a
+ * print or -ENOENT in a commit; a read looks at its length first, or not at
+ * all; id 0 is a stream; both ids are one stream; free forgets a stream; the
+ * limit is 511; the macro is not one statement, does not free, or ignores the
+ * limit.
  */
 #define BPF_STREAM_STATIC
 #define BPF_STREAM_PROG
@@ -233,35 +239,6 @@ Test(program, limit__counts_each_program_by_itself)
 	cr_expect_not(bpf_prog_stream_error_limit(&second));
 	bpf_prog_stream_init(&prog);
 	cr_expect_not(bpf_prog_stream_error_limit(&prog));
-}
-
-#define THREADS 4
-
-static void *count_reports(void *ctx)
-{
-	unsigned int *granted = ctx;
-	unsigned int i;
-
-	for (i = 0; i < 1000; i++)
-		*granted += !bpf_prog_stream_error_limit(&prog);
-	return NULL;
-}
-
-Test(program, limit__is_exact_for_many_threads)
-{
-	pthread_t thread[THREADS];
-	unsigned int granted[THREADS] = { 0 };
-	unsigned int all = 0;
-	unsigned int i;
-
-	bpf_prog_stream_init(&prog);
-	for (i = 0; i < THREADS; i++)
-		cr_assert_eq(pthread_create(&thread[i], NULL, count_reports, &granted[i]), 0);
-	for (i = 0; i < THREADS; i++) {
-		pthread_join(thread[i], NULL);
-		all += granted[i];
-	}
-	cr_expect_eq(all, 512);
 }
 
 /* The kernel's names and types; a difference does not compile. */

@@ -2,6 +2,15 @@
 /*
  * [15] READER: reads and drains of any size, sinks that take less, fail, lie
  * or push, file descriptors of every mood, and who may read beside whom.
+ *
+ * Seen to fail with the header changed so that: nothing is flushed before a
+ * sink is called; the list is not reversed; consumed bytes are offered again; a
+ * sink that claims too much is believed, or clipped; a drain is not bounded by
+ * what was pending, or by its maximum; the last piece is not cut; an error wins
+ * over progress; a short sink is called again; the log is taken before the
+ * backlog is empty; nothing is gathered; there is no -EDEADLK; nobody is woken;
+ * try waits, the other does not; the lock lets everybody in; cancellation stays
+ * on; length 0 reads; drain_fd loses errno, or the error.
  */
 #define BPF_STREAM_STATIC
 #define BPF_STREAM_SELFCHECK 1

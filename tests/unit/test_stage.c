@@ -2,6 +2,13 @@
 /*
  * [14] STAGE: groups of any number of messages, committed as one or not at
  * all; what a stage holds after each failure; that nothing is left behind.
+ *
+ * Seen to fail with the header changed so that: a chain's oldest element is its
+ * newest; commit swaps the ends; a commit that lost a race stays linked to the
+ * log; a failed commit empties the stage; a successful one leaves its length;
+ * messages are not counted; the length is added before the message is made; the
+ * sum is not checked; init leaves the length; free keeps the pages; a long
+ * print is refused.
  */
 #define BPF_STREAM_STATIC
 #define BPF_STREAM_SELFCHECK 1

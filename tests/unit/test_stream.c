@@ -3,6 +3,12 @@
  * [13] STREAM: push of every length, the exact capacity, refusals and how they
  * are counted, the three prints at their limits, errno, order, statistics. What
  * the formatter writes is tested elsewhere.
+ *
+ * Seen to fail with the header changed so that: bytes, or messages, of refusals
+ * are not counted; what is above the capacity is -ENOSPC; the fit check adds up
+ * and wraps; publish stores without comparing; 1023 bytes are too long; a full
+ * argument area counts as a full stream; each part of a long message ends one;
+ * a message of the whole pool is too big; push sets errno; publish says `>=`.
  */
 #define BPF_STREAM_STATIC
 #define BPF_STREAM_SELFCHECK 1
