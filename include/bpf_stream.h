@@ -325,8 +325,8 @@ struct bpf_stream_count {
  * @capacity:  the most bytes that may be pending
  * @pending:   bytes accepted and not yet taken by a reader
  * @delivered: what readers took; a message counts when its last byte is taken
- * @refused:   what was refused, by enum bpf_stream_refusal; a print whose
- *             format is not valid counts with 0 bytes
+ * @refused:   what was refused, by enum bpf_stream_refusal; what is not valid
+ *             counts with 0 bytes
  */
 struct bpf_stream_stats {
 	size_t capacity;
@@ -2168,7 +2168,8 @@ static int bsi_refuse(struct bpf_stream *s, int err, uint64_t messages, uint64_t
 				      err == -EPERM ? BPF_STREAM_REFUSED_FOREIGN :
 				      BPF_STREAM_REFUSED_INVALID;
 
-	bse_note_refusal(s, why, messages, bytes);
+	/* A length that is not valid says nothing. */
+	bse_note_refusal(s, why, messages, why == BPF_STREAM_REFUSED_INVALID ? 0 : bytes);
 	return err;
 }
 

@@ -14,6 +14,7 @@ static struct {
 	uint64_t short_take;		/* the take so many from now takes half */
 	void (*in_page_get)(void);	/* runs in the middle of a reservation */
 	void (*in_page_put)(void);	/* runs when a page comes back */
+	void (*before_ptr_cas)(void);	/* runs before a pointer is published */
 } faults;
 
 static inline int faults_page_get(bse_page *page)
@@ -34,6 +35,13 @@ static inline void faults_page_put(bse_page page)
 	bse_base_page_put(page);
 	if (faults.in_page_put)
 		faults.in_page_put();
+}
+
+static inline bool faults_ptr_cas_release(bse_ptr *p, void **old, void *v)
+{
+	if (faults.before_ptr_cas)
+		faults.before_ptr_cas();
+	return bse_base_ptr_cas_release(p, old, v);
 }
 
 static inline int faults_log_publish(bse_log *log, bse_link newest, bse_link oldest,
@@ -68,11 +76,13 @@ static int faults_take_fd(void *ctx, const struct bse_piece *piece, unsigned int
 
 #undef bse_page_get
 #undef bse_page_put
+#undef bse_ptr_cas_release
 #undef bse_log_publish
 #undef bse_take_memory
 #undef bse_take_fd
 #define bse_page_get faults_page_get
 #define bse_page_put faults_page_put
+#define bse_ptr_cas_release faults_ptr_cas_release
 #define bse_log_publish faults_log_publish
 #define bse_take_memory faults_take_memory
 #define bse_take_fd faults_take_fd

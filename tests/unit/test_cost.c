@@ -3,6 +3,11 @@
  * What a message costs without contention, in atomic read-modify-writes: one
  * to push it, but when a page turns over; under 0.2 to drain it in batches of
  * 64 or more, locks and refunds included.
+ *
+ * Seen to fail with: a page's count touched by every element; a refund, or a
+ * return, for every element; a sink that gets messages one by one; a quota asked
+ * for at every turn; a page given back and taken again where it could stay; no
+ * look at the capacity before a page is touched.
  */
 #define BPF_STREAM_STATIC
 #define BPF_STREAM_ENV_HEADER "counting_env.h"

@@ -2,6 +2,12 @@
 /*
  * [10] ELEMENT: sizes, texts, and long messages in several elements or not at
  * all.
+ *
+ * Seen to fail with: sizes rounded by 3 or by 8 for 7; a consumed length left
+ * as it was; an end marked in every piece, or in none; one piece too many when
+ * the length is a multiple; a failure that keeps the elements, or the chain; the
+ * pool's bound one byte too low, or gone; -E2BIG without a pool; a release
+ * without its flush; a chain that is not emptied first.
  */
 #define BPF_STREAM_STATIC
 #define BPF_STREAM_POOL_BYTES (64u * 4096u)

@@ -3,6 +3,12 @@
  * What happens when things go wrong at every possible place: no page for the
  * k-th request, no room at the moment of publishing, a sink that takes less.
  * Nothing leaks, all is counted, and it goes on.
+ *
+ * Seen to fail with: a split or a refused publish that keeps its elements; a
+ * failed turn that keeps the slot, or the quota; refusals not counted; a stage
+ * emptied by a failed commit; a short count that loses the rest, or does not end
+ * the drain; a claim of too much believed; a sink's error told though bytes were
+ * taken; a consumed length that starts over in every call.
  */
 #define BPF_STREAM_STATIC
 #define BPF_STREAM_SELFCHECK 1
@@ -45,7 +51,8 @@ static void check_drained(struct bpf_stream *s, size_t len)
 	cr_assert_eq(stats_of(s).pending, 0u);
 	bpf_stream_thread_release();
 	cr_assert_eq(unit_pages_in_use(), 0u);
-	cr_assert_eq(bse_u32_load_relaxed(&bse_pool_known()->kept), 0u);
+	if (bse_pool_known())
+		cr_assert_eq(bse_u32_load_relaxed(&bse_pool_known()->kept), 0u);
 	check_sound(s);
 }
 

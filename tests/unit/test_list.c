@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * [8] LIST: chains, reversing, and how chains go into and out of a log.
+ *
+ * Seen to fail with: chain_add that forgets the oldest element, sets it always,
+ * links the newest, or counts no bytes; reverse that stops before the last
+ * element; publish that does not link, or links the newest; a detach that
+ * leaves the list in the log.
  */
 #define BPF_STREAM_STATIC
 #include "bpf_stream.h"

@@ -2,6 +2,13 @@
 /*
  * [9] PAGE: room in pages, their turn, their count of holders, and the way
  * back of elements.
+ *
+ * Seen to fail with: retire that ignores what came back; give_back that frees
+ * at every return; a released slot that keeps its quota, or its page; a failed
+ * turn that keeps the quota, or the depth; a first element, or a later one, that
+ * is not counted; a quota of all pages, or none; a one-shot page that is not
+ * retired; room compared with > for >=; one slot for all levels; returns that
+ * forget the page they evict, evict the latest one, or are told twice.
  */
 #define BPF_STREAM_STATIC
 #define BPF_STREAM_POOL_BYTES (64u * 4096u)

@@ -3,6 +3,14 @@
  * [6b], [6c]: free lists, the first use of the pool, and what threads leave
  * behind when they end, are cancelled, or are jumped out of; with a look into
  * [6e].
+ *
+ * Seen to fail with: a tag that stays, at a pop or a push; a push that loses the
+ * list; fresh pages first; cold ones forgotten; denials not counted; a trim that
+ * loses its page; errno lost when mapping fails; a pool published by a plain
+ * store; the loser of that race going on with its own; a key above 31 set from
+ * a push; no exit hook, or one after which the thread keeps pages, or that lets
+ * signals in, or that leaves them out for ever; only some slots released, or
+ * those too that were jumped out of; an owner that stays in the lock.
  */
 #define BPF_STREAM_STATIC
 #define BPF_STREAM_SELFCHECK 1
@@ -420,6 +428,36 @@ static void *use_region(void *arg)
 	return NULL;
 }
 
+/* While this thread's own pool is about to be published. */
+static void be_overtaken(void)
+{
+	faults.before_ptr_cas = NULL;
+	small_pool();
+}
+
+Test(pool, first_use__that_is_overtaken_goes_on_with_the_other_pool)
+{
+	bpf_stream_init(&stream, NULL);
+	faults.before_ptr_cas = be_overtaken;
+	cr_assert_eq(bpf_stream_push(&stream, "x", 1), 0);
+	cr_assert_eq((void *)bse_pool_known(), (void *)region);
+	cr_assert_eq(pool_stats().total, 11u);
+	cr_assert_eq(pool_stats().in_use, 1u);
+	check_read(1);
+	check_sound();
+}
+
+Test(pool, pool_use__that_is_overtaken_is_busy)
+{
+	static char other[16 * 4096] __attribute__((__aligned__(4096)));
+
+	faults.before_ptr_cas = be_overtaken;
+	cr_assert_eq(bpf_stream_pool_use(other, sizeof(other), 0), -EBUSY);
+	cr_assert_eq((void *)bse_pool_known(), (void *)region);
+	/* The caller's again, all of it. */
+	memset(other, 1, sizeof(other));
+}
+
 Test(pool, pool_use__comes_too_late_after_the_first_push)
 {
 	bpf_stream_init(&stream, NULL);
@@ -677,6 +715,22 @@ Test(pool, thread_release__may_come_at_any_time)
 	cr_assert_eq(pool_stats().in_use, 1u);
 	check_read(1);
 	cr_assert_eq(pool_stats().in_use, 0u);
+}
+
+Test(pool, thread_release__leaves_a_level_that_was_jumped_out_of)
+{
+	bpf_stream_init(&stream, NULL);
+	push_once(NULL);
+	/* A reservation on that level begins, and never ends. */
+	bse_enter();
+	push_once(NULL);
+	check_read(2);
+	cr_assert_eq(pool_stats().in_use, 2u);
+	bpf_stream_thread_release();
+	cr_assert_eq(pool_stats().in_use, 1u);
+	cr_assert_neq(bse_self.slot[0].page, 0u);
+	push_once(NULL);
+	check_read(1);
 }
 
 /* Signals all the time, whose handlers push; also while the thread ends. */

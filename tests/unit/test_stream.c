@@ -212,6 +212,7 @@ Test(stream, push__length_above_int_max_is_invalid_in_an_empty_stream)
 	cr_expect_eq(bpf_stream_push(&s, text, (size_t)INT_MAX + 1), -EINVAL);
 	cr_expect_eq(bpf_stream_push(&s, text, SIZE_MAX), -EINVAL);
 	cr_expect_eq(stats().refused[BPF_STREAM_REFUSED_INVALID].messages, 2);
+	cr_expect_eq(stats().refused[BPF_STREAM_REFUSED_INVALID].bytes, 0);
 	cr_expect_eq(stats().pending, 0);
 }
 
@@ -227,6 +228,7 @@ Test(stream, push__length_above_int_max_is_invalid_beside_pending_bytes)
 	cr_expect_eq(bpf_stream_push(&s, text, SIZE_MAX - 3), -EINVAL);
 	cr_expect_eq(bpf_stream_push(&s, text, (size_t)INT_MAX + 1), -EINVAL);
 	cr_expect_eq(stats().refused[BPF_STREAM_REFUSED_INVALID].messages, 3);
+	cr_expect_eq(stats().refused[BPF_STREAM_REFUSED_INVALID].bytes, 0);
 	cr_expect_eq(stats().pending, 4);
 }
 
