@@ -368,7 +368,6 @@ struct bsi_tally {
 struct bpf_stream {
 	bse_log log;				/* newest element and pending bytes */
 	uint32_t capacity;			/* frozen since init */
-	uint32_t unused;
 	struct bsi_tally refused[BPF_STREAM_REFUSALS];
 	char apart[128 - 16 - 16 * BPF_STREAM_REFUSALS];
 
@@ -716,7 +715,7 @@ BSE_API size_t bpf_stream_pool_trim(void);
  * @stats: filled in
  *
  * Context:   Any.
- * Progress:  Wait-free.
+ * Progress:  Wait-free; linear in the pages that were ever used.
  * Ordering:  None: each figure is right by itself, at some moment of the call.
  * Ownership: @stats stays the caller's.
  * Return:    none.
@@ -1060,7 +1059,7 @@ static bool bse_thread_attach(void)
  * the base, so that a link is an offset; page 0 is never one for elements.
  */
 struct bse_page_info {
-	bse_u32 next;		/* in a free list: the next page, 0 at the end */
+	bse_u32 next;		/* BSE_PAGE_IN_USE, or the next free page, 0: none */
 	bse_u32 holders;	/* see I4; 0 while free */
 };
 
@@ -1074,17 +1073,16 @@ struct bse_pool {
 	bse_u64 cold;		/* free pages whose memory the system has back */
 	char apart2[64 - sizeof(bse_u64)];
 	bse_u32 fresh;		/* pages from here on have never been used */
-	bse_u32 in_use;		/* pages taken and not given back */
 	bse_u32 kept;		/* slots that hold a page, in all threads */
-	char apart3[4];
 	bse_u64 denied;		/* requests that found no page */
-	char apart4[64 - 4 * sizeof(bse_u32) - sizeof(bse_u64)];
+	char apart3[64 - 2 * sizeof(bse_u32) - sizeof(bse_u64)];
 	struct bse_page_info page[];
 };
 
 /* A free list's head: page number below, tag above (I6). */
 #define BSE_PAGE_BITS 26
 #define BSE_PAGE_MASK ((UINT64_C(1) << BSE_PAGE_BITS) - 1)
+#define BSE_PAGE_IN_USE ((bse_page)BSE_PAGE_MASK)	/* above every page number */
 
 #define BSE_POOL_MIN_PAGES 8u
 
@@ -1324,22 +1322,19 @@ static int bse_base_page_get(bse_page *page)
 		*page = bse_free_pop(pool, &pool->cold);
 	if (!*page)
 		*page = bse_page_fresh(pool);
-	/* Relaxed, both: figures for people. */
+	/* Relaxed, both: figures for people; and free_pop:B may read anything. */
 	if (!*page) {
 		bse_u64_fetch_add_relaxed(&pool->denied, 1);		/* ORD(page_get:A) */
 		return -ENOMEM;
 	}
-	bse_u32_fetch_add_relaxed(&pool->in_use, 1);			/* ORD(page_get:B) */
+	bse_u32_store_relaxed(&pool->page[*page].next,			/* ORD(page_get:B) */
+			      BSE_PAGE_IN_USE);
 	return 0;
 }
 
 static void bse_base_page_put(bse_page page)
 {
-	struct bse_pool *pool = bse_pool_known();
-
-	/* Relaxed: a figure for people. */
-	bse_u32_fetch_sub_relaxed(&pool->in_use, 1);			/* ORD(page_put:A) */
-	bse_free_push(pool, &pool->hot, page);
+	bse_free_push(bse_pool_known(), &bse_pool_known()->hot, page);
 }
 
 /*
@@ -1401,6 +1396,19 @@ static size_t bse_pool_trim(void)
 	return given_back;
 }
 
+/* Linear in the pages that were ever used: those in use carry a mark. */
+static uint32_t bse_pool_in_use(const struct bse_pool *pool)
+{
+	/* Relaxed, both: figures for people. */
+	bse_page page = bse_u32_load_relaxed(&pool->fresh);		/* ORD(in_use:A) */
+	uint32_t in_use = 0;
+
+	while (page-- > pool->first)
+		in_use += bse_u32_load_relaxed(&pool->page[page].next) == /* ORD(in_use:B) */
+			  BSE_PAGE_IN_USE;
+	return in_use;
+}
+
 static void bse_pool_get_stats(struct bpf_stream_pool_stats *stats)
 {
 	/* Acquire, with pool:C and pool_use:A, as pool:B. */
@@ -1411,10 +1419,10 @@ static void bse_pool_get_stats(struct bpf_stream_pool_stats *stats)
 		return;
 	stats->page_size = BPF_STREAM_PAGE_SIZE;
 	stats->total = pool->pages - pool->first;
+	stats->in_use = bse_pool_in_use(pool);
 	/* Relaxed: figures for people. Fresh pages are taken last: a high mark. */
-	stats->in_use = bse_u32_load_relaxed(&pool->in_use);		/* ORD(pool_stats:B) */
-	stats->highest = bse_u32_load_relaxed(&pool->fresh) - pool->first; /* ORD(pool_stats:C) */
-	stats->denied = bse_u64_load_relaxed(&pool->denied);		/* ORD(pool_stats:D) */
+	stats->highest = bse_u32_load_relaxed(&pool->fresh) - pool->first; /* ORD(pool_stats:B) */
+	stats->denied = bse_u64_load_relaxed(&pool->denied);		/* ORD(pool_stats:C) */
 }
 
 static int bse_base_usable(void)
@@ -1500,11 +1508,11 @@ static const char *bse_pool_check(void)
 		broken = bse_free_check(pool, &pool->cold, &pages);
 	if (broken)
 		return broken;
-	/* Relaxed, all: the pool is quiet. */
-	pages += bse_u32_load_relaxed(&pool->in_use);			/* ORD(pool_check:B) */
-	if (pages != bse_u32_load_relaxed(&pool->fresh) - pool->first)	/* ORD(pool_check:C) */
+	pages += bse_pool_in_use(pool);
+	/* Relaxed, both: the pool is quiet. */
+	if (pages != bse_u32_load_relaxed(&pool->fresh) - pool->first)	/* ORD(pool_check:B) */
 		return "I4: pages in use and free pages are not all pages";
-	if (bse_u32_load_relaxed(&pool->kept) >				/* ORD(pool_check:D) */
+	if (bse_u32_load_relaxed(&pool->kept) >				/* ORD(pool_check:C) */
 	    (pool->pages - pool->first) / 2)
 		return "I7: slots hold too many pages";
 	return NULL;
@@ -1849,13 +1857,13 @@ static inline void bse_base_note_delivered(struct bpf_stream *s, uint64_t messag
  *       (I6); a current one came with free_push:B - planned
  *   fresh:A / fresh:B - relaxed: a number that only grows - planned
  *   keep:A / unkeep:A - relaxed: a quota; guards no memory - planned
- *   log_pending:A / page_get:A / page_get:B / page_put:A / pool_stats:B /
- *       pool_stats:C / pool_stats:D / refusal:A / refusal:B / delivered:A /
+ *   log_pending:A / page_get:A / page_get:B / in_use:A / in_use:B /
+ *       pool_stats:B / pool_stats:C / refusal:A / refusal:B / delivered:A /
  *       delivered:B / delivered:C / delivered:D / stats:A / stats:B /
  *       stats:C / stats:D / prog_limit:A / prog_limit:B - relaxed:
  *       figures - planned
- *   check:A / check:B / check:C / check:D / pool_check:B / pool_check:C /
- *       pool_check:D - relaxed: the pool is quiet - planned
+ *   check:A / check:B / check:C / check:D / pool_check:B / pool_check:C -
+ *       relaxed: the pool is quiet - planned
  */
 
 /* ====================================================================== *
@@ -2106,7 +2114,7 @@ static inline int bsi_elem_add(struct bsi_chain *chain, const void *data, uint32
 			       uint32_t flags)
 {
 	struct bpf_stream_elem *elem;
-	bse_link link;
+	bse_link link = 0;
 	int err = bsi_page_reserve(bsi_elem_size(len), &link);
 
 	if (err)
@@ -3448,7 +3456,7 @@ static const char *bsi_list_check(bse_link link, uint64_t *bytes)
 		const struct bpf_stream_elem *elem = bse_elem_of(link);
 		uint32_t len = bsi_elem_len(elem);
 
-		if (!len || len > BSI_ELEM_MAX || elem->consumed_len >= len)
+		if (len > BSI_ELEM_MAX || elem->consumed_len >= len)
 			return "I9: an element has no bytes left";
 		*bytes += len - elem->consumed_len;
 		/* Elements of a log and a backlog are 8 bytes at least. */
