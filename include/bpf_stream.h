@@ -4,7 +4,7 @@
  *
  * Threads and signal handlers push messages; one reader at a time takes them
  * out in push order. A push never locks, never blocks and never calls malloc;
- * memory has a hard bound; every message that is not accepted is counted.
+ * memory has a hard bound; every message that a stream refuses is counted.
  *
  * Use: include this file wherever streams are used. In exactly one C file,
  * before any other include:
@@ -50,8 +50,8 @@
  *   this library and malloc included.
  * - *Pending* bytes are accepted and not yet taken by a reader. They are what
  *   a stream's capacity bounds.
- * - *Refused* means that a call returned an error and nothing was stored.
- *   Every refusal is counted. A message is lost only when its writer gives up.
+ * - *Refused* means that a call returned an error and nothing was stored. The
+ *   stream counts it. A message is lost only when its writer gives up.
  *
  * What may run beside what, on the same object:
  *
@@ -61,20 +61,20 @@
  *   stage_commit_to   yes   yes   yes    yes   yes    NO
  *   drain, read       yes   yes   waits  busy  yes    NO
  *   try_drain/_read   yes   yes   busy   busy  yes    NO
- *   get_stats         yes   yes   yes    yes   yes    NO
+ *   get_stats, check  yes   yes   yes    yes   yes    NO
  *   init, destroy     NO    NO    NO     NO    NO     NO
  *
  *   waits: one after the other.  busy: the try variant returns -EBUSY.
  *   A stage is the caller's own: one user at a time, no handler beside it.
- *   pool_use, pool_trim, pool_get_stats and thread_release run beside all.
+ *   pool_use, pool_trim, pool_get_stats and thread_release run beside all. The
+ *   self-check of the pool runs beside nothing.
  *
  * From where:
  *
  *   any context:      push, printf, vprintf, bprintf, stage_*, try_drain,
  *                     try_read, get_stats, pool_get_stats, pool_trim
  *   threads only:     drain, read, drain_fd, init, destroy, pool_use,
- *                     thread_release (because they may wait, or because a
- *                     handler could come in the middle of their own kind)
+ *                     thread_release
  *   inside a sink:    any push, also to the stream being drained; draining
  *                     other streams. Draining the same one: -EDEADLK.
  *                     Never longjmp, throw or exit the thread out of a sink.
@@ -83,17 +83,27 @@
  * began to be published, those of a handler included; a push that returned
  * before another one began comes out first. A group is contiguous.
  *
- * Jumping out of a handler, or cancelling a thread, in the middle of a push
- * loses that message, and keeps one page until the process ends; later pushes
- * work. A jump out of try_drain in a handler is forbidden like one out of a
- * sink.
+ * Jumping out of a handler, or cancelling a thread, in the middle of a push or
+ * a stage call loses its message with the pages that it had, and one page more
+ * at most; later pushes work, and such a stage may only be freed. Never jump
+ * out of a sink, of try_drain, or of a handler that interrupted a drain, read,
+ * destroy, trim or thread_release.
+ *
+ * Threads keep pages only where an exit hook can be set. glibc cannot do so in
+ * a push if 32 pthread keys were made before this library's, at its load: then
+ * each message takes a page until it is read. A thread whose first push is in
+ * a handler while the C library ends it leaves its page behind.
+ *
+ * dlclose: allowed when no call is under way. The pool stays mapped. A library
+ * loaded with dlopen needs initial-exec TLS, which glibc has and musl has not.
  *
  * fork: with the pool that is set up by itself, or with a private region,
  * both processes go on, each with its own copy of what was pending. A stream
  * whose reader was another thread in that moment answers -EBUSY to readers in
  * the child until bpf_stream_destroy() and bpf_stream_init(). With a region
- * marked BPF_STREAM_POOL_SHARED the child is refused with -EPERM. A child made
- * without the C library's fork() (bare clone, _Fork) must not use streams.
+ * marked BPF_STREAM_POOL_SHARED the child is refused with -EPERM; if a handler
+ * forked, it must not return there. A child made without the C library's fork()
+ * (bare clone, _Fork) must not use streams.
  */
 
 /* ====================================================================== *
@@ -137,6 +147,9 @@
 #ifndef BPF_STREAM_SELFCHECK
 #define BPF_STREAM_SELFCHECK 0
 #endif
+#if BPF_STREAM_SELFCHECK != 0 && BPF_STREAM_SELFCHECK != 1
+#error "BPF_STREAM_SELFCHECK: use 0 or 1"
+#endif
 
 /* The longest text that a print stores, in bytes; not a knob. */
 #define BPF_STREAM_PRINT_MAX 1023u
@@ -163,10 +176,7 @@
 #error "bpf_stream.h: the bodies are C: define BPF_STREAM_IMPLEMENTATION in a .c file"
 #endif
 
-/*
- * The bodies need names that strict ISO mode hides; [6] checks that this came
- * before the first system header.
- */
+/* For names that strict ISO mode hides; [6] checks that it came in time. */
 #if defined(BPF_STREAM_IMPLEMENTATION) || defined(BPF_STREAM_STATIC)
 #ifndef _DEFAULT_SOURCE
 #define _DEFAULT_SOURCE 1
@@ -188,6 +198,7 @@
 
 #ifdef BPF_STREAM_STATIC
 #define BSE_API static __attribute__((__unused__))
+#define BSE_API_IS_STATIC
 #else
 #define BSE_API extern
 #endif
@@ -230,8 +241,8 @@ typedef struct {
 /*
  * These make bse_base_<kind>_<what>_<order>(), which promises what its name
  * says and no more. All but load and store return the value before. A cas
- * tells whether *p was *old and is v now; if not, *old is what was found, read
- * with the order that stands last.
+ * tells whether *p was *old and is v now; if not, *old is what was found, and
+ * nothing is ordered.
  */
 #define BSE_LOAD(kind, type, order, ORDER)						\
 static inline type bse_base_##kind##_load_##order(const bse_##kind *p)			\
@@ -251,22 +262,23 @@ static inline type bse_base_##kind##_##what##_##order(bse_##kind *p, type v)		\
 	return __atomic_##builtin(&p->bse_v, v, __ATOMIC_##ORDER);			\
 }
 
-#define BSE_CAS(kind, type, order, ORDER, FAILED)					\
+#define BSE_CAS(kind, type, order, ORDER)						\
 static inline bool bse_base_##kind##_cas_##order(bse_##kind *p, type *old, type v)	\
 {											\
 	return __atomic_compare_exchange_n(&p->bse_v, old, v, false,			\
-					   __ATOMIC_##ORDER, __ATOMIC_##FAILED);	\
+					   __ATOMIC_##ORDER, __ATOMIC_RELAXED);		\
 }
 
 BSE_LOAD(u32, uint32_t, relaxed, RELAXED)
+BSE_LOAD(u32, uint32_t, acquire, ACQUIRE)
 BSE_STORE(u32, uint32_t, relaxed, RELAXED)
 BSE_RMW(u32, uint32_t, fetch_add, fetch_add, relaxed, RELAXED)
 BSE_RMW(u32, uint32_t, fetch_sub, fetch_sub, relaxed, RELAXED)
 BSE_RMW(u32, uint32_t, fetch_add, fetch_add, acq_rel, ACQ_REL)
 BSE_RMW(u32, uint32_t, fetch_sub, fetch_sub, acq_rel, ACQ_REL)
 BSE_RMW(u32, uint32_t, xchg, exchange_n, release, RELEASE)
-BSE_CAS(u32, uint32_t, relaxed, RELAXED, RELAXED)
-BSE_CAS(u32, uint32_t, acquire, ACQUIRE, RELAXED)
+BSE_CAS(u32, uint32_t, relaxed, RELAXED)
+BSE_CAS(u32, uint32_t, acquire, ACQUIRE)
 
 BSE_LOAD(u64, uint64_t, relaxed, RELAXED)
 BSE_LOAD(u64, uint64_t, acquire, ACQUIRE)
@@ -274,13 +286,13 @@ BSE_STORE(u64, uint64_t, relaxed, RELAXED)
 BSE_RMW(u64, uint64_t, fetch_add, fetch_add, relaxed, RELAXED)
 BSE_RMW(u64, uint64_t, fetch_sub, fetch_sub, relaxed, RELAXED)
 BSE_RMW(u64, uint64_t, fetch_and, fetch_and, acquire, ACQUIRE)
-BSE_CAS(u64, uint64_t, acquire, ACQUIRE, ACQUIRE)
-BSE_CAS(u64, uint64_t, release, RELEASE, RELAXED)
+BSE_CAS(u64, uint64_t, acquire, ACQUIRE)
+BSE_CAS(u64, uint64_t, release, RELEASE)
 
 BSE_LOAD(ptr, void *, relaxed, RELAXED)
 BSE_LOAD(ptr, void *, acquire, ACQUIRE)
 BSE_STORE(ptr, void *, relaxed, RELAXED)
-BSE_CAS(ptr, void *, release, RELEASE, ACQUIRE)
+BSE_CAS(ptr, void *, release, RELEASE)
 
 /* ====================================================================== *
  * [4] TYPES
@@ -339,7 +351,8 @@ struct bpf_stream_stats {
  * struct bpf_stream_pool_stats - the process's pool in figures
  * @page_size: bytes in a page
  * @total:     pages that can hold messages
- * @in_use:    pages that hold messages, or that a thread keeps for its next
+ * @in_use:    pages that hold messages, or that a thread keeps for its next;
+ *             added up page by page, so off by what moves meanwhile
  * @highest:   the most pages that were ever in use
  * @denied:    how often a page was asked for and none was left
  *
@@ -535,7 +548,7 @@ BSE_API int bpf_stream_drain(struct bpf_stream *s, bpf_stream_sink *sink, void *
  * @ctx:  as there
  * @max:  as there
  *
- * Context:   Any, if @sink may be called there.
+ * Context:   Any, if @sink may be called there. Up to 4 KiB of stack.
  * Progress:  Never waits. Bounded by what is pending.
  * Ordering:  As bpf_stream_drain().
  * Ownership: As bpf_stream_drain().
@@ -759,6 +772,10 @@ BSE_DECLS_END
 	!defined(BPF_STREAM_BODIES)
 #define BPF_STREAM_BODIES
 
+#if defined(BPF_STREAM_STATIC) && !defined(BSE_API_IS_STATIC)
+#error "bpf_stream.h: define BPF_STREAM_STATIC before the file's first inclusion of it"
+#endif
+
 /* ====================================================================== *
  * [6] ENVIRONMENT BODIES
  * ====================================================================== */
@@ -792,10 +809,14 @@ BSE_DECLS_END
 /*
  * Every word that the algorithm may use. The built-in meaning of bse_x is
  * bse_base_x, in [3c] and in the rest of [6]. BPF_STREAM_ENV_HEADER may undefine
- * bse_x and define it as something else, which may call bse_base_x.
+ * bse_x and define it as something else, which may call bse_base_x; it comes
+ * first, so that atomics inside [6] are replaced, too, and declares what it
+ * calls of [6].
  *
  *   enter, leave        bracket a reservation; enter gives the slot of this
- *                       nesting level, or NULL where no page can be kept
+ *                       nesting level, or NULL where no page can be kept, and
+ *                       the depth that leave goes back to
+ *   slot_set            change a slot; something may jump out in the middle
  *   may_keep, unkeep    may this thread keep one more page; it does no longer
  *   usable              0, or the error with which this process is refused
  *   page_get, page_put  a page that nobody else uses; give it back
@@ -812,8 +833,6 @@ BSE_DECLS_END
  *   poison, unpoison    for the address sanitizer
  */
 struct bse_slot;
-struct bpf_stream_elem;
-struct bse_scratch;
 
 /* A part of a stream's text on its way into a sink. */
 struct bse_piece {
@@ -827,44 +846,8 @@ struct bse_piece {
 /* The word in the other direction: defined in [9], for exit hooks. */
 static void bsi_slot_release(struct bse_slot *slot);
 
-static inline struct bse_slot *bse_base_enter(void);
-static inline void bse_base_leave(void);
-static bool bse_base_may_keep(void);
-static void bse_base_unkeep(void);
-static int bse_base_usable(void);
-static int bse_base_page_get(bse_page *page);
-static void bse_base_page_put(bse_page page);
-static inline bse_u32 *bse_base_page_ref(bse_page page);
-static size_t bse_base_pool_pages(void);
-static inline bse_link bse_base_link_at(bse_page page, uint32_t offset);
-static inline bse_page bse_base_page_of(bse_link link);
-static inline struct bpf_stream_elem *bse_base_elem_of(bse_link link);
-static inline bse_link bse_base_next_of(bse_link link);
-static inline void bse_base_set_next(bse_link link, bse_link next);
-static inline void bse_base_log_init(bse_log *log);
-static inline size_t bse_base_log_pending(const bse_log *log);
-static inline bool bse_base_log_fits(const bse_log *log, size_t bytes, size_t capacity);
-static inline int bse_base_log_publish(bse_log *log, bse_link newest, bse_link oldest,
-				       uint32_t bytes, size_t capacity);
-static inline bse_link bse_base_log_detach(bse_log *log);
-static inline bse_link bse_base_log_peek(const bse_log *log, uint64_t *pending);
-static inline void bse_base_log_refund(bse_log *log, uint32_t bytes);
-static inline void bse_base_lock_init(bse_mutex *lock);
-static int bse_base_lock(bse_mutex *lock);
-static int bse_base_trylock(bse_mutex *lock);
-static void bse_base_unlock(bse_mutex *lock);
-static inline char *bse_base_scratch_get(struct bse_scratch *scratch);
-static inline void bse_base_scratch_put(struct bse_scratch *scratch);
-static int bse_base_take_memory(void *ctx, const struct bse_piece *piece, unsigned int n);
-static int bse_base_take_fd(void *ctx, const struct bse_piece *piece, unsigned int n);
-static inline void bse_base_note_refusal(struct bpf_stream *s, enum bpf_stream_refusal why,
-					 uint64_t messages, uint64_t bytes);
-static inline void bse_base_note_delivered(struct bpf_stream *s, uint64_t messages,
-					   uint64_t bytes);
-static inline void bse_base_poison(const void *p, size_t size);
-static inline void bse_base_unpoison(const void *p, size_t size);
-
 #define bse_u32_load_relaxed bse_base_u32_load_relaxed
+#define bse_u32_load_acquire bse_base_u32_load_acquire
 #define bse_u32_store_relaxed bse_base_u32_store_relaxed
 #define bse_u32_fetch_add_relaxed bse_base_u32_fetch_add_relaxed
 #define bse_u32_fetch_sub_relaxed bse_base_u32_fetch_sub_relaxed
@@ -889,6 +872,7 @@ static inline void bse_base_unpoison(const void *p, size_t size);
 #define bse_leave bse_base_leave
 #define bse_may_keep bse_base_may_keep
 #define bse_unkeep bse_base_unkeep
+#define bse_slot_set bse_base_slot_set
 #define bse_usable bse_base_usable
 #define bse_page_get bse_base_page_get
 #define bse_page_put bse_base_page_put
@@ -956,41 +940,54 @@ _Static_assert(sizeof(struct bse_thread) < 256, "static TLS of dlopen'ed librari
 /* What a fork or an unload changes for the process. */
 static struct {
 	bse_ptr pool;		/* struct bse_pool *, NULL before first use */
+	bse_u32 adopting;	/* 1: a region is, or is about to become, the pool */
 	bse_u32 forks;		/* how many forks up from this process */
 	bse_u32 foreign;	/* 1: the pool belongs to the parent */
 	bse_u32 hooked;		/* 1: exit_key is valid */
 	pthread_key_t exit_key;	/* frozen while hooked */
 } bse_process;
 
-static inline struct bse_slot *bse_base_enter(void)
+static inline struct bse_slot *bse_base_enter(uint32_t *depth)
 {
 	/*
-	 * Relaxed: shared only with handlers on this thread, and each of them
-	 * leaves the depth as it found it.
+	 * Relaxed: shared only with handlers on this thread, and what each of
+	 * them leaves behind, leave:A sets right.
 	 */
-	uint32_t depth = bse_u32_load_relaxed(&bse_self.depth);		/* ORD(enter:A) */
-
-	bse_u32_store_relaxed(&bse_self.depth, depth + 1);		/* ORD(enter:B) */
+	*depth = bse_u32_load_relaxed(&bse_self.depth);			/* ORD(enter:A) */
+	bse_u32_store_relaxed(&bse_self.depth, *depth + 1);		/* ORD(enter:B) */
 	/* Compiler barrier: the slot is used after the depth says so (I2). */
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	return depth < BPF_STREAM_LEVELS ? &bse_self.slot[depth] : NULL;
+	return *depth < BPF_STREAM_LEVELS ? &bse_self.slot[*depth] : NULL;
 }
 
-static inline void bse_base_leave(void)
+static inline void bse_base_leave(uint32_t depth)
 {
-	/* Relaxed: as enter:A. */
-	uint32_t depth = bse_u32_load_relaxed(&bse_self.depth);		/* ORD(leave:A) */
-
 	/* Compiler barrier: the slot is not used after the depth says so (I2). */
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	bse_u32_store_relaxed(&bse_self.depth, depth - 1);		/* ORD(leave:B) */
+	/* Relaxed: as enter:A. What a jump out of a handler left is undone. */
+	bse_u32_store_relaxed(&bse_self.depth, depth);			/* ORD(leave:A) */
 }
 
 /*
- * Gives back all slots that no reservation on this thread is in the middle of.
+ * The slot has no room while it changes, so that after every instruction it is
+ * usable, whatever jumps out here: at most its page is lost (I2).
+ */
+static inline void bse_base_slot_set(struct bse_slot *slot, bse_page page, uint32_t room,
+				     uint32_t given)
+{
+	slot->room = 0;
+	/* Compiler barriers, as in enter and leave. */
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	slot->page = page;
+	slot->given = given;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	slot->room = room;
+}
+
+/*
+ * Gives back the slots that no reservation on this thread is in the middle of.
  * Signals are blocked meanwhile: a handler that pushed in between would use
- * and retire the same slots. A slot below the depth belongs to something that
- * was jumped out of or cancelled, in an unknown state: its page stays behind.
+ * and retire the same slots.
  */
 static void bse_thread_give_back(uint32_t attachment)
 {
@@ -1014,10 +1011,12 @@ static void bse_thread_give_back(uint32_t attachment)
 static void bse_thread_exit(void *self)
 {
 	(void)self;
+	/* Relaxed: as enter:A. A cancelled reservation does not go on. */
+	bse_u32_store_relaxed(&bse_self.depth, 0);			/* ORD(exit:A) */
 	bse_thread_give_back(BSE_CLOSED);
 }
 
-static void bse_thread_let_go(void)
+BSE_API void bpf_stream_thread_release(void)
 {
 	/* Relaxed: this thread's own; a handler beside it changes it once. */
 	bse_thread_give_back(bse_u32_load_relaxed(&bse_self.attachment)); /* ORD(release:A) */
@@ -1034,20 +1033,19 @@ static bool bse_thread_attach(void)
 #else
 	const pthread_key_t settable = PTHREAD_KEYS_MAX;
 #endif
-	/*
-	 * Relaxed, all three: this thread's own; and the key was made before
-	 * main or dlopen returned, so before anybody could call.
-	 */
+	/* Relaxed: this thread's own. */
 	uint32_t state = bse_u32_load_relaxed(&bse_self.attachment);	/* ORD(attach:A) */
 
 	if (state != BSE_NEW)
 		return state == BSE_ATTACHED;
-	if (!bse_u32_load_relaxed(&bse_process.hooked))			/* ORD(attach:B) */
+	/* Acquire, with load:A: the key is valid. */
+	if (!bse_u32_load_acquire(&bse_process.hooked))			/* ORD(attach:B) */
 		return false;
 	if (bse_process.exit_key >= settable)
 		return false;
 	if (pthread_setspecific(bse_process.exit_key, &bse_self))
 		return false;
+	/* Relaxed: as attach:A. */
 	bse_u32_store_relaxed(&bse_self.attachment, BSE_ATTACHED);	/* ORD(attach:C) */
 	return true;
 }
@@ -1094,9 +1092,15 @@ _Static_assert(BPF_STREAM_POOL_BYTES / BPF_STREAM_PAGE_SIZE >= BSE_POOL_MIN_PAGE
 _Static_assert(BPF_STREAM_POOL_BYTES <= BSE_POOL_MAX_BYTES,
 	       "BPF_STREAM_POOL_BYTES: use at most 32 GiB");
 
+static int bse_base_usable(void)
+{
+	/* Relaxed: set in the child before fork returns there. */
+	return bse_u32_load_relaxed(&bse_process.foreign) ? -EPERM : 0;	/* ORD(usable:A) */
+}
+
 /*
  * Relaxed: for those who hold a link or a page. Whoever made it read the
- * pointer at pool:B, and handed it on by a pair that is listed in [7].
+ * pointer at pool_found:A, and handed it on by a pair that is listed in [7].
  */
 static inline struct bse_pool *bse_pool_known(void)
 {
@@ -1150,26 +1154,25 @@ static inline bse_u32 *bse_base_page_ref(bse_page page)
 #ifdef BSE_ASAN
 void __asan_poison_memory_region(void const volatile *p, size_t size);
 void __asan_unpoison_memory_region(void const volatile *p, size_t size);
+#define BSE_POISON(what, p, size) __asan_##what##_memory_region(p, size)
+#else
+#define BSE_POISON(what, p, size) ((void)(p), (void)(size))
 #endif
 
 static inline void bse_base_poison(const void *p, size_t size)
 {
-#ifdef BSE_ASAN
-	__asan_poison_memory_region(p, size);
-#else
-	(void)p;
-	(void)size;
-#endif
+	BSE_POISON(poison, p, size);
 }
 
 static inline void bse_base_unpoison(const void *p, size_t size)
 {
-#ifdef BSE_ASAN
-	__asan_unpoison_memory_region(p, size);
-#else
-	(void)p;
-	(void)size;
-#endif
+	BSE_POISON(unpoison, p, size);
+}
+
+/* NULL before first use. Acquire, with pool_publish:A: its layout is there. */
+static struct bse_pool *bse_pool_found(void)
+{
+	return bse_ptr_load_acquire(&bse_process.pool);			/* ORD(pool_found:A) */
 }
 
 /* Lays out a region that nobody else knows yet. Its size has been checked. */
@@ -1183,39 +1186,43 @@ static struct bse_pool *bse_pool_format(void *region, uint64_t bytes, unsigned i
 	pool->pages = pages;
 	pool->first = first;
 	pool->flags = flags;
-	/* Relaxed: the region is private until pool:C or pool_use:A. */
+	/* Relaxed: the region is private until pool_publish:A. */
 	bse_u32_store_relaxed(&pool->fresh, first);			/* ORD(format:A) */
 	bse_poison((char *)region + (size_t)first * BPF_STREAM_PAGE_SIZE,
 		   (size_t)(pages - first) * BPF_STREAM_PAGE_SIZE);
 	return pool;
 }
 
+/* Makes a region the pool, unless there is one; returns what is the pool then. */
+static void *bse_pool_publish(void *mine)
+{
+	void *pool = NULL;
+
+	/* Release: the layout is there before the address. */
+	if (bse_ptr_cas_release(&bse_process.pool, &pool, mine))	/* ORD(pool_publish:A) */
+		return mine;
+	return bse_pool_found();
+}
+
 /* The pool, set up if this is the first use; NULL if memory is short. */
 static struct bse_pool *bse_pool(void)
 {
-	/*
-	 * Acquire, with pool:C and pool_use:A: who sees the pointer sees a
-	 * region that is laid out.
-	 */
-	void *pool = bse_ptr_load_acquire(&bse_process.pool);		/* ORD(pool:B) */
+	void *pool = bse_pool_found();
+	int saved = errno;
 	void *mine;
-	int saved;
 
 	if (pool)
 		return pool;
-	saved = errno;
 	mine = mmap(NULL, BPF_STREAM_POOL_BYTES, PROT_READ | PROT_WRITE,
 		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (mine == MAP_FAILED) {
 		errno = saved;
-		/* Acquire: as pool:B. Another thread may have had more luck. */
-		return bse_ptr_load_acquire(&bse_process.pool);		/* ORD(pool:D) */
+		/* Another thread may have had more luck. */
+		return bse_pool_found();
 	}
 	bse_pool_format(mine, BPF_STREAM_POOL_BYTES, 0);
-	/* Release: the layout is there before the pointer. The loser unmaps. */
-	if (bse_ptr_cas_release(&bse_process.pool, &pool, mine)) {	/* ORD(pool:C) */
-		pool = mine;
-	} else {
+	pool = bse_pool_publish(mine);
+	if (pool != mine) {
 		bse_unpoison(mine, BPF_STREAM_POOL_BYTES);
 		munmap(mine, BPF_STREAM_POOL_BYTES);
 	}
@@ -1223,22 +1230,25 @@ static struct bse_pool *bse_pool(void)
 	return pool;
 }
 
-static int bse_pool_adopt(void *region, size_t bytes, unsigned int flags)
+BSE_API int bpf_stream_pool_use(void *region, size_t bytes, unsigned int flags)
 {
+	uint32_t nobody = 0;
 	struct bse_pool *pool = region;
-	void *none = NULL;
 
 	if (!region || (uintptr_t)region % 64 || flags & ~BPF_STREAM_POOL_SHARED ||
 	    bytes < (size_t)BSE_POOL_MIN_PAGES * BPF_STREAM_PAGE_SIZE ||
 	    (uint64_t)bytes > BSE_POOL_MAX_BYTES)
 		return -EINVAL;
-	/* Acquire is not needed: nothing of that pool is touched. */
-	if (bse_ptr_load_relaxed(&bse_process.pool))			/* ORD(pool_use:B) */
+	/*
+	 * Relaxed, both: nothing is reached through these. One call at a time
+	 * lays out, because another one's region may be the same.
+	 */
+	if (bse_ptr_load_relaxed(&bse_process.pool) ||			/* ORD(pool_use:A) */
+	    !bse_u32_cas_relaxed(&bse_process.adopting, &nobody, 1))	/* ORD(pool_use:B) */
 		return -EBUSY;
 	memset(pool, 0, sizeof(*pool) + bytes / BPF_STREAM_PAGE_SIZE * sizeof(pool->page[0]));
 	bse_pool_format(region, bytes, flags);
-	/* Release: as pool:C. */
-	if (bse_ptr_cas_release(&bse_process.pool, &none, pool))	/* ORD(pool_use:A) */
+	if (bse_pool_publish(region) == region)
 		return 0;
 	bse_unpoison(region, bytes);
 	return -EBUSY;
@@ -1253,15 +1263,13 @@ static size_t bse_base_pool_pages(void)
 
 static bse_page bse_free_pop(struct bse_pool *pool, bse_u64 *list)
 {
-	/*
-	 * Acquire, with free_push:B: who takes a page sees its link, and that
-	 * all earlier holders were finished with its memory.
-	 */
-	uint64_t head = bse_u64_load_acquire(list);			/* ORD(free_pop:A) */
+	uint64_t head;
 	uint64_t next;
 	bse_page page;
 
 	do {
+		/* Acquire, with free_push:B: the page's link is there. */
+		head = bse_u64_load_acquire(list);			/* ORD(free_pop:A) */
 		page = (bse_page)(head & BSE_PAGE_MASK);
 		if (!page)
 			return 0;
@@ -1271,7 +1279,10 @@ static bse_page bse_free_pop(struct bse_pool *pool, bse_u64 *list)
 		 */
 		next = bse_u32_load_relaxed(&pool->page[page].next);	/* ORD(free_pop:B) */
 		next |= (head & ~BSE_PAGE_MASK) + BSE_PAGE_MASK + 1;
-		/* Acquire on failure, too: head is looked at again. */
+		/*
+		 * Acquire, with free_push:B: all earlier holders were finished
+		 * with the page's memory.
+		 */
 	} while (!bse_u64_cas_acquire(list, &head, next));		/* ORD(free_pop:C) */
 	return page;
 }
@@ -1337,25 +1348,6 @@ static void bse_base_page_put(bse_page page)
 	bse_free_push(bse_pool_known(), &bse_pool_known()->hot, page);
 }
 
-/*
- * Half of the pages may be kept by threads. The others go from push to push,
- * so that more threads than pages still get on.
- */
-static bool bse_base_may_keep(void)
-{
-	struct bse_pool *pool = bse_pool_known();
-	uint32_t kept;
-
-	if (!bse_thread_attach())
-		return false;
-	/* Relaxed: a quota; nothing is reached through it. */
-	kept = bse_u32_fetch_add_relaxed(&pool->kept, 1);		/* ORD(keep:A) */
-	if (kept < (pool->pages - pool->first) / 2)
-		return true;
-	bse_unkeep();
-	return false;
-}
-
 static void bse_base_unkeep(void)
 {
 	/* Relaxed: as keep:A. */
@@ -1363,13 +1355,31 @@ static void bse_base_unkeep(void)
 }
 
 /*
- * Gives the memory of free pages back. Only this page is out of the lists
- * meanwhile, so that a push beside it does not find the pool empty.
+ * Half of the pages may be kept by threads. The others go from push to push,
+ * so that more threads than pages still get on.
  */
-static size_t bse_pool_trim(void)
+static bool bse_base_may_keep(void)
 {
-	/* Acquire, with pool:C and pool_use:A, as pool:B. */
-	struct bse_pool *pool = bse_ptr_load_acquire(&bse_process.pool); /* ORD(trim:A) */
+	struct bse_pool *pool = bse_pool_known();
+	int32_t kept;
+
+	if (!bse_thread_attach())
+		return false;
+	/*
+	 * Relaxed: a quota; nothing is reached through it. Signed: a fork in
+	 * the middle of a page turn may have counted one too few.
+	 */
+	kept = (int32_t)bse_u32_fetch_add_relaxed(&pool->kept, 1);	/* ORD(keep:A) */
+	if (kept < (int32_t)(pool->pages - pool->first) / 2)
+		return true;
+	bse_unkeep();
+	return false;
+}
+
+/* One page at a time is out of the lists, so that a push finds the others. */
+BSE_API size_t bpf_stream_pool_trim(void)
+{
+	struct bse_pool *pool = bse_pool_found();
 	int saved = errno;
 	size_t unit = (size_t)sysconf(_SC_PAGESIZE);
 	size_t given_back = 0;
@@ -1378,7 +1388,7 @@ static size_t bse_pool_trim(void)
 	int advice;
 	char *at;
 
-	if (!pool || bse_usable())
+	if (!pool || bse_usable() || BPF_STREAM_PAGE_SIZE % unit)
 		return 0;
 	advice = pool->flags & BPF_STREAM_POOL_SHARED ? MADV_REMOVE : MADV_DONTNEED;
 	/* Bounded: beside busy writers pages come back all the time. */
@@ -1387,7 +1397,7 @@ static size_t bse_pool_trim(void)
 		if (!page)
 			break;
 		at = bse_pool_at(bse_link_at(page, 0));
-		if (BPF_STREAM_PAGE_SIZE % unit == 0 && (uintptr_t)at % unit == 0 &&
+		if ((uintptr_t)at % unit == 0 &&
 		    !madvise(at, BPF_STREAM_PAGE_SIZE, advice))
 			given_back++;
 		bse_free_push(pool, &pool->cold, page);
@@ -1409,10 +1419,9 @@ static uint32_t bse_pool_in_use(const struct bse_pool *pool)
 	return in_use;
 }
 
-static void bse_pool_get_stats(struct bpf_stream_pool_stats *stats)
+BSE_API void bpf_stream_pool_get_stats(struct bpf_stream_pool_stats *stats)
 {
-	/* Acquire, with pool:C and pool_use:A, as pool:B. */
-	struct bse_pool *pool = bse_ptr_load_acquire(&bse_process.pool); /* ORD(pool_stats:A) */
+	struct bse_pool *pool = bse_pool_found();
 
 	memset(stats, 0, sizeof(*stats));
 	if (!pool)
@@ -1423,12 +1432,6 @@ static void bse_pool_get_stats(struct bpf_stream_pool_stats *stats)
 	/* Relaxed: figures for people. Fresh pages are taken last: a high mark. */
 	stats->highest = bse_u32_load_relaxed(&pool->fresh) - pool->first; /* ORD(pool_stats:B) */
 	stats->denied = bse_u64_load_relaxed(&pool->denied);		/* ORD(pool_stats:C) */
-}
-
-static int bse_base_usable(void)
-{
-	/* Relaxed: set in the child before fork returns there. */
-	return bse_u32_load_relaxed(&bse_process.foreign) ? -EPERM : 0;	/* ORD(usable:A) */
 }
 
 /* In the child: no other thread exists. */
@@ -1459,8 +1462,8 @@ __attribute__((__constructor__)) static void bse_process_load(void)
 	if (pthread_atfork(NULL, NULL, bse_process_forked) ||
 	    pthread_key_create(&bse_process.exit_key, bse_thread_exit))
 		return;
-	/* Relaxed: before main, or before dlopen returns. */
-	bse_u32_store_relaxed(&bse_process.hooked, 1);			/* ORD(load:A) */
+	/* Release, with attach:B: an earlier constructor may have a thread push. */
+	bse_u32_xchg_release(&bse_process.hooked, 1);			/* ORD(load:A) */
 }
 
 /* Without this, a thread that outlives a dlclose would call into nowhere. */
@@ -1496,8 +1499,7 @@ static const char *bse_free_check(struct bse_pool *pool, const bse_u64 *list, ui
 
 static const char *bse_pool_check(void)
 {
-	/* Acquire, with pool:C and pool_use:A, as pool:B. */
-	struct bse_pool *pool = bse_ptr_load_acquire(&bse_process.pool); /* ORD(pool_check:A) */
+	struct bse_pool *pool = bse_pool_found();
 	const char *broken;
 	uint32_t pages = 0;
 
@@ -1512,8 +1514,8 @@ static const char *bse_pool_check(void)
 	/* Relaxed, both: the pool is quiet. */
 	if (pages != bse_u32_load_relaxed(&pool->fresh) - pool->first)	/* ORD(pool_check:B) */
 		return "I4: pages in use and free pages are not all pages";
-	if (bse_u32_load_relaxed(&pool->kept) >				/* ORD(pool_check:C) */
-	    (pool->pages - pool->first) / 2)
+	if ((int32_t)bse_u32_load_relaxed(&pool->kept) >		/* ORD(pool_check:C) */
+	    (int32_t)(pool->pages - pool->first) / 2)
 		return "I7: slots hold too many pages";
 	return NULL;
 }
@@ -1522,7 +1524,7 @@ static const char *bse_pool_check(void)
 
 /* ---- [6d] THE ONE-WORD LOG ------------------------------------------- */
 /*
- * Newest element above, pending bytes below (D7). Publishing and charging are
+ * Newest element above, pending bytes below. Publishing and charging are
  * one compare-exchange, detaching one update, refunding one update. Pending
  * is what was published and not refunded, detached elements included.
  */
@@ -1633,12 +1635,13 @@ static inline void bse_base_lock_init(bse_mutex *lock)
 
 static int bse_lock_take(bse_mutex *lock, bool wait)
 {
-	/* Relaxed: changes only while this process has one thread. */
-	uint32_t mine = 2 * bse_u32_load_relaxed(&bse_process.forks) + 2; /* ORD(lock:A) */
 	uint32_t waiting = 0;
+	uint32_t mine;
 	uint32_t word;
 
 	for (;;) {
+		/* Relaxed: a fork changes it, perhaps in a handler here. */
+		mine = 2 * bse_u32_load_relaxed(&bse_process.forks) + 2; /* ORD(lock:A) */
 		word = 0;
 		/* Acquire, with unlock:B: the reader's part as the last one left it. */
 		if (bse_u32_cas_acquire(&lock->word, &word, mine | waiting)) /* ORD(lock:B) */
@@ -1788,7 +1791,10 @@ static inline void bse_base_note_delivered(struct bpf_stream *s, uint64_t messag
  *   I2  A slot is touched only by its thread, between enter and leave, at the
  *       nesting level that has its number; or with signals blocked, when no
  *       reservation of that level is under way. What interrupts a reservation
- *       finds a deeper level, and has left it before the reservation goes on.
+ *       finds a deeper level, and has left it before the reservation goes on,
+ *       or was jumped out of and never goes on. After every instruction a slot
+ *       is usable: it counts at least the reachable elements of its page, and
+ *       has no room unless it has a page that is not retired.
  *   I3  Pending is the sum of what all published and not wholly refunded
  *       elements have left, plus what a reader took and has not yet refunded.
  *       A reader refunds what it took, once. When a stream is drained and
@@ -1801,7 +1807,8 @@ static inline void bse_base_note_delivered(struct bpf_stream *s, uint64_t messag
  *       published, so no page is free while an element of it is reachable.
  *   I6  A free list's tag changes with every change of the list, and comes
  *       round after 2^38 of them; a page's next is frozen while it is listed.
- *   I7  At most half of the pool's pages are held by slots.
+ *   I7  At most half of the pool's pages are held by slots, but for one more
+ *       in the child of a fork in the middle of a page turn.
  *   I8  Links in a chain go from newest to oldest; in a backlog from oldest
  *       to newest. The elements of one message or group are neighbours.
  *   I9  An element holds at least one byte, and consumed is less than its
@@ -1815,17 +1822,14 @@ static inline void bse_base_note_delivered(struct bpf_stream *s, uint64_t messag
  *   page_retire:A / page_give_back:A - whoever brings a page's count to 0 comes
  *       after every access that earlier holders made to the page, and so
  *       may hand it out again; each pairs with itself, too - planned
- *   free_push:B / free_pop:A - who takes a page from a free list comes after
- *       the end of its former life, and sees its next - planned
- *   free_push:B / free_pop:C - the same, for a page that came to the top
- *       while the taker was trying - planned
- *   pool:C / pool:B - who sees the pool's address sees it laid out - planned
- *   pool:C / pool:D - the same, after a mapping failed - planned
- *   pool:C / trim:A - the same, for trimming - planned
- *   pool:C / pool_stats:A - the same, for figures - planned
- *   pool_use:A / pool:B - the same, for a region of the program - planned
- *   pool:C / pool_check:A - the same, for the self-check - planned
+ *   free_push:B / free_pop:A - who looks at a page at the top of a free list
+ *       sees its next - planned
+ *   free_push:B / free_pop:C - who takes a page comes after the end of its
+ *       former life - planned
  *   publish:B / peek:A - as publish:B / detach:B, for the self-check - planned
+ *   pool_publish:A / pool_found:A - who sees the pool's address sees it laid
+ *       out - planned
+ *   load:A / attach:B - who finds the exit hook set up has its key - planned
  *   unlock:B / lock:B - a reader finds backlog and counts as the reader before
  *       it left them - planned
  *
@@ -1837,12 +1841,11 @@ static inline void bse_base_note_delivered(struct bpf_stream *s, uint64_t messag
  *   refund:A - relaxed: makes room in a number, guards no memory - planned
  *   log_init:A / lock_init:A / lock_init:B / prog_init:A - relaxed: private
  *       until the stream is handed on - planned
- *   format:A - relaxed: private until pool:C or pool_use:A - planned
- *   enter:A / enter:B / leave:A / leave:B - relaxed: one thread and its
- *       handlers, which leave the value as they found it - planned
+ *   format:A - relaxed: private until pool_publish:A - planned
+ *   enter:A / enter:B / leave:A / exit:A - relaxed: one thread and its
+ *       handlers - planned
  *   give_back:A / give_back:B / attach:A / attach:C / release:A - relaxed: one
  *       thread; a handler beside it does the same - planned
- *   attach:B / load:A - relaxed: written before anybody can call - planned
  *   unload:A / unload:B - relaxed: no call runs beside an unload - planned
  *   lock:A / usable:A / forked:A / forked:B / forked:C - relaxed: written while
  *       the process has one thread - planned
@@ -1850,9 +1853,9 @@ static inline void bse_base_note_delivered(struct bpf_stream *s, uint64_t messag
  *       value - planned
  *   lock:D - relaxed: asks for a wake-up; unlock:B reads the same
  *       word - planned
- *   pool_known:A - relaxed: the caller holds a link or page, so pool:B, or a
+ *   pool_known:A - relaxed: the caller holds a link or page, so pool_found:A, or a
  *       pair that handed it over, comes before - planned
- *   pool_use:B - relaxed: nothing is reached through it - planned
+ *   pool_use:A / pool_use:B - relaxed: nothing is reached through them - planned
  *   free_pop:B / free_push:C - relaxed: a stale value makes free_pop:C fail
  *       (I6); a current one came with free_push:B - planned
  *   fresh:A / fresh:B - relaxed: a number that only grows - planned
@@ -1942,34 +1945,34 @@ static void bsi_page_give_back(bse_page page, uint32_t count)
 /* The slot of a level that is not in use (I2). */
 static void bsi_slot_release(struct bse_slot *slot)
 {
-	if (!slot->page)
+	bse_page page = slot->page;
+	uint32_t given = slot->given;
+
+	if (!page)
 		return;
-	if (bsi_page_retire(slot->page, slot->given))
-		bse_page_put(slot->page);
+	bse_slot_set(slot, 0, 0, 0);
+	if (bsi_page_retire(page, given))
+		bse_page_put(page);
 	bse_unkeep();
-	slot->page = 0;
-	slot->room = 0;
-	slot->given = 0;
 }
 
 /*
  * Between enter and leave: room for @size bytes in a new page, as a link.
- * The old page is retired first; if all its elements came back it is the new
- * one. A page that may not be kept serves this once and is retired at once.
+ * The old page is retired first, and is the new one if all came back. A page
+ * that may not be kept serves this once and is retired at once.
  */
 static int bsi_page_turn(struct bse_slot *slot, uint32_t size, bse_link *at)
 {
-	bse_page page = 0;
-	bool keep = false;
+	bse_page page = slot ? slot->page : 0;
+	bool keep = page;
+	uint32_t given;
 	int err;
 
-	if (slot && slot->page) {
-		keep = true;
-		if (bsi_page_retire(slot->page, slot->given))
-			page = slot->page;
-		slot->page = 0;
-		slot->room = 0;
-		slot->given = 0;
+	if (page) {
+		given = slot->given;
+		bse_slot_set(slot, 0, 0, 0);
+		if (!bsi_page_retire(page, given))
+			page = 0;
 	}
 	if (!page) {
 		err = bse_page_get(&page);
@@ -1979,13 +1982,10 @@ static int bsi_page_turn(struct bse_slot *slot, uint32_t size, bse_link *at)
 			return err;
 		}
 	}
-	if (slot && (keep || bse_may_keep())) {
-		slot->page = page;
-		slot->room = BPF_STREAM_PAGE_SIZE - size;
-		slot->given = 1;
-	} else {
+	if (slot && (keep || bse_may_keep()))
+		bse_slot_set(slot, page, BPF_STREAM_PAGE_SIZE - size, 1);
+	else
 		bsi_page_retire(page, 1);
-	}
 	*at = bse_link_at(page, 0);
 	return 0;
 }
@@ -1996,7 +1996,8 @@ static int bsi_page_turn(struct bse_slot *slot, uint32_t size, bse_link *at)
  */
 static inline int bsi_page_reserve(uint32_t size, bse_link *at)
 {
-	struct bse_slot *slot = bse_enter();
+	uint32_t depth;
+	struct bse_slot *slot = bse_enter(&depth);
 	int err = 0;
 
 	if (slot && slot->room >= size) {
@@ -2007,7 +2008,7 @@ static inline int bsi_page_reserve(uint32_t size, bse_link *at)
 	} else {
 		err = bsi_page_turn(slot, size, at);
 	}
-	bse_leave();
+	bse_leave(depth);
 	return err;
 }
 
@@ -2047,7 +2048,7 @@ static void bsi_returns_add(struct bsi_returns *returns, bse_page page)
 		i = (i + 1) % BSI_RETURNS;
 	}
 	if (tries == BSI_RETURNS) {
-		/* All are taken by other pages: the one that came first goes. */
+		/* All are taken by other pages: another one goes. */
 		i = (i + 1) % BSI_RETURNS;
 		bsi_page_give_back(returns->entry[i].page, returns->entry[i].count);
 		returns->entry[i].count = 0;
@@ -2121,7 +2122,7 @@ static inline int bsi_elem_add(struct bsi_chain *chain, const void *data, uint32
 		return err;
 	/* Private until publish:B (I1). */
 	elem = bse_elem_of(link);
-	bse_unpoison(elem, bsi_elem_size(len));
+	bse_unpoison(elem, BSI_ELEM_HEAD + len);
 	elem->total_len = len | flags;
 	elem->consumed_len = 0;
 	memcpy(elem->str, data, len);
@@ -2206,9 +2207,8 @@ static inline int bsi_capacity_check(const struct bpf_stream *s, size_t bytes)
  * Two grammars, C's and the kernel's for arrays of u64, share one output. Both
  * write at most @size bytes and never a NUL of their own. Both return the
  * length of the whole text, which may be larger than @size and stops counting
- * at INT_MAX, or a negative errno. What stands in @buf behind the text, or at
- * all after an error, means nothing.
- * A width or precision above INT_MAX is -EINVAL.
+ * at INT_MAX, or a negative errno: also for a width or precision above INT_MAX.
+ * What stands in @buf behind the text, or after an error, means nothing.
  */
 
 /* ---- [12a] OUTPUT ---------------------------------------------------- */
@@ -2626,9 +2626,8 @@ static int bsi_format_va(char *buf, size_t size, const char *fmt, va_list ap)
 
 /* ---- [12e] ARGUMENT ARRAY -------------------------------------------- */
 /*
- * The kernel copies arguments into an area of 512 bytes before it prints, and
- * what finds no room there is cut or refused. The same texts are cut and the
- * same calls refused here, but the area is only accounted, never stored.
+ * The kernel copies arguments into an area of 512 bytes first; what finds no
+ * room is cut or refused. So it is here, but the area is only accounted.
  */
 #define BSI_FMT_AREA_BYTES	512u
 #define BSI_FMT_ARGS_BYTES	96u	/* twelve arguments */
@@ -2697,8 +2696,7 @@ static void bsi_fmt_ip_write(struct bsi_fmt_out *out, const char *letters, const
 
 /*
  * %pB and the addresses lie in the area as text with its NUL. They are written
- * first and then cut back to the room; the room left is none if they were cut,
- * so any conversion after a cut one is refused.
+ * and then cut back; then no room is left, and what follows is refused.
  */
 static int bsi_fmt_array_text(struct bsi_fmt_out *out, struct bsi_fmt_array *src,
 			      uint64_t value)
@@ -2843,7 +2841,7 @@ static int bsi_format_array(char *buf, size_t size, const char *fmt, const uint6
 	struct bsi_fmt_spec spec;
 	int err;
 
-	if ((len && !args) || len % sizeof(*args) || len > BSI_FMT_ARGS_BYTES)
+	if (!fmt || (len && !args) || len % sizeof(*args) || len > BSI_FMT_ARGS_BYTES)
 		return -EINVAL;
 	for (;;) {
 		fmt = bsi_fmt_plain_write(&out, fmt, true);
@@ -2960,10 +2958,13 @@ BSE_API void bpf_stream_stage_init(struct bpf_stream_stage *ss)
 
 BSE_API void bpf_stream_stage_free(struct bpf_stream_stage *ss)
 {
-	/* The pages of a foreign pool are the parent's to count. */
-	if (ss->log && !bse_usable())
-		bsi_list_release(ss->log);
+	bse_link log = ss->log;
+
+	/* First: what jumps out of the rest must not free it once more. */
 	bpf_stream_stage_init(ss);
+	/* The pages of a foreign pool are the parent's to count. */
+	if (log && !bse_usable())
+		bsi_list_release(log);
 }
 
 BSE_API int bpf_stream_stage_push(struct bpf_stream_stage *ss, const void *data, size_t len)
@@ -3009,19 +3010,22 @@ BSE_API int bpf_stream_stage_printk(struct bpf_stream_stage *ss, const char *fmt
 
 BSE_API int bpf_stream_stage_commit_to(struct bpf_stream_stage *ss, struct bpf_stream *s)
 {
+	const struct bpf_stream_stage group = *ss;
 	int err;
 
-	if (!ss->log)
+	if (!group.log)
 		return 0;
 	err = bse_usable();
 	if (!err)
-		err = bsi_capacity_check(s, ss->len);
-	if (!err)
-		err = bse_log_publish(&s->log, ss->log, ss->tail, ss->len, s->capacity);
-	if (err < 0)
-		return bsi_refuse(s, err, ss->messages, ss->len);
-	bpf_stream_stage_init(ss);
-	return 0;
+		err = bsi_capacity_check(s, group.len);
+	if (!err) {
+		/* First: what jumps out after the publish must not free it. */
+		bpf_stream_stage_init(ss);
+		err = bse_log_publish(&s->log, group.log, group.tail, group.len, s->capacity);
+		if (err < 0)
+			*ss = group;
+	}
+	return err < 0 ? bsi_refuse(s, err, group.messages, group.len) : 0;
 }
 
 /* ====================================================================== *
@@ -3043,7 +3047,7 @@ struct bsi_sink {
 	size_t most;			/* bytes in more than one piece */
 };
 
-/* One call of a reader; the lock is held (D9). */
+/* One call of a reader; the lock is held. */
 struct bsi_reader {
 	struct bpf_stream *s;
 	size_t left;			/* bytes that this call may still take */
@@ -3154,7 +3158,7 @@ static int bsi_drain(struct bpf_stream *s, const struct bsi_sink *sink, size_t m
 	ret = wait ? bse_lock(&s->lock) : bse_trylock(&s->lock);
 	if (ret)
 		return ret;
-	/* What is pending now, and no more: the sink may push (D9). */
+	/* What is pending now, and no more: the sink may push. */
 	reader.left = bse_log_pending(&s->log);
 	if (reader.left > max)
 		reader.left = max;
@@ -3258,35 +3262,14 @@ BSE_API void bpf_stream_destroy(struct bpf_stream *s)
 	bse_unlock(&s->lock);
 }
 
-BSE_API int bpf_stream_pool_use(void *region, size_t bytes, unsigned int flags)
-{
-	return bse_pool_adopt(region, bytes, flags);
-}
-
-BSE_API size_t bpf_stream_pool_trim(void)
-{
-	return bse_pool_trim();
-}
-
-BSE_API void bpf_stream_pool_get_stats(struct bpf_stream_pool_stats *stats)
-{
-	bse_pool_get_stats(stats);
-}
-
-BSE_API void bpf_stream_thread_release(void)
-{
-	bse_thread_let_go();
-}
-
 #endif /* BPF_STREAM_BODIES */
 
 /* ====================================================================== *
  * [17] PROGRAM
  * ====================================================================== */
 /*
- * The names and signatures that the kernel has for the two streams of a
- * program. Inline, never symbols: libbpf exports a bpf_prog_stream_read() of
- * its own.
+ * The kernel's names and signatures for the two streams of a program. Inline,
+ * never symbols; and not beside <bpf/bpf.h>, whose names partly are the same.
  */
 #if defined(BPF_STREAM_PROG) && !defined(BPF_STREAM_PROG_H)
 #define BPF_STREAM_PROG_H
@@ -3323,8 +3306,11 @@ static inline struct bpf_stream *bsi_prog_stream(struct bpf_prog_aux *aux, int s
  * bpf_prog_stream_init() - make the two streams of a program
  * @prog: the program; its aux points to memory of any content
  *
- * Context, Progress, Ordering, Ownership: as bpf_stream_init().
- * Return: none.
+ * Context:   As bpf_stream_init().
+ * Progress:  As bpf_stream_init().
+ * Ordering:  As bpf_stream_init().
+ * Ownership: As bpf_stream_init().
+ * Return:    none.
  */
 static inline void bpf_prog_stream_init(struct bpf_prog *prog)
 {
@@ -3339,8 +3325,11 @@ static inline void bpf_prog_stream_init(struct bpf_prog *prog)
  * bpf_prog_stream_free() - destroy the two streams of a program
  * @prog: the program
  *
- * Context, Progress, Ordering, Ownership: as bpf_stream_destroy().
- * Return: none.
+ * Context:   As bpf_stream_destroy().
+ * Progress:  As bpf_stream_destroy().
+ * Ordering:  As bpf_stream_destroy().
+ * Ownership: As bpf_stream_destroy().
+ * Return:    none.
  */
 static inline void bpf_prog_stream_free(struct bpf_prog *prog)
 {
@@ -3355,9 +3344,12 @@ static inline void bpf_prog_stream_free(struct bpf_prog *prog)
  * @buf:       where to
  * @len:       the most bytes to take
  *
- * Context, Progress, Ordering, Ownership: as bpf_stream_read().
- * Return: -ENOENT if there is no such stream, whatever else is wrong; -EINVAL
- *         if @len is negative; else as bpf_stream_read().
+ * Context:   As bpf_stream_read().
+ * Progress:  As bpf_stream_read().
+ * Ordering:  As bpf_stream_read().
+ * Ownership: As bpf_stream_read().
+ * Return:    -ENOENT if there is no such stream, whatever else is wrong;
+ *            -EINVAL if @len is negative; else as bpf_stream_read().
  */
 static inline int bpf_prog_stream_read(struct bpf_prog *prog, enum bpf_stream_id stream_id,
 				       void *buf, int len)
@@ -3374,8 +3366,11 @@ static inline int bpf_prog_stream_read(struct bpf_prog *prog, enum bpf_stream_id
  * @prog:      the program
  * @stream_id: BPF_STDOUT or BPF_STDERR
  *
- * Context, Progress, Ordering, Ownership: as bpf_stream_stage_commit_to().
- * Return: -EINVAL if there is no such stream; else as there.
+ * Context:   As bpf_stream_stage_commit_to().
+ * Progress:  As bpf_stream_stage_commit_to().
+ * Ordering:  As bpf_stream_stage_commit_to().
+ * Ownership: As bpf_stream_stage_commit_to().
+ * Return:    -EINVAL if there is no such stream; else as there.
  */
 static inline int bpf_stream_stage_commit(struct bpf_stream_stage *ss, struct bpf_prog *prog,
 					  enum bpf_stream_id stream_id)
@@ -3393,9 +3388,12 @@ static inline int bpf_stream_stage_commit(struct bpf_stream_stage *ss, struct bp
  * @len:       as bpf_stream_bprintf()
  * @aux:       what belongs to the program
  *
- * Context, Progress, Ordering, Ownership: as bpf_stream_bprintf().
- * Return: -ENOENT if there is no such stream, whatever else is wrong; else as
- *         bpf_stream_bprintf().
+ * Context:   As bpf_stream_bprintf().
+ * Progress:  As bpf_stream_bprintf().
+ * Ordering:  As bpf_stream_bprintf().
+ * Ownership: As bpf_stream_bprintf().
+ * Return:    -ENOENT if there is no such stream, whatever else is wrong;
+ *            else as bpf_stream_bprintf().
  */
 static inline int bpf_stream_vprintk(int stream_id, const char *fmt, const void *args,
 				     uint32_t len, struct bpf_prog_aux *aux)
@@ -3409,8 +3407,11 @@ static inline int bpf_stream_vprintk(int stream_id, const char *fmt, const void 
  * bpf_prog_stream_error_limit() - count a report; is it one too many?
  * @prog: the program
  *
- * Context: any. Progress: wait-free. Ordering, Ownership: none.
- * Return: true if BPF_STREAM_MAX_REPORTS reports were counted before.
+ * Context:   Any.
+ * Progress:  Wait-free.
+ * Ordering:  None.
+ * Ownership: Changes only the program's counter, which stops at the limit.
+ * Return:    true if BPF_STREAM_MAX_REPORTS reports were counted before.
  */
 static inline bool bpf_prog_stream_error_limit(struct bpf_prog *prog)
 {
@@ -3459,9 +3460,8 @@ static const char *bsi_list_check(bse_link link, uint64_t *bytes)
 		if (len > BSI_ELEM_MAX || elem->consumed_len >= len)
 			return "I9: an element has no bytes left";
 		*bytes += len - elem->consumed_len;
-		/* Elements of a log and a backlog are 8 bytes at least. */
 		if (*bytes > INT_MAX)
-			return "I8: a list goes round in circles";
+			return "I1: a list goes round in circles";
 	}
 	return NULL;
 }

@@ -17,6 +17,13 @@ static struct {
 	void (*before_ptr_cas)(void);	/* runs before a pointer is published */
 } faults;
 
+static int bse_base_page_get(bse_page *page);
+static void bse_base_page_put(bse_page page);
+static inline int bse_base_log_publish(bse_log *log, bse_link newest, bse_link oldest,
+				       uint32_t bytes, size_t capacity);
+static int bse_base_take_memory(void *ctx, const struct bse_piece *piece, unsigned int n);
+static int bse_base_take_fd(void *ctx, const struct bse_piece *piece, unsigned int n);
+
 static inline int faults_page_get(bse_page *page)
 {
 	int err;

@@ -35,18 +35,26 @@ static void hook_run(enum hook_point point)
 		hook(point);
 }
 
-static inline struct bse_slot *hook_enter(void)
+static inline struct bse_slot *bse_base_enter(uint32_t *depth);
+static inline void bse_base_leave(uint32_t depth);
+static int bse_base_page_get(bse_page *page);
+static inline bse_u32 *bse_base_page_ref(bse_page page);
+static inline bse_link bse_base_link_at(bse_page page, uint32_t offset);
+static int bse_base_lock(bse_mutex *lock);
+static int bse_base_trylock(bse_mutex *lock);
+
+static inline struct bse_slot *hook_enter(uint32_t *depth)
 {
-	struct bse_slot *slot = bse_base_enter();
+	struct bse_slot *slot = bse_base_enter(depth);
 
 	hook_run(HOOK_ENTERED);
 	return slot;
 }
 
-static inline void hook_leave(void)
+static inline void hook_leave(uint32_t depth)
 {
 	hook_run(HOOK_LEAVING);
-	bse_base_leave();
+	bse_base_leave(depth);
 }
 
 static int hook_page_get(bse_page *page)

@@ -234,13 +234,14 @@ Test(environment, release_and_acquire__hand_plain_memory_over)
 Test(environment, enter__gives_each_level_its_slot)
 {
 	struct bse_slot *slot[BPF_STREAM_LEVELS + 3];
+	uint32_t depth[BPF_STREAM_LEVELS + 3];
 	uint32_t round;
 	uint32_t i;
 	uint32_t j;
 
 	for (round = 0; round < 3; round++) {
 		for (i = 0; i < BPF_STREAM_LEVELS + 3; i++) {
-			struct bse_slot *here = bse_enter();
+			struct bse_slot *here = bse_enter(&depth[i]);
 
 			if (round)
 				cr_assert_eq(here, slot[i]);
@@ -250,26 +251,28 @@ Test(environment, enter__gives_each_level_its_slot)
 				cr_assert_neq(here, slot[j]);
 		}
 		while (i-- > 0)
-			bse_leave();
+			bse_leave(depth[i]);
 	}
 }
 
 static void *enter_here(void *arg)
 {
 	struct bse_slot **slot = arg;
+	uint32_t depth;
 
-	*slot = bse_enter();
-	bse_leave();
+	*slot = bse_enter(&depth);
+	bse_leave(depth);
 	return NULL;
 }
 
 Test(environment, enter__gives_each_thread_its_slots)
 {
-	struct bse_slot *mine = bse_enter();
+	uint32_t depth;
+	struct bse_slot *mine = bse_enter(&depth);
 	struct bse_slot *other = NULL;
 
 	unit_in_thread(enter_here, &other);
-	bse_leave();
+	bse_leave(depth);
 	cr_assert_not_null(mine);
 	cr_assert_not_null(other);
 	cr_assert_neq(mine, other);

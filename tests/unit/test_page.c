@@ -95,6 +95,7 @@ Test(page, reserve__counts_in_the_slot_and_not_in_the_page)
 Test(page, reserve__each_level_has_a_page_of_its_own)
 {
 	bse_link at[BPF_STREAM_LEVELS];
+	uint32_t found[BPF_STREAM_LEVELS];
 	uint32_t i;
 	uint32_t j;
 
@@ -103,10 +104,10 @@ Test(page, reserve__each_level_has_a_page_of_its_own)
 		for (j = 0; j < i; j++)
 			cr_assert_neq(bse_page_of(at[i]), bse_page_of(at[j]));
 		cr_assert_eq(depth(), i);
-		bse_enter();
+		bse_enter(&found[i]);
 	}
 	for (i = BPF_STREAM_LEVELS; i-- > 0;) {
-		bse_leave();
+		bse_leave(found[i]);
 		cr_assert_eq(reserve(16), at[i] + 2);
 	}
 	cr_assert_eq(kept(), BPF_STREAM_LEVELS);
@@ -114,13 +115,14 @@ Test(page, reserve__each_level_has_a_page_of_its_own)
 
 Test(page, reserve__below_the_levels_a_page_serves_once)
 {
+	uint32_t found;
 	bse_link at;
 	uint32_t i;
 
 	for (i = 0; i < BPF_STREAM_LEVELS; i++)
-		bse_enter();
+		bse_enter(&found);
 	for (i = 0; i < 3; i++) {
-		bse_enter();
+		bse_enter(&found);
 		at = reserve(16);
 		cr_assert_eq(unit_pages_in_use(), 1u);
 		cr_assert_eq(holders(bse_page_of(at)), 1u);

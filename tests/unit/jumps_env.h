@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* An environment with places where a test comes in: raises a signal, forks, waits. */
+#ifndef JUMPS_ENV_H
+#define JUMPS_ENV_H
+
+enum place {
+	PLACE_RETIRED,		/* behind the retirement of a page */
+	PLACE_GETTING,		/* before a page is asked for */
+	PLACE_PUBLISHED,	/* behind a publish */
+	PLACE_ADOPTING		/* behind the look whether there is a pool */
+};
+
+static _Thread_local void (*come_in)(enum place);
+
+static void at_place(enum place place)
+{
+	if (come_in)
+		come_in(place);
+}
+
+static int bse_base_page_get(bse_page *page);
+static inline int bse_base_log_publish(bse_log *log, bse_link newest, bse_link oldest,
+				       uint32_t bytes, size_t capacity);
+
+static inline uint32_t jumps_u32_fetch_add_acq_rel(bse_u32 *p, uint32_t v)
+{
+	uint32_t ret = bse_base_u32_fetch_add_acq_rel(p, v);
+
+	at_place(PLACE_RETIRED);
+	return ret;
+}
+
+static inline int jumps_page_get(bse_page *page)
+{
+	at_place(PLACE_GETTING);
+	return bse_base_page_get(page);
+}
+
+static inline int jumps_log_publish(bse_log *log, bse_link newest, bse_link oldest,
+				    uint32_t bytes, size_t capacity)
+{
+	int ret = bse_base_log_publish(log, newest, oldest, bytes, capacity);
+
+	at_place(PLACE_PUBLISHED);
+	return ret;
+}
+
+static inline void *jumps_ptr_load_relaxed(const bse_ptr *p)
+{
+	void *ret = bse_base_ptr_load_relaxed(p);
+
+	at_place(PLACE_ADOPTING);
+	return ret;
+}
+
+#undef bse_u32_fetch_add_acq_rel
+#undef bse_page_get
+#undef bse_log_publish
+#undef bse_ptr_load_relaxed
+#define bse_u32_fetch_add_acq_rel jumps_u32_fetch_add_acq_rel
+#define bse_page_get jumps_page_get
+#define bse_log_publish jumps_log_publish
+#define bse_ptr_load_relaxed jumps_ptr_load_relaxed
+
+#endif
