@@ -217,13 +217,13 @@ typedef struct { uint32_t bse_v; } bse_u32;
 typedef struct { uint64_t bse_v __attribute__((__aligned__(8))); } bse_u64;
 typedef struct { void *bse_v; } bse_ptr;
 
-/* An element's place in the pool, in units of 8 bytes from its base; 0: none. */
+/* An element's place in the pool, in 8 bytes from its base; 0: none. */
 typedef uint32_t bse_link;
 
 /* A page's index in the pool; 0: none. */
 typedef uint32_t bse_page;
 
-/* A stream's log: newest element in the upper half, pending bytes in the lower. */
+/* A stream's log: newest element in the upper half, pending bytes below. */
 typedef bse_u64 bse_log;
 
 /* The reader's lock; see [6e]. */
@@ -535,8 +535,8 @@ BSE_API int bpf_stream_bprintf(struct bpf_stream *s, const char *fmt,
  * Ownership: What @sink took is gone; what it did not take stays.
  * Return:    Bytes taken, 0 if nothing is pending or @max is 0. If nothing was
  *            taken: the error of @sink (-EINVAL if it claims more than it was
- *            given), -EDEADLK if this thread is reading it already (from a sink,
- *            or a handler), -EBUSY if the reader was lost in a fork, -EPERM in
+ *            given), -EDEADLK if this thread is reading it already (from a
+ *            sink or handler), -EBUSY if the reader was lost in a fork, -EPERM in
  *            the child of a shared pool.
  */
 BSE_API int bpf_stream_drain(struct bpf_stream *s, bpf_stream_sink *sink, void *ctx, size_t max);
@@ -808,8 +808,8 @@ BSE_DECLS_END
 /* ---- [6a] VOCABULARY ------------------------------------------------- */
 /*
  * Every word that the algorithm may use. The built-in meaning of bse_x is
- * bse_base_x, in [3c] and in the rest of [6]. BPF_STREAM_ENV_HEADER may undefine
- * bse_x and define it as something else, which may call bse_base_x; it comes
+ * bse_base_x, in [3c] and in the rest of [6]. BPF_STREAM_ENV_HEADER may
+ * undefine bse_x and define it as something else, which may call bse_base_x; it comes
  * first, so that atomics inside [6] are replaced, too, and declares what it
  * calls of [6].
  *
@@ -962,7 +962,7 @@ static inline struct bse_slot *bse_base_enter(uint32_t *depth)
 
 static inline void bse_base_leave(uint32_t depth)
 {
-	/* Compiler barrier: the slot is not used after the depth says so (I2). */
+	/* Compiler barrier: the slot is used before the depth changes (I2). */
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	/* Relaxed: as enter:A. What a jump out of a handler left is undone. */
 	bse_u32_store_relaxed(&bse_self.depth, depth);			/* ORD(leave:A) */
@@ -1193,7 +1193,7 @@ static struct bse_pool *bse_pool_format(void *region, uint64_t bytes, unsigned i
 	return pool;
 }
 
-/* Makes a region the pool, unless there is one; returns what is the pool then. */
+/* Makes a region the pool, unless there is one; returns the pool. */
 static void *bse_pool_publish(void *mine)
 {
 	void *pool = NULL;
@@ -1289,7 +1289,7 @@ static bse_page bse_free_pop(struct bse_pool *pool, bse_u64 *list)
 
 static void bse_free_push(struct bse_pool *pool, bse_u64 *list, bse_page page)
 {
-	/* Relaxed: the old head is only copied; free_push:B proves it current. */
+	/* Relaxed: the old head is copied; free_push:B proves it current. */
 	uint64_t head = bse_u64_load_relaxed(list);			/* ORD(free_push:A) */
 	uint64_t next;
 
@@ -1333,7 +1333,7 @@ static int bse_base_page_get(bse_page *page)
 		*page = bse_free_pop(pool, &pool->cold);
 	if (!*page)
 		*page = bse_page_fresh(pool);
-	/* Relaxed, both: figures for people; and free_pop:B may read anything. */
+	/* Relaxed, both: figures; and free_pop:B may read anything. */
 	if (!*page) {
 		bse_u64_fetch_add_relaxed(&pool->denied, 1);		/* ORD(page_get:A) */
 		return -ENOMEM;
@@ -1429,7 +1429,7 @@ BSE_API void bpf_stream_pool_get_stats(struct bpf_stream_pool_stats *stats)
 	stats->page_size = BPF_STREAM_PAGE_SIZE;
 	stats->total = pool->pages - pool->first;
 	stats->in_use = bse_pool_in_use(pool);
-	/* Relaxed: figures for people. Fresh pages are taken last: a high mark. */
+	/* Relaxed: figures. Fresh pages are taken last: a high mark. */
 	stats->highest = bse_u32_load_relaxed(&pool->fresh) - pool->first; /* ORD(pool_stats:B) */
 	stats->denied = bse_u64_load_relaxed(&pool->denied);		/* ORD(pool_stats:C) */
 }
@@ -1451,7 +1451,7 @@ static void bse_process_forked(void)
 		memset(bse_self.slot, 0, sizeof(bse_self.slot));
 		return;
 	}
-	/* The slots of the other threads are gone, and their pages with them. */
+	/* The slots of other threads are gone, their pages with them. */
 	for (i = 0; i < BPF_STREAM_LEVELS; i++)
 		kept += bse_self.slot[i].page ? 1 : 0;
 	bse_u32_store_relaxed(&pool->kept, kept);			/* ORD(forked:C) */
@@ -1462,14 +1462,14 @@ __attribute__((__constructor__)) static void bse_process_load(void)
 	if (pthread_atfork(NULL, NULL, bse_process_forked) ||
 	    pthread_key_create(&bse_process.exit_key, bse_thread_exit))
 		return;
-	/* Release, with attach:B: an earlier constructor may have a thread push. */
+	/* Release, with attach:B: a thread may run already, and push. */
 	bse_u32_xchg_release(&bse_process.hooked, 1);			/* ORD(load:A) */
 }
 
 /* Without this, a thread that outlives a dlclose would call into nowhere. */
 __attribute__((__destructor__)) static void bse_process_unload(void)
 {
-	/* Relaxed: who pushes beside an unload has lost already; exit() is fine. */
+	/* Relaxed: nobody may push beside an unload; exit() is fine. */
 	if (!bse_u32_load_relaxed(&bse_process.hooked))			/* ORD(unload:A) */
 		return;
 	bse_u32_store_relaxed(&bse_process.hooked, 0);			/* ORD(unload:B) */
@@ -1563,7 +1563,7 @@ static inline int bse_base_log_publish(bse_log *log, bse_link newest, bse_link o
 	do {
 		pending = (old & BSE_LOG_PENDING) + bytes;
 		if (pending > capacity) {
-			/* A try before this one may have linked it to the log. */
+			/* An earlier try may have linked it to the log. */
 			bse_set_next(oldest, 0);
 			return -ENOSPC;
 		}
@@ -1583,7 +1583,7 @@ static inline int bse_base_log_publish(bse_log *log, bse_link newest, bse_link o
 /* Takes the whole list out, newest first; pending stays. 0: it was empty. */
 static inline bse_link bse_base_log_detach(bse_log *log)
 {
-	/* Relaxed: a hint. A stale "empty" delays the reader to its next call. */
+	/* Relaxed: a hint. A stale "empty" delays to the next call. */
 	if (!(bse_u64_load_relaxed(log) >> BSE_LOG_SHIFT))		/* ORD(detach:A) */
 		return 0;
 	/*
@@ -1643,7 +1643,7 @@ static int bse_lock_take(bse_mutex *lock, bool wait)
 		/* Relaxed: a fork changes it, perhaps in a handler here. */
 		mine = 2 * bse_u32_load_relaxed(&bse_process.forks) + 2; /* ORD(lock:A) */
 		word = 0;
-		/* Acquire, with unlock:B: the reader's part as the last one left it. */
+		/* Acquire, with unlock:B: all is as the last reader left it. */
 		if (bse_u32_cas_acquire(&lock->word, &word, mine | waiting)) /* ORD(lock:B) */
 			return 0;
 		if ((word | 1) != (mine | 1))
@@ -1853,9 +1853,9 @@ static inline void bse_base_note_delivered(struct bpf_stream *s, uint64_t messag
  *       value - planned
  *   lock:D - relaxed: asks for a wake-up; unlock:B reads the same
  *       word - planned
- *   pool_known:A - relaxed: the caller holds a link or page, so pool_found:A, or a
- *       pair that handed it over, comes before - planned
- *   pool_use:A / pool_use:B - relaxed: nothing is reached through them - planned
+ *   pool_known:A - relaxed: the caller holds a link or page, so pool_found:A,
+ *       or a pair that handed it over, comes before - planned
+ *   pool_use:A / pool_use:B - relaxed: nothing is reached by them - planned
  *   free_pop:B / free_push:C - relaxed: a stale value makes free_pop:C fail
  *       (I6); a current one came with free_push:B - planned
  *   fresh:A / fresh:B - relaxed: a number that only grows - planned
@@ -2201,7 +2201,7 @@ static inline int bsi_capacity_check(const struct bpf_stream *s, size_t bytes)
  * [12] FORMAT
  * ====================================================================== */
 /*
- * A formatter for signal handlers: it calls nothing but memcpy and memset, knows
+ * A formatter for signal handlers: it calls only memcpy and memset, knows
  * no locale, does not recurse, and needs a few hundred bytes of stack.
  *
  * Two grammars, C's and the kernel's for arrays of u64, share one output. Both
@@ -2484,7 +2484,7 @@ static const char *bsi_fmt_length_parse(const char *fmt, char *length)
 
 /* ---- [12d] VARIABLE ARGUMENTS ---------------------------------------- */
 
-/* A va_list parameter may be a pointer in disguise; in a struct it is itself. */
+/* A va_list parameter may be a pointer; in a struct it is itself. */
 struct bsi_fmt_va {
 	va_list ap;
 };
@@ -3032,7 +3032,7 @@ BSE_API int bpf_stream_stage_commit_to(struct bpf_stream_stage *ss, struct bpf_s
  * [15] READER
  * ====================================================================== */
 
-/* What a user's sink is offered at a time is gathered in a buffer of this size. */
+/* What a user's sink is offered is gathered in a buffer of this size. */
 #define BSI_GATHER 2048u
 
 /*
