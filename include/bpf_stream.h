@@ -456,7 +456,7 @@ BSE_API void bpf_stream_destroy(struct bpf_stream *s);
  * @data: the bytes; may be anything, NULs included
  * @len:  how many, up to the capacity; 0 stores nothing and succeeds
  *
- * Context:   Any. Keeps errno. At most 512 bytes of stack.
+ * Context:   Any. Keeps errno. At most 512 bytes of stack (if optimised).
  * Progress:  Lock-free: retries only when another writer or the reader got
  *            something done. The first push of a process may map memory.
  * Ordering:  Release: who reads the message sees what the writer did before.
@@ -536,8 +536,8 @@ BSE_API int bpf_stream_bprintf(struct bpf_stream *s, const char *fmt,
  * Return:    Bytes taken, 0 if nothing is pending or @max is 0. If nothing was
  *            taken: the error of @sink (-EINVAL if it claims more than it was
  *            given), -EDEADLK if this thread is reading it already (from a
- *            sink or handler), -EBUSY if the reader was lost in a fork, -EPERM in
- *            the child of a shared pool.
+ *            sink or handler), -EBUSY if the reader was lost in a fork,
+ *            -EPERM in the child of a shared pool.
  */
 BSE_API int bpf_stream_drain(struct bpf_stream *s, bpf_stream_sink *sink, void *ctx, size_t max);
 
@@ -613,7 +613,7 @@ BSE_API int bpf_stream_drain_fd(struct bpf_stream *s, int fd, size_t max);
  * Ownership: @stats stays the caller's.
  * Return:    none.
  */
-BSE_API void bpf_stream_get_stats(struct bpf_stream *s, struct bpf_stream_stats *stats);
+BSE_API void bpf_stream_get_stats(const struct bpf_stream *s, struct bpf_stream_stats *stats);
 
 /* ---- [5b] STAGES ----------------------------------------------------- */
 
@@ -809,9 +809,9 @@ BSE_DECLS_END
 /*
  * Every word that the algorithm may use. The built-in meaning of bse_x is
  * bse_base_x, in [3c] and in the rest of [6]. BPF_STREAM_ENV_HEADER may
- * undefine bse_x and define it as something else, which may call bse_base_x; it comes
- * first, so that atomics inside [6] are replaced, too, and declares what it
- * calls of [6].
+ * undefine bse_x and define it as something else, which may call bse_base_x. It
+ * comes first, so that atomics inside [6] are replaced, too, and declares what
+ * it calls of [6].
  *
  *   enter, leave        bracket a reservation; enter gives the slot of this
  *                       nesting level, or NULL where no page can be kept, and
@@ -2929,7 +2929,7 @@ BSE_API int bpf_stream_bprintf(struct bpf_stream *s, const char *fmt, const uint
 	return ret;
 }
 
-BSE_API void bpf_stream_get_stats(struct bpf_stream *s, struct bpf_stream_stats *stats)
+BSE_API void bpf_stream_get_stats(const struct bpf_stream *s, struct bpf_stream_stats *stats)
 {
 	unsigned int i;
 
