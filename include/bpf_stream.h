@@ -1232,12 +1232,11 @@ static struct bse_pool *bse_pool(void)
 
 BSE_API int bpf_stream_pool_use(void *region, size_t bytes, unsigned int flags)
 {
+	const uint64_t size = bytes;
 	uint32_t nobody = 0;
-	struct bse_pool *pool = region;
 
 	if (!region || (uintptr_t)region % 64 || flags & ~BPF_STREAM_POOL_SHARED ||
-	    bytes < (size_t)BSE_POOL_MIN_PAGES * BPF_STREAM_PAGE_SIZE ||
-	    (uint64_t)bytes > BSE_POOL_MAX_BYTES)
+	    size < BSE_POOL_MIN_PAGES * BPF_STREAM_PAGE_SIZE || size > BSE_POOL_MAX_BYTES)
 		return -EINVAL;
 	/*
 	 * Relaxed, both: nothing is reached through these. One call at a time
@@ -1246,8 +1245,9 @@ BSE_API int bpf_stream_pool_use(void *region, size_t bytes, unsigned int flags)
 	if (bse_ptr_load_relaxed(&bse_process.pool) ||			/* ORD(pool_use:A) */
 	    !bse_u32_cas_relaxed(&bse_process.adopting, &nobody, 1))	/* ORD(pool_use:B) */
 		return -EBUSY;
-	memset(pool, 0, sizeof(*pool) + bytes / BPF_STREAM_PAGE_SIZE * sizeof(pool->page[0]));
-	bse_pool_format(region, bytes, flags);
+	memset(region, 0, sizeof(struct bse_pool) +
+	       bytes / BPF_STREAM_PAGE_SIZE * sizeof(struct bse_page_info));
+	bse_pool_format(region, size, flags);
 	if (bse_pool_publish(region) == region)
 		return 0;
 	bse_unpoison(region, bytes);

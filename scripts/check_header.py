@@ -2,14 +2,16 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """Check the shape of include/bpf_stream.h: what a reviewer should not have to.
 
-usage: check_header.py HEADER
+usage: check_header.py HEADER [PAGE]
 
-  - the SPDX line; fewer than 3,500 lines of at most 100 columns; no // comments
+  - the SPDX line; fewer than 3,500 lines of at most 100 columns, 80 where there is only comment;
+    no // comments
   - the contents list in the opening comment equals the section banners
   - ordering labels: unique, on every access, and in the pair table of [7] PROOF
   - invariants that are cited exist in the list of [7] PROOF
   - environment tests and #includes only in [3] and [6]
-  - every function declared in [5] API has a complete kernel-doc comment
+  - every function declared in [5] API or defined in [17] PROGRAM has a complete kernel-doc comment
+  - the ordering labels that PAGE (docs/memory-ordering.md) cites exist
 
 All errors are printed. Exit status: 0 nothing wrong, 1 errors, 2 usage.
 """
@@ -22,8 +24,8 @@ SECTIONS = (
     "PROOF", "LIST", "PAGE", "ELEMENT", "CAPACITY", "FORMAT", "STREAM", "STAGE",
     "READER", "LIFECYCLE", "PROGRAM", "SELFCHECK",
 )
-ENVIRONMENT, API, BODIES, PROOF = 3, 5, 6, 7
-MAX_LINES, MAX_COLUMNS, MAX_SECTION = 3500, 100, 250
+ENVIRONMENT, API, BODIES, PROOF, PROGRAM = 3, 5, 6, 7, 17
+MAX_LINES, MAX_COLUMNS, MAX_COMMENT_COLUMNS, MAX_SECTION = 3500, 100, 80, 250
 
 RULE = "=" * 70
 BANNER_TOP = f"/* {RULE} *"
@@ -143,9 +145,13 @@ class Header:
             if line != line.rstrip():
                 self.error(i + 1, "blanks at the end of the line", "remove them")
             width = len(line.expandtabs(8))
+            only_comment = self.comments[i].strip() and not self.code[i].strip()
             if width > MAX_COLUMNS:
                 self.error(i + 1, f"{width} columns",
                            f"break the line: at most {MAX_COLUMNS}, a tab counts as 8")
+            elif width > MAX_COMMENT_COLUMNS and only_comment:
+                self.error(i + 1, f"{width} columns of comment",
+                           f"break the line: at most {MAX_COMMENT_COLUMNS}, a tab counts as 8")
 
     def check_sections(self):
         for (line, number, title), want in zip(self.banners, enumerate(SECTIONS, 1)):
@@ -239,6 +245,7 @@ class Header:
                 self.error(i + 1, f"{call} has no ordering label",
                            "add `/* ORD(function:X) */` behind it and a row to the pair table")
         self.check_pairs(labels)
+        self.labels = labels
 
     def atomic_calls(self):
         """Yield (line index, word, index of the statement's last line) of labelled words."""
@@ -343,18 +350,20 @@ class Header:
                 self.error(i + 1, "_WIN32 outside [3] and [6]", advice)
 
     def declarations(self):
-        """Yield (first line index, name, parameter names) of the functions in [5]."""
+        """Yield (first line index, name, parameter names) of the public functions: what [5]
+        declares, and what [17] defines inline."""
         text, first, depth = "", 0, 0
         for i, line in enumerate(self.code):
-            if self.section[i] != API or self.directive[i] or \
+            if self.section[i] not in (API, PROGRAM) or self.directive[i] or \
                     re.search(r'extern\s+"\s*"\s*\{', line):
                 continue
             if not text.strip() and re.fullmatch(r"\s*[A-Z][A-Z0-9_]*\s*", line):
                 continue                # a macro that opens or closes the declarations
             for ch in line + "\n":
                 if depth == 0 and ch in ";{}":
-                    m = re.search(r"\b(bpf_stream_\w+)\s*\(", text)
-                    if m and ch == ";" and not text.startswith("typedef"):
+                    m = re.search(r"\b(bpf_\w+)\s*\(", text)
+                    wanted = ch == "{" if self.section[i] == PROGRAM else ch == ";"
+                    if m and wanted and not text.startswith("typedef"):
                         yield first, m[1], self.parameters(text[m.end():])
                     text = ""
                 elif depth == 0:
@@ -435,6 +444,14 @@ class Header:
             self.error(fields[0][0], f"{name}() states {', '.join(names)}",
                        f"the order is {', '.join(DOC_FIELDS)}")
 
+    def check_page(self, path):
+        """Return the errors of a page about the header: labels that it cites and nobody has."""
+        with open(path, encoding="utf-8") as f:
+            cited = [(i, m.group()) for i, line in enumerate(f, 1)
+                     for m in LABEL_CITED.finditer(line)]
+        return [f"{path}:{i}: the page speaks of {label}, which labels nothing in the header: "
+                "name a label that exists" for i, label in cited if label not in self.labels]
+
     def check(self):
         self.check_file()
         self.check_sections()
@@ -449,21 +466,24 @@ def main(argv):
     if argv[1:] in (["-h"], ["--help"]):
         print(__doc__.strip())
         return 0
-    if len(argv) != 2 or argv[1].startswith("-"):
-        print("usage: check_header.py HEADER (--help says what is checked)", file=sys.stderr)
+    if len(argv) not in (2, 3) or argv[1].startswith("-"):
+        print("usage: check_header.py HEADER [PAGE] (--help says what is checked)",
+              file=sys.stderr)
         return 2
     try:
         header = Header(argv[1])
+        errors = header.check()
+        for page in argv[2:]:
+            errors += header.check_page(page)
     except (OSError, UnicodeDecodeError) as e:
-        print(f"check_header.py: cannot read {argv[1]}: {e}", file=sys.stderr)
+        print(f"check_header.py: cannot read {' or '.join(argv[1:])}: {e}", file=sys.stderr)
         return 2
-    errors = header.check()
     for text in errors:
         print(text)
     functions = len(list(header.declarations()))
     labels = sum(len(LABEL_COMMENT.findall(c)) for c in header.comments)
     print(f"{argv[1]}: {len(header.lines)} lines, {len(header.banners)} sections, "
-          f"{labels} ordering labels, {functions} functions in the API: {len(errors)} errors")
+          f"{labels} ordering labels, {functions} public functions: {len(errors)} errors")
     return 1 if errors else 0
 
 

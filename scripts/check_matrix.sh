@@ -53,7 +53,7 @@ printf '#define BPF_STREAM_IMPLEMENTATION\n%s\n' "$header" >"$work/implement.cc"
 printf '#define BPF_STREAM_STATIC\n%s\n' "$header" >"$work/static.c"
 printf '#define BPF_STREAM_STATIC\n%s\n' "$header" >"$work/static.cc"
 printf '#include <stdio.h>\n#define BPF_STREAM_IMPLEMENTATION\n%s\n' "$header" >"$work/late.c"
-printf '#include <stdio.h>\n%s\n' "$header" >"$work/late_declare.c"
+printf '%s\n#define BPF_STREAM_STATIC\n%s\n' "$header" "$header" >"$work/late_static.c"
 
 for cc in gcc-12 clang-14 clang-19; do
 	for std in c11 c17; do
@@ -64,9 +64,17 @@ for cc in gcc-12 clang-14 clang-19; do
 			done
 		done
 		add $cc _DEFAULT_SOURCE "$cc $std: implementation after <stdio.h>" "-std=$std" late.c
-		add $cc ok "$cc $std: implementation after <stdio.h>, -D_DEFAULT_SOURCE" \
-			"-std=$std $common -D_DEFAULT_SOURCE" late.c
-		add $cc ok "$cc $std: declarations after <stdio.h>" "-std=$std $common" late_declare.c
+		add $cc "before the file's first inclusion" "$cc $std: static copy after declarations" \
+			"-std=$std" late_static.c
+		for value in 2 -1; do
+			add $cc BPF_STREAM_SELFCHECK "$cc $std: -DBPF_STREAM_SELFCHECK=$value" \
+				"-std=$std -DBPF_STREAM_SELFCHECK=$value" implement.c
+		done
+	done
+done
+for cc in gcc-12 clang-14; do
+	for mode in implement static; do
+		add $cc ok "$cc c11 $mode -Os" "-std=c11 $common -Os" $mode.c
 	done
 done
 for cxx in g++ clang++-14 clang++-19; do

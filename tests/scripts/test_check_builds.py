@@ -40,6 +40,8 @@ class CheckBuilds(unittest.TestCase):
         self.assertIn("conversion", out)
         self.assertNotIn("FAIL gcc-12 c11 implement -DBPF_STREAM_PROG", out)
         self.assertIn("FAIL gcc-12 c11: implementation after <stdio.h>\n", out)
+        self.assertIn("FAIL gcc-12 c11: static copy after declarations\n", out)
+        self.assertIn("FAIL gcc-12 c11: -DBPF_STREAM_SELFCHECK=-1\n", out)
         self.assertIn("it compiles, but must stop with an #error", out)
         self.assertRegex(out.splitlines()[-1], r"^\d+ passed, [1-9]\d* failed, \d+ skipped$")
 
@@ -50,6 +52,16 @@ class CheckBuilds(unittest.TestCase):
         self.assertEqual(status, 1)
         self.assertIn("FAIL implementation exports bpf_stream_* only \n     stray\n", out)
         self.assertIn(" 3 failed", out.splitlines()[-1])
+
+    def test_a_blank_in_the_path(self):
+        with tempfile.TemporaryDirectory() as d:
+            copy = os.path.join(d, "my project")
+            for part in (("include",), ("tests", "build")):
+                shutil.copytree(os.path.join(ROOT, *part), os.path.join(copy, *part))
+            p = subprocess.run(["bash", os.path.join(copy, "tests", "build", "run.sh")],
+                               capture_output=True, text=True)
+        self.assertEqual((p.returncode, p.stderr), (0, ""), p.stdout)
+        self.assertRegex(p.stdout.splitlines()[-1], r"^[1-9]\d+ passed, 0 failed, ")
 
 
 if __name__ == "__main__":

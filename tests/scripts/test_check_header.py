@@ -77,7 +77,47 @@ static int bsi_push(int *p)
 	return bse_int_load_relaxed(p) +	/* ORD(refund:A) */
 		bse_int_xchg_acquire(p, 0);	/* ORD(refill:A) */
 }"""
-BODY = {"ENVIRONMENT": ENVIRONMENT, "API": API, "PROOF": PROOF, "LIST": LIST}
+PROGRAM = """\
+#ifdef BPF_STREAM_PROG
+BSE_DECLS_BEGIN
+
+struct bpf_prog {
+	int stream;
+};
+
+/* A private helper needs no kernel-doc. */
+static inline int bsi_prog_stream(struct bpf_prog *prog)
+{
+	return prog->stream;
+}
+
+/**
+ * bpf_prog_stream_read() - take bytes out of a stream
+ * @prog: the program
+ * @len:  the most bytes to take
+ *
+ * Context:   Threads.
+ * Progress:  Blocking.
+ * Ordering:  Acquire.
+ * Ownership: none
+ * Return:    bytes
+ */
+static inline int bpf_prog_stream_read(struct bpf_prog *prog,
+				       int len)
+{
+	if (len)
+		bpf_undocumented(len);
+	return bsi_prog_stream(prog);
+}
+
+#define bpf_stream_stage(ss, expr)	\\
+	do {				\\
+		bpf_stream_expr(expr);	\\
+	} while (0)
+
+BSE_DECLS_END
+#endif"""
+BODY = {"ENVIRONMENT": ENVIRONMENT, "API": API, "PROOF": PROOF, "LIST": LIST, "PROGRAM": PROGRAM}
 
 
 def good():
@@ -92,13 +132,15 @@ def good():
 
 
 class CheckHeader(unittest.TestCase):
-    def run_on(self, text):
+    def run_on(self, text, page=None):
         with tempfile.TemporaryDirectory() as d:
-            path = os.path.join(d, "h.h")
-            with open(path, "w", encoding="utf-8") as f:
-                f.write(text)
-            p = subprocess.run([sys.executable, CHECK, path], capture_output=True, text=True)
-        return p.returncode, p.stdout.replace(path, "h.h").splitlines()
+            files = {"h.h": text} if page is None else {"h.h": text, "page.md": page}
+            for name, content in files.items():
+                with open(os.path.join(d, name), "w", encoding="utf-8") as f:
+                    f.write(content)
+            p = subprocess.run([sys.executable, CHECK, *files], cwd=d, capture_output=True,
+                               text=True)
+        return p.returncode, p.stdout.splitlines()
 
     def expect(self, text, *messages):
         """Exactly these errors; each message is a part of one line that has a line number."""
@@ -129,6 +171,13 @@ class CheckHeader(unittest.TestCase):
 
     def test_long_line(self):
         self.broken("\treturn bse_base", "\t" * 11 + "return bse_base", "columns: break the line")
+
+    def test_long_comment_line(self):
+        comment = "/* " + "x" * 74 + " */"                  # 80 columns
+        self.expect(good().replace(LIST, comment + "\n" + LIST))
+        self.broken(LIST, comment.replace("x", "xx", 1) + "\n" + LIST, "81 columns of comment")
+        self.broken("\t/* Keeps", "\t" * 6 + "/* Keeps", "columns of comment")
+        self.broken("\t\t;\n", "\t\t;" + "\t" * 7 + "/* beside code */\n")
 
     def test_line_comment(self):
         self.broken("#endif\nBSE", "#endif // GNU\nBSE", "a // comment")
@@ -223,6 +272,15 @@ class CheckHeader(unittest.TestCase):
     def test_label_cited_but_absent(self):
         self.broken("pairs with refill:A", "pairs with refill:B", "speaks of refill:B")
 
+    def test_page_cites_labels(self):
+        status, out = self.run_on(good(), "# Pairs\n\n`push:A` / refill:A, at 10:30, a::B\n")
+        self.assertEqual((status, len(out)), (0, 1), out)
+        status, out = self.run_on(good(), "# Pairs\n\n`push:A` and push:B, refill:C\n")
+        self.assertEqual((status, len(out)), (1, 3), out)
+        self.assertIn("page.md:3: the page speaks of push:B, which labels nothing", out[0])
+        self.assertIn("refill:C", out[1])
+        self.assertIn("2 errors", out[2])
+
     def test_invariant_cited_but_absent(self):
         self.broken("(and I2)", "(and I3)", "invariant I3 is cited, but not listed")
 
@@ -248,6 +306,18 @@ class CheckHeader(unittest.TestCase):
 
     def test_declaration_without_comment(self):
         self.broken(API, API + "\n\nint bpf_stream_new(void);", "bpf_stream_new() has no comment")
+
+    def test_inline_functions_of_the_program_layer(self):
+        self.broken(" * bpf_prog_stream_read() - take", " * bpf_prog_read() - take",
+                    "does not name it")
+        self.broken(" * @len:  the most bytes to take\n", "",
+                    "parameter len of bpf_prog_stream_read() is not")
+        self.broken("/**\n * bpf_prog_stream_read", "/*\n * bpf_prog_stream_read",
+                    "bpf_prog_stream_read() is no kernel-doc")
+        self.broken("BSE_DECLS_END\n#endif", "static inline void bpf_new(void)\n{\n}\n#endif",
+                    "bpf_new() has no comment")
+        self.broken(PROGRAM, PROGRAM.replace(" * Ownership: none\n", ""),
+                    "bpf_prog_stream_read() has 0 lines `Ownership:`")
 
     def test_comment_is_not_kernel_doc(self):
         self.broken("/**\n * bpf_stream_drain", "/*\n * bpf_stream_drain", "is no kernel-doc")
@@ -281,7 +351,8 @@ class CheckHeader(unittest.TestCase):
         self.assertEqual(len(self.run_on(text + "//\n")[1]), 4)
 
     def test_usage(self):
-        for args in ([], ["a", "b"], ["--what"], ["/nonexistent.h"]):
+        for args in ([], ["a", "b", "c"], ["--what"], ["/nonexistent.h"],
+                     [os.path.join(ROOT, "include", "bpf_stream.h"), "/nonexistent.md"]):
             p = subprocess.run([sys.executable, CHECK, *args], capture_output=True, text=True)
             self.assertEqual(p.returncode, 2, args)
             self.assertIn("check_header.py", p.stderr)

@@ -26,6 +26,22 @@ __attribute__((noinline)) int again(int n) { char b[8]; use(b); return n ? again
 int small(void);
 int small(void) { return 1; }
 """
+SINKS = """\
+#define noinline __attribute__((noinline))
+void use(void *);
+int (*sink)(void *);
+static noinline int bsi_take_user(void *p) { char b[700]; use(b); return sink(p) + b[0]; }
+static noinline int bse_base_take_memory(void *p) { use(p); return 0; }
+static noinline int bse_base_take_fd(void *p) { char b[300]; use(b); return b[0]; }
+int (*const takes[])(void *) = { bsi_take_user, bse_base_take_memory, bse_base_take_fd };
+static noinline int bsi_reader_run(int n) { return takes[n](&n) + 1; }
+int bpf_stream_try_drain(int n);
+int bpf_stream_try_drain(int n) { return bsi_reader_run(n) + 1; }
+int bpf_stream_try_read(int n);
+int bpf_stream_try_read(int n) { return bsi_reader_run(n) + 2; }
+int bpf_stream_push(int n);
+int bpf_stream_push(int n) { return bsi_reader_run(n) + 3; }
+"""
 
 
 @unittest.skipUnless(shutil.which("gcc"), "no gcc")
@@ -60,20 +76,46 @@ class CheckStack(unittest.TestCase):
                 self.assertEqual(status, 1)
                 self.assertIn(message, out)
 
+    def test_sinks_of_the_reader(self):
+        """The deepest of our sinks counts, the user's own does not, and only where one reads."""
+        status, out = self.run_on("bpf_stream_try_drain=900", "bpf_stream_try_read=700",
+                                  "bpf_stream_push=9999", code=SINKS)
+        self.assertEqual(status, 1)
+        self.assertRegex(out, r"ok   bpf_stream_try_drain: [78]\d\d of 900 bytes: "
+                         r"bpf_stream_try_drain \d+ -> bsi_reader_run \d+ -> bsi_take_user 7\d\d")
+        self.assertRegex(out, r"FAIL bpf_stream_try_read: [78]\d\d bytes, the limit is 700")
+        self.assertIn("FAIL bpf_stream_push: indirect call in", out)
+
+    def test_other_indirect_calls_of_a_read(self):
+        for old, new, message in (
+                ("{ use(p); return 0; }", "{ return sink(p); }", "indirect call in"),
+                ("bsi_take_user", "bsi_take_users", "one of the sinks")):
+            with self.subTest(message):
+                status, out = self.run_on("bpf_stream_try_drain=900",
+                                          code=SINKS.replace(old, new))
+                self.assertEqual(status, 1)
+                self.assertIn("FAIL bpf_stream_try_drain: ", out)
+                self.assertIn(message, out)
+
     def test_code_that_does_not_compile(self):
         status, out = self.run_on(code="int x")
         self.assertEqual(status, 1)
         self.assertIn("gcc cannot compile it", out)
 
     def test_the_limits_of_the_header(self):
-        """Without limits given, those of the four functions hold."""
-        code = "".join(f"void use(void *);\nint {f}(void);\nint {f}(void) "
+        """Without limits given, those of the seven functions hold."""
+        sinks = ("bsi_take_user", "bse_base_take_memory", "bse_base_take_fd")
+        code = "".join(f"void {f}(void);\nvoid {f}(void) {{}}\n" for f in sinks)
+        code += "".join(f"void use(void *);\nint {f}(void);\nint {f}(void) "
                        f"{{ char b[{n}]; use(b); return b[0]; }}\n"
                        for f, n in (("bpf_stream_push", 600), ("bpf_stream_printf", 1900),
-                                    ("bpf_stream_vprintf", 2100), ("bpf_stream_bprintf", 100)))
+                                    ("bpf_stream_vprintf", 2100), ("bpf_stream_bprintf", 100),
+                                    ("bpf_stream_stage_printk", 2100),
+                                    ("bpf_stream_try_drain", 4000),
+                                    ("bpf_stream_try_read", 4200)))
         status, out = self.run_on(code=code)
         self.assertEqual(status, 1)
-        self.assertTrue(out.endswith("2 passed, 2 failed, 0 skipped\n"), out)
+        self.assertTrue(out.endswith("3 passed, 4 failed, 0 skipped\n"), out)
 
 
 if __name__ == "__main__":

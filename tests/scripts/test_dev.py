@@ -1,0 +1,133 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""./dev refuses what it cannot do in one clear line, before it does anything.
+
+meson, ninja and apt-get are replaced by programs that only write down how they were called; so
+nothing is built or installed. To see this test fail: take out one check of ./dev.
+"""
+import os
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+NOBODY = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
+RECORD = '#!/bin/sh\necho "${0##*/} $*" >>"$CALLS"\n'
+
+
+class Dev(unittest.TestCase):
+    def setUp(self):
+        temp = tempfile.TemporaryDirectory()
+        self.addCleanup(temp.cleanup)
+        self.top = temp.name
+        os.chmod(self.top, 0o755)
+        self.project = os.path.join(self.top, "my project")
+        os.mkdir(self.project)
+        shutil.copy(os.path.join(ROOT, "dev"), self.project)
+        self.tools = os.path.join(self.top, "tools")
+        os.mkdir(self.tools)
+        for name in ("meson", "ninja", "apt-get"):
+            self.tool(name, RECORD)
+        self.path = f"{self.tools}:{os.environ['PATH']}"
+
+    def tool(self, name, text):
+        with open(os.path.join(self.tools, name), "w", encoding="utf-8") as f:
+            f.write(text)
+        os.chmod(os.path.join(self.tools, name), 0o755)
+
+    def run_it(self, *args, dev=None, **how):
+        env = dict(os.environ, PATH=self.path, CALLS=os.path.join(self.top, "calls"))
+        p = subprocess.run([shutil.which("bash"), dev or os.path.join(self.project, "dev"), *args],
+                           env=env, cwd=self.top, stdin=subprocess.DEVNULL, capture_output=True,
+                           text=True, timeout=60, **how)
+        return p.returncode, p.stdout, p.stderr
+
+    def calls(self):
+        try:
+            with open(os.path.join(self.top, "calls"), encoding="utf-8") as f:
+                return f.read()
+        except FileNotFoundError:
+            return ""
+
+    def refuse(self, args, status, message, **how):
+        self.assertEqual(self.run_it(*args, **how), (status, "", f"dev: {message}\n"))
+        self.assertEqual(self.calls(), "")
+
+    def test_usage_errors(self):
+        for args, message in ((["help", "me"], "help takes nothing"),
+                              (["clean", "all"], "clean takes nothing"),
+                              (["test", "asan", "tsan"], "test takes one word"),
+                              (["test", "nope"], "unknown argument 'nope' to test"),
+                              (["nope"], "unknown command 'nope'"),
+                              (["demo", "--nope"], "unknown option '--nope' of demo"),
+                              (["demo", "/etc/passwd", "-x"], "unknown option '-x' of demo")):
+            self.refuse(args, 2, f"{message}; see ./dev help")
+
+    def test_help(self):
+        text = self.run_it("help")
+        self.assertEqual((text[0], text[2]), (0, ""))
+        self.assertIn("demo [FILE...]", text[1])
+        for args in (["--help"], ["-h"], ["demo", "--help"], ["demo", "-h"]):
+            self.assertEqual(self.run_it(*args), text)
+
+    def test_demo__takes_regular_files_only(self):
+        fifo = os.path.join(self.top, "fifo")
+        os.mkfifo(fifo)
+        self.refuse(["demo", "fifo"], 1, f"not a regular file: {fifo}")
+        self.refuse(["demo", "tools"], 1, f"not a regular file: {self.tools}")
+        self.refuse(["demo", "none"], 1, f"no such file: {self.top}/none")
+        r, w = os.pipe()
+        self.refuse(["demo", f"/dev/fd/{r}"], 1, f"not a regular file: /dev/fd/{r}", pass_fds=[r])
+        os.close(r)
+        os.close(w)
+
+    def test_symbolic_link__leads_to_the_project(self):
+        link = os.path.join(self.top, "link")
+        os.symlink(os.path.join(self.project, "dev"), link)
+        os.makedirs(os.path.join(self.project, "build", "demo"))
+        self.assertEqual(self.run_it("clean", dev=link), (0, "", ""))
+        self.assertEqual(os.listdir(self.project), ["dev"])
+
+    def test_build_directory__of_another_user(self):
+        for command in (["demo"], ["test"], ["clean"]):
+            for inside in ((), ("asan",)):
+                with self.subTest(command, inside=inside):
+                    path = os.path.join(self.project, "build", *inside)
+                    os.makedirs(path)
+                    os.chmod(os.path.join(self.project, "build"), 0o777)
+                    os.chmod(path, 0o555)
+                    status, out, err = self.run_it(*command, **NOBODY)
+                    self.assertEqual((status, out), (1, ""))
+                    self.assertRegex(err, r"\Adev: cannot write to build" + "/asan" * len(inside) +
+                                     r", which belongs to \S+; who owns it can remove it with "
+                                     r"\./dev clean\n\Z")
+                    os.chmod(path, 0o755)
+                    shutil.rmtree(os.path.join(self.project, "build"))
+
+    def test_missing_packages__how_to_install_them(self):
+        for name in ("bash", "dirname", "readlink", "stat", "mkdir"):
+            os.symlink(shutil.which(name), os.path.join(self.tools, name))
+        self.tool("id", "#!/bin/sh\necho 1000\n")
+        os.remove(os.path.join(self.tools, "meson"))
+        self.path = self.tools
+        status, out, err = self.run_it("demo")
+        self.assertEqual((status, out, self.calls()), (1, "", ""))
+        self.assertRegex(err, r"\Adev: some packages are missing; install them, as root:\n"
+                              r"  apt-get update && apt-get install --no-install-recommends "
+                              r"[\w -]*\bmeson\b[\w -]*\n\Z")
+
+    @unittest.skipUnless(os.path.exists("/usr/include/criterion/criterion.h"), "no Criterion")
+    @unittest.skipUnless(os.access("/dev/shm", os.W_OK), "/dev/shm is not writable")
+    def test_werror__for_tests_and_not_for_users(self):
+        self.run_it("demo")
+        self.assertIn("meson setup build/demo ", self.calls())
+        self.assertNotIn("werror", self.calls())
+        self.run_it("test", "asan")
+        self.assertRegex(self.calls(), r"(?m)^meson setup build/asan .*-Dwerror=true")
+        with open(os.path.join(ROOT, "meson.build"), encoding="utf-8") as f:
+            self.assertNotIn("werror", f.read())
+
+
+if __name__ == "__main__":
+    unittest.main()
