@@ -84,7 +84,7 @@ enum {
 	CAPACITY, POOL, OPTIONS
 };
 
-enum kind { NUMBER, TIME, SWITCH };
+enum kind { NUMBER, SIZE, TIME, SWITCH };
 
 struct option {
 	const char *name;
@@ -108,16 +108,16 @@ static struct option options[OPTIONS] = {
 	[SIGNAL_INTERVAL] = { "signal-interval", "USEC", "about the time between two of one timer",
 			      NUMBER, false, 20, 1000000, 500 },
 	[MAX_SMALL] = { "max-small", "BYTES", "size of most messages, at most",
-			NUMBER, false, 1, 4096, 128 },
+			SIZE, false, 1, 4096, 128 },
 	[MAX_LARGE] = { "max-large", "BYTES",
 			"size of the others; capacity and a quarter of the pool bound both",
-			NUMBER, false, HEAD, 1u << 20, 65536 },
+			SIZE, false, HEAD, 1u << 20, 65536 },
 	[LARGE_EVERY] = { "large-every", "N", "one large message in so many; 0: none",
 			  NUMBER, false, 0, 1000000000, 1000 },
 	[CAPACITY] = { "capacity", "BYTES", "the stream's capacity",
-		       NUMBER, false, HEAD, INT_MAX, BPF_STREAM_DEFAULT_CAPACITY },
+		       SIZE, false, HEAD, INT_MAX, BPF_STREAM_DEFAULT_CAPACITY },
 	[POOL] = { "pool", "BYTES", "give the library a pool of this size; 0: its own",
-		   NUMBER, true, 8u * BPF_STREAM_PAGE_SIZE, (uint64_t)32 << 30, 0 },
+		   SIZE, true, 8u * BPF_STREAM_PAGE_SIZE, (uint64_t)32 << 30, 0 },
 };
 
 static bool quiet;
@@ -943,6 +943,19 @@ static double now(void)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
+static void die(const char *what, int error)
+{
+	fprintf(stderr, "stress: %s: %s\n", what, strerror(error));
+	exit(1);
+}
+
+/* A run of which nobody can see the verdict is a failed one. */
+static void flush_output(void)
+{
+	if (fflush(stdout))
+		die("stdout: cannot write", errno);
+}
+
 static void show_progress(double elapsed, bool live)
 {
 	struct bpf_stream_pool_stats pool;
@@ -959,7 +972,7 @@ static void show_progress(double elapsed, bool live)
 	       "refused %" PRIu64 "%s", live ? "\r" : "", elapsed, messages,
 	       (double)get(&check.shown_bytes) / 1e6, (double)messages / elapsed / 1e6,
 	       stats.pending, pool.in_use, refused, live ? "   " : "\n");
-	fflush(stdout);
+	flush_output();
 }
 
 /* Wait until the time is over. */
@@ -967,7 +980,7 @@ static void watch(double begin)
 {
 	double end = begin + (double)options[SECONDS].value / 1e6;
 	bool live = isatty(STDOUT_FILENO);
-	double every = live ? 0.2 : 10;
+	double every = live ? 0.2 : 2;
 	double shown = begin;
 	double t;
 
@@ -1123,12 +1136,6 @@ static int show_result(double elapsed)
 
 /* ---- the run --------------------------------------------------------- */
 
-static void die(const char *what, int error)
-{
-	fprintf(stderr, "stress: %s: %s\n", what, strerror(error));
-	exit(1);
-}
-
 static void *obtain(size_t count, size_t size)
 {
 	void *p = calloc(count, size);
@@ -1277,8 +1284,10 @@ static void print_value(FILE *f, const struct option *o, uint64_t value)
 {
 	if (o->kind == SWITCH)
 		fprintf(f, "%s", value ? "on" : "off");
+	else if (o->kind == TIME && value % 1000000)
+		fprintf(f, "%.*g", 12, (double)value / 1e6);
 	else if (o->kind == TIME)
-		fprintf(f, "%g", (double)value / 1e6);
+		fprintf(f, "%" PRIu64, value / 1000000);
 	else
 		fprintf(f, "%" PRIu64, value);
 }
@@ -1297,14 +1306,31 @@ static void help(void)
 		print_value(stdout, &options[i], options[i].value);
 		printf(")\n");
 	}
-	printf("  %-24s %s\n  %-24s %s\n", "--quiet", "no progress lines", "--help", "this text");
+	printf("  %-24s %s\n  %-24s %s\n  %-24s %s\n", "--quiet", "no progress lines",
+	       "--help", "this text", "--version", "the library's version");
 #ifdef BPF_STREAM_STRESS_PLANT
 	printf("  %-24s ", "--plant BUG");
 	for (i = TORN; i < PLANTS; i++)
 		printf("%s%s", plant_names[i], i + 1 < PLANTS ? ", " : "\n");
 #endif
 	printf("\nDefaults, shown in parentheses, also come from the environment:\n"
-	       "BPF_STREAM_STRESS_THREADS for --threads, and so on.\n"
+	       "BPF_STREAM_STRESS_THREADS for --threads, and so on. BYTES may end in k (1024)\n"
+	       "or m (1048576).\n"
+	       "\n"
+	       "The first line of output repeats the run's options and can be given again. In\n"
+	       "the table at the end,\n"
+	       "  groups                   are messages that were committed together, as one\n"
+	       "  deepest nesting          is the most handlers at a time on one thread\n"
+	       "  level N                  counts the messages from the threads (0), from handlers\n"
+	       "                           that interrupted them (1), from those inside these (2)\n"
+	       "  refused: ...             counts attempts; the message is offered again\n"
+	       "  stages denied by pool    are groups put off, because no page was free\n"
+	       "  pending left             are bytes that stayed in the stream\n"
+	       "  leaked pages             are pages in use after everything was read\n"
+	       "  figures wrong            are the library's figures that differ from our count\n"
+	       "  unexpected results       are return values that the header does not allow\n"
+	       "From torn on, each must be 0.\n"
+	       "\n"
 	       "Exit: 0 clean, 1 a check failed, 2 usage, 77 no timers here.\n");
 }
 
@@ -1320,7 +1346,7 @@ static bool parse_number(const struct option *o, const char *text, uint64_t *val
 		return false;
 	errno = 0;
 	if (o->kind == TIME) {
-		double d = strtod(text, &end) * 1e6;
+		double d = strtod(text, &end) * 1e6 + 0.5;
 
 		if (*end || !(d >= (double)o->min && d <= (double)o->max))
 			return false;
@@ -1328,6 +1354,15 @@ static bool parse_number(const struct option *o, const char *text, uint64_t *val
 		return true;
 	}
 	*value = strtoull(text, &end, 10);
+	if (o->kind == SIZE && *end && !end[1]) {
+		unsigned int shift = *end == 'k' || *end == 'K' ? 10 :
+				     *end == 'm' || *end == 'M' ? 20 : 0;
+
+		if (!shift || *value > UINT64_MAX >> shift)
+			return false;
+		*value <<= shift;
+		end++;
+	}
 	return !errno && !*end &&
 	       ((*value >= o->min && *value <= o->max) || (o->or_zero && !*value));
 }
@@ -1335,9 +1370,13 @@ static bool parse_number(const struct option *o, const char *text, uint64_t *val
 /* Set @o from @text, which came from @where. */
 static void set_option(struct option *o, const char *where, char between, const char *text)
 {
-	if (parse_number(o, text, &o->value))
+	uint64_t value;
+
+	if (parse_number(o, text, &value)) {
+		o->value = value;
 		return;
-	fprintf(stderr, "stress: %s%c%s: must be ", where, between, text);
+	}
+	fprintf(stderr, "stress: %s%c%s: must be ", where, between, *text ? text : "''");
 	if (o->kind == SWITCH) {
 		fprintf(stderr, "on or off\n");
 	} else {
@@ -1350,9 +1389,11 @@ static void set_option(struct option *o, const char *where, char between, const 
 	exit(2);
 }
 
-static void read_environment(void)
+/* If not @strict, a bad value leaves the default. */
+static void read_environment(bool strict)
 {
 	char name[64];
+	uint64_t value;
 	const char *text;
 	unsigned int i;
 	char *c;
@@ -1362,7 +1403,7 @@ static void read_environment(void)
 		for (c = name; *c; c++)
 			*c = *c == '-' ? '_' : *c >= 'a' && *c <= 'z' ? (char)(*c - 'a' + 'A') : *c;
 		text = getenv(name);
-		if (text)
+		if (text && (strict || parse_number(&options[i], text, &value)))
 			set_option(&options[i], name, '=', text);
 	}
 }
@@ -1394,6 +1435,12 @@ static struct option *find_option(const char *arg, size_t len)
 	return NULL;
 }
 
+/* Whether @arg is one of the options that only show something. */
+static bool is_question(const char *arg)
+{
+	return !strcmp(arg, "--help") || !strcmp(arg, "--version");
+}
+
 static void read_arguments(int argc, char **argv)
 {
 	int i;
@@ -1405,8 +1452,12 @@ static void read_arguments(int argc, char **argv)
 		bool planted = false;
 		char name[32];
 
-		if (!strcmp(argv[i], "--help")) {
-			help();
+		if (is_question(argv[i])) {
+			if (!strcmp(argv[i], "--help"))
+				help();
+			else
+				printf("stress " BPF_STREAM_VERSION "\n");
+			flush_output();
 			exit(0);
 		}
 		if (!strcmp(argv[i], "--quiet")) {
@@ -1440,10 +1491,14 @@ static void read_arguments(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+	bool asked = false;
 	unsigned int i;
+	int arg;
 	int rc;
 
-	read_environment();
+	for (arg = 1; arg < argc; arg++)
+		asked |= is_question(argv[arg]);
+	read_environment(!asked);
 	read_arguments(argc, argv);
 	if (!options[SEED].value)
 		options[SEED].value =
@@ -1456,10 +1511,11 @@ int main(int argc, char **argv)
 		print_value(stdout, &options[i], options[i].value);
 	}
 	printf("\n");
-	fflush(stdout);
+	flush_output();
 	set_up_writers();
 	set_up_handlers();
 	rc = run();
+	flush_output();
 	tear_down();
 	return rc;
 }

@@ -329,6 +329,22 @@ static bool text_add(struct input *in, const char *data, size_t len)
 	return true;
 }
 
+/* The user knows the size without labels; the capacity bounds the one with them. */
+static void text_too_large(const struct input *in)
+{
+	const char *what = opts.group ? "group" : "line";
+	char with_labels[64] = "";
+	uint64_t labels = 0;
+
+	if (opts.label) {
+		labels = in->lines * (strlen(in->name) + 2);
+		snprintf(with_labels, sizeof(with_labels), " (%" PRIu64 " with its label%s)",
+			 in->len, opts.group ? "s" : "");
+	}
+	complain("%s: %s of %" PRIu64 " bytes%s: larger than the capacity of %zu bytes",
+		 in->name, what, in->len - labels, with_labels, opts.capacity);
+}
+
 /* Store what was collected, or give it up and say so. */
 static void text_deliver(struct input *in)
 {
@@ -344,8 +360,7 @@ static void text_deliver(struct input *in)
 			complain("%s: cannot store: %s", in->name, strerror(-err));
 	} else {
 		tally_add(&out->too_large, in->lines, in->len);
-		complain("%s: %s of %" PRIu64 " bytes: larger than the capacity of %zu bytes",
-			 in->name, opts.group ? "group" : "line", in->len, opts.capacity);
+		text_too_large(in);
 	}
 	if (err)
 		tally_add(&out->lost, in->lines, in->len);
@@ -620,8 +635,8 @@ static void signals_init(void)
 	sigaction(SIGUSR1, &kick, NULL);
 	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
 		sigaction(signals[i], NULL, &old);
-		if (signals[i] == SIGHUP && old.sa_handler == SIG_IGN)
-			continue;	/* nohup */
+		if (old.sa_handler == SIG_IGN)
+			continue;	/* nohup, or a background job of a script */
 		sigaction(signals[i], &interrupt, NULL);
 		sigaddset(&set, signals[i]);
 	}
@@ -643,7 +658,8 @@ static const char help[] =
 "  --label        begin each line with the name of its input, as in \"NAME: \"\n"
 "  --stdout       inputs that follow go to standard output, as at the beginning\n"
 "  --stderr       inputs that follow go to standard error\n"
-"  --capacity N   let each stream hold N bytes, 1 to 128m; k and m are known (4m)\n"
+"  --capacity N   let each stream hold N bytes, 1 to 128m (4m if not given);\n"
+"                 suffixes k (1024) and m (1048576)\n"
 "  --drop         if a stream is full, drop and count instead of waiting\n"
 "  --stats        show figures on standard error at the end\n"
 "  --help         show this, and exit\n"
@@ -652,13 +668,19 @@ static const char help[] =
 "\n"
 "A line or group that is larger than the capacity is reported and left out.\n"
 "\n"
+"The figures of --stats: lines delivered, attempts refused, lines lost. A refused\n"
+"attempt is not a loss: who waits for room tries again, often several times.\n"
+"\n"
+"SIGINT, SIGTERM and SIGHUP, unless ignored at the start, end the reading: whole\n"
+"lines that had been read are delivered. A third such signal ends it at once.\n"
+"\n"
 "Exit status: 0 all well, 1 an input failed or something was dropped, 2 usage,\n"
-"130 interrupted by SIGINT: whole lines that had been read are delivered.\n";
+"129, 130 or 143 interrupted by SIGHUP, SIGINT or SIGTERM.\n";
 
 __attribute__((__noreturn__))
 static void usage_hint(void)
 {
-	fputs("streamcat: try --help\n", stderr);
+	fputs("Try 'streamcat --help' for more information.\n", stderr);
 	exit(EXIT_USAGE);
 }
 
@@ -692,7 +714,7 @@ static size_t parse_capacity(const char *text)
 
 	if (unit == text || (*unit && !shift) || n < 1 || n > MAX_CAPACITY >> shift)
 		usage_error("--capacity: '%s': not a number of bytes from 1 to 128m "
-			    "(k and m are known)", text);
+			    "with a suffix k (1024) or m (1048576) or none", text);
 	return (size_t)n << shift;
 }
 
@@ -707,7 +729,7 @@ static void add_input(enum input_kind kind, char *source, struct output *out)
 		usage_error("at most %d inputs", MAX_INPUTS);
 	in->kind = kind;
 	in->source = source;
-	in->name = strdup(kind == INPUT_STDIN ? "stdin" : source);
+	in->name = strdup(kind == INPUT_STDIN ? "stdin" : *source ? source : "''");
 	if (!in->name)
 		usage_error("%s", strerror(ENOMEM));
 	for (char *c = in->name; *c; c++)
@@ -797,7 +819,7 @@ static bool pool_init(void)
 		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (region != MAP_FAILED && !bpf_stream_pool_use(region, (size_t)bytes, 0))
 		return true;
-	complain("--capacity: cannot reserve %" PRIu64 " bytes of address space", bytes);
+	complain("cannot reserve %" PRIu64 " bytes of address space", bytes);
 	return false;
 }
 
@@ -861,9 +883,10 @@ static void show_stats(struct output *out)
 	fprintf(stderr, "streamcat: %s: delivered %" PRIu64 " lines, %" PRIu64 " bytes\n",
 		out->name, stats.delivered.messages, stats.delivered.bytes);
 	for (size_t i = 0; i < BPF_STREAM_REFUSALS; i++)
-		fprintf(stderr, "streamcat: %s: refused (%s) %" PRIu64 " lines, %" PRIu64
-			" bytes\n", out->name, reasons[i], stats.refused[i].messages,
-			stats.refused[i].bytes);
+		if (stats.refused[i].messages)
+			fprintf(stderr, "streamcat: %s: attempts refused (%s) %" PRIu64
+				" lines, %" PRIu64 " bytes\n", out->name, reasons[i],
+				stats.refused[i].messages, stats.refused[i].bytes);
 	fprintf(stderr, "streamcat: %s: lost %" PRIu64 " lines, %" PRIu64 " bytes\n",
 		out->name, out->lost.lines, out->lost.bytes);
 	if (stats.pending)

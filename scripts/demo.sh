@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #
-# Show the library at work on real text, and prove the result.
+# Show the library at work on real text, and verify the result.
 #
 # usage: demo.sh BUILD_DIRECTORY [FILE...]
 #
@@ -9,7 +9,7 @@
 # dealt over eight inputs. streamcat merges them, one writer thread for each
 # input, onto one stream. What comes out is taken apart again by its labels and
 # compared with what went in. Then stress does the same with signal handlers
-# that interrupt the writers. Exit status: 0 all proved, 1 not so.
+# that interrupt the writers. Exit status: 0 all verified, 1 not so.
 
 set -u
 export LC_ALL=C
@@ -18,6 +18,8 @@ build=$(cd "$1" && pwd) || exit 1
 shift
 writers=8
 least=$((32 << 20))		# bytes of text in a round, at least
+most=$((128 << 20))		# the largest capacity that streamcat takes
+label=9				# bytes of "writerN: "
 work=$(mktemp -d "$build/demo.XXXXXX") || exit 1
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
@@ -30,6 +32,11 @@ commas()
 		n=${n:0:-3}
 	done
 	echo "$n$out"
+}
+
+times_over()
+{
+	if [ "$1" -eq 1 ]; then echo '1 time over'; else echo "$(commas "$1") times over"; fi
 }
 
 microseconds()
@@ -65,7 +72,7 @@ none_torn()
 {
 	[ "$(grep -ac '^writer[1-8]: ' "$work/merged")" -eq "$lines" ] &&
 		[ "$(wc -l <"$work/merged")" -eq "$lines" ] &&
-		[ "$(wc -c <"$work/merged")" -eq $((bytes + lines * 9)) ]
+		[ "$(wc -c <"$work/merged")" -eq $((bytes + lines * label)) ]
 }
 
 # ---- the text, and how it is dealt -------------------------------------------
@@ -77,15 +84,21 @@ done
 for file; do
 	sources+=("$file")
 done
-[ ${#sources[@]} -gt 0 ] || { echo 'demo: no text found; name a file' >&2; exit 1; }
 
-for file in "${sources[@]}"; do
+for file in ${sources+"${sources[@]}"}; do
 	cat "$file" || exit 1
 	[ -z "$(tail -c 1 "$file" | tr '\0' x)" ] || echo
 done >"$work/text"
+[ -s "$work/text" ] || { echo 'demo: no text found; name a file that has some' >&2; exit 1; }
 bytes=$(wc -c <"$work/text")
 lines=$(wc -l <"$work/text")
-longest=$(wc -L <"$work/text")
+# wc -L counts columns, and awk may stop at a NUL; meson has brought Python.
+longest=$(python3 -c 'import sys; print(max(map(len, sys.stdin.buffer)))' <"$work/text") || exit 1
+if [ $((longest + label)) -gt $most ]; then
+	echo "demo: a line of $(commas "$longest") bytes, its newline included, is too long for" \
+		"streamcat: at most $(commas $((most - label)))" >&2
+	exit 1
+fi
 echo 'bpf_stream: many writers, one stream, real text'
 echo
 echo "  text      ${#sources[@]} files, $(commas "$lines") lines, $(commas "$bytes") bytes: the" \
@@ -98,23 +111,24 @@ bytes=$((bytes * times))
 lines=$((lines * times))
 split -n r/$writers -a 1 --numeric-suffixes=1 "$work/all" "$work/writer" || exit 1
 sort "$work/all" >"$work/sorted"
-echo "  dealt     line by line over $writers inputs, $times times over:" \
+echo "  dealt     line by line over $writers inputs, $(times_over $times):" \
 	"$(commas $lines) lines, $(commas $bytes) bytes"
 echo "  merged    streamcat --label: $writers writer threads push lines to one stream, one reader" \
 	"writes them"
-echo '  proof     taken apart by label, each input must come back byte by byte'
+echo '  check     taken apart by label, each input must come back byte by byte'
 echo
 
 # ---- rounds --------------------------------------------------------------------
 
 failed=0
-proved=0
-printf '%5s %10s %9s %12s %8s %10s  %-10s %-10s %s\n' round capacity lines bytes seconds switches \
+verified=0
+printf '%5s %11s %11s %13s %8s %10s  %-10s %-10s %s\n' round capacity lines bytes seconds switches \
 	'same lines' 'order kept' 'none torn'
 round=0
 for capacity in $((4 << 20)) $((1 << 20)) $((256 << 10)) $((64 << 10)) $((16 << 10)); do
 	round=$((round + 1))
 	[ "$capacity" -gt $((longest * 4 + 64)) ] || capacity=$((longest * 4 + 64))
+	[ "$capacity" -le $most ] || capacity=$most
 	start=$(microseconds)
 	(cd "$work" && "$build/streamcat" --label --capacity $capacity writer[1-8] >merged)
 	status=$?
@@ -123,11 +137,11 @@ for capacity in $((4 << 20)) $((1 << 20)) $((256 << 10)) $((64 << 10)) $((16 << 
 	order=$(yes_or_no order_kept)
 	whole=$(yes_or_no none_torn)
 	switches=$(cut -d : -f 1 "$work/merged" | uniq | wc -l)
-	printf '%5d %10d %9d %12d %8s %10d  %-10s %-10s %s\n' $round $capacity \
-		"$(wc -l <"$work/merged")" "$(wc -c <"$work/merged")" "$(seconds $took)" \
-		"$switches" "$same" "$order" "$whole"
+	printf '%5d %11s %11s %13s %8s %10s  %-10s %-10s %s\n' $round "$(commas $capacity)" \
+		"$(commas "$(wc -l <"$work/merged")")" "$(commas "$(wc -c <"$work/merged")")" \
+		"$(seconds $took)" "$(commas "$switches")" "$same" "$order" "$whole"
 	if [ "$status$same$order$whole" = 0yesyesyes ]; then
-		proved=$((proved + lines))
+		verified=$((verified + lines))
 	else
 		failed=1
 		[ $status -eq 0 ] || echo "      streamcat ended with status $status"
@@ -135,7 +149,7 @@ for capacity in $((4 << 20)) $((1 << 20)) $((256 << 10)) $((64 << 10)) $((16 << 
 done
 echo
 echo '  switches  how often the next line in the output is of another writer'
-echo "  proved    $(commas $proved) lines came out as they went in, in $round rounds"
+echo "  verified  $(commas $verified) lines came out as they went in, in $round rounds"
 
 # ---- signal handlers -------------------------------------------------------------
 
@@ -150,7 +164,7 @@ if [ $status -ne 0 ]; then
 	echo "  stress ended with status $status"
 fi
 if [ $failed -eq 0 ]; then
-	echo 'demo: all of it proved'
+	echo 'demo: all of it verified'
 else
 	echo 'demo: FAILED, see above'
 fi

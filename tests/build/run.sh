@@ -17,8 +17,10 @@ include=$(cd "${1:-$here/../../include}" && pwd) || exit 2
 work=$(mktemp -d) || exit 2
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 2
+# Under a name without blanks, whatever the project's directory is called.
+mkdir include && cp "$include/bpf_stream.h" include || exit 2
 
-CFLAGS="-std=c11 -Wall -Wextra -Wpedantic -Werror -O2 -pthread -I$include"
+CFLAGS='-std=c11 -Wall -Wextra -Wpedantic -Werror -O2 -pthread -Iinclude'
 passed=0 failed=0 skipped=0
 
 # check NAME COMMAND...: the command must succeed.
@@ -54,7 +56,7 @@ check 'two files' build_and_run "$here/two_main.c" "$here/two_impl.c"
 
 if command -v g++ >/dev/null; then
 	check 'two files: bodies in C' gcc $CFLAGS -c "$here/two_impl.c" -o impl.o
-	CC="g++ -std=c++11 -Wall -Wextra -Wpedantic -Werror -O2 -pthread -I$include"
+	CC="g++ -std=c++11 -Wall -Wextra -Wpedantic -Werror -O2 -pthread -Iinclude"
 	check 'two files: main in C++' build_and_run -x c++ "$here/two_main.c" -x none impl.o
 	CC="gcc $CFLAGS"
 else

@@ -103,6 +103,15 @@ class Stress(unittest.TestCase):
         again = self.run_clean(*c.first.split()[1:])
         self.assertEqual(again.first, c.first)
 
+    def test_parameters__can_be_given_again(self):
+        a = self.run_clean("--seconds", "0.290001", "--max-small", "1k", "--max-large=64K",
+                           "--capacity", "1M", "--pool", "2m", "--threads", "2")
+        self.assertEqual(a.parameters, a.parameters | {
+            "seconds": "0.290001", "max-small": "1024", "max-large": "65536",
+            "capacity": "1048576", "pool": "2097152"})
+        b = self.run_clean(*a.first.split()[1:])
+        self.assertEqual(b.first, a.first)
+
     def test_environment__gives_defaults(self):
         env = {"BPF_STREAM_STRESS_THREADS": "3", "BPF_STREAM_STRESS_SECONDS": "0.2",
                "BPF_STREAM_STRESS_SEED": "11", "BPF_STREAM_STRESS_SIGNALS": "off",
@@ -111,6 +120,11 @@ class Stress(unittest.TestCase):
         self.assertEqual(run.parameters, run.parameters | {
             "threads": "2", "seconds": "0.2", "seed": "11", "signals": "off", "max-small": "50",
             "large-every": "77"})
+
+    def test_progress__a_line_every_two_seconds_elsewhere(self):
+        run = Run("STRESS", "--seconds", "5", "--signals", "off", "--threads", "2")
+        self.assertEqual(run.status, 0, run.err)
+        self.assertEqual(len(re.findall(r"^ +\d+\.\d s +\d+ messages ", run.out, re.M)), 2)
 
     def test_progress__a_live_line_on_a_terminal(self):
         try:
@@ -139,16 +153,43 @@ class Stress(unittest.TestCase):
         self.assertNotIn("--plant", run.out)
         env = {"BPF_STREAM_STRESS_THREADS": "5"}
         self.assertIn("writer threads (5)", Run("STRESS", "--help", env=env).out)
+        env = {"BPF_STREAM_STRESS_THREADS": "many"}
+        for option, shown in (("--help", "writer threads (8)"), ("--version", "stress ")):
+            run = Run("STRESS", option, env=env)
+            self.assertEqual((run.status, run.err), (0, ""))
+            self.assertIn(shown, run.out)
+
+    def test_help__explains_the_table(self):
+        text = Run("STRESS", "--help").out
+        for row in ("deepest nesting", "refused: ", "stages denied by pool", *VERDICTS[5:]):
+            self.assertRegex(text, rf"(?m)^  {row}")
+
+    def test_version__is_that_of_the_library(self):
+        run = Run("STRESS", "--version")
+        self.assertEqual((run.status, run.err), (0, ""))
+        self.assertRegex(run.out, r"\Astress \d+\.\d+\.\d+\n\Z")
+
+    def test_full_disk__is_a_failure(self):
+        for args in (["--help"], ["--version"], ["--seconds", "0.1", "--signals", "off"]):
+            with self.subTest(args), open("/dev/full", "wb") as full:
+                p = subprocess.run([os.environ["STRESS"], *args], stdout=full, text=True,
+                                   stderr=subprocess.PIPE, timeout=60)
+                self.assertEqual((p.returncode, p.stderr),
+                                 (1, "stress: stdout: cannot write: No space left on device\n"))
 
     def test_usage_errors(self):
         def refuse(args, message, env=None):
             run = Run("STRESS", *args, env=env)
             self.assertEqual((run.status, run.out, run.err), (2, "", f"stress: {message}\n"))
 
-        for value in ("0", "65", "-1", "+1", " 1", "1x", "", "x", "1.5", "99999999999999999999"):
+        for value in ("0", "65", "-1", "+1", " 1", "1x", "1k", "x", "1.5", "99999999999999999999"):
             refuse(["--threads", value], f"--threads {value}: must be 1 to 64")
         for value in ("0", "0.05", "nan", "inf", "1s", "604801"):
             refuse(["--seconds", value], f"--seconds {value}: must be 0.1 to 604800")
+        refuse(["--threads", ""], "--threads '': must be 1 to 64")
+        refuse(["--threads="], "--threads '': must be 1 to 64")
+        for value in ("k", "1kk", "1g", "64k1", "18014398509481984k"):
+            refuse(["--max-small", value], f"--max-small {value}: must be 1 to 4096")
         refuse(["--signals", "yes"], "--signals yes: must be on or off")
         refuse(["--pool=4096"], "--pool 4096: must be 0, or 32768 to 34359738368")
         refuse(["--capacity", "2147483648"], "--capacity 2147483648: must be 24 to 2147483647")
