@@ -14,45 +14,12 @@
 #define BPF_STREAM_SELFCHECK 1
 #define BPF_STREAM_ENV_HEADER "../tests/unit/hooks.h"
 #include "bpf_stream.h"
-
-#include <criterion/criterion.h>
+#include "unit.h"
 
 #define PAGE BPF_STREAM_PAGE_SIZE
 
 static struct bpf_stream s;
 static char text[1u << 20];
-
-static void make_stream(size_t capacity)
-{
-	struct bpf_stream_options opts = { .capacity = capacity };
-
-	cr_assert_eq(bpf_stream_init(&s, &opts), 0);
-}
-
-static struct bpf_stream_stats stats(void)
-{
-	struct bpf_stream_stats now;
-
-	bpf_stream_get_stats(&s, &now);
-	return now;
-}
-
-static struct bpf_stream_pool_stats pool(void)
-{
-	struct bpf_stream_pool_stats now;
-
-	bpf_stream_pool_get_stats(&now);
-	return now;
-}
-
-static void assert_sound(void)
-{
-	const char *broken = bpf_stream_selfcheck(&s);
-
-	cr_assert_null(broken, "%s", broken);
-	broken = bpf_stream_selfcheck(NULL);
-	cr_assert_null(broken, "%s", broken);
-}
 
 static void drain(void)
 {
@@ -67,19 +34,19 @@ Test(capacity, refused__a_million_pushes_hold_no_page)
 	size_t full;
 	unsigned int i;
 
-	make_stream(100000);
+	unit_make_stream(&s, 100000);
 	while (!bpf_stream_push(&s, text, 100))
 		;
-	full = pool().in_use;
+	full = unit_pool().in_use;
 	for (i = 1; i < REFUSED; i++)
 		cr_assert_eq(bpf_stream_push(&s, text, 100), -ENOSPC);
-	cr_expect_eq(pool().in_use, full);
-	cr_expect_eq(stats().refused[BPF_STREAM_REFUSED_FULL].messages, REFUSED);
-	cr_expect_eq(stats().refused[BPF_STREAM_REFUSED_FULL].bytes, 100 * (uint64_t)REFUSED);
+	cr_expect_eq(unit_pool().in_use, full);
+	cr_expect_eq(unit_stats(&s).refused[BPF_STREAM_REFUSED_FULL].messages, REFUSED);
+	cr_expect_eq(unit_stats(&s).refused[BPF_STREAM_REFUSED_FULL].bytes, 100 * (uint64_t)REFUSED);
 	drain();
-	cr_expect_eq(stats().pending, 0);
-	cr_expect_eq(pool().in_use, 1);
-	assert_sound();
+	cr_expect_eq(unit_stats(&s).pending, 0);
+	cr_expect_eq(unit_pool().in_use, 1);
+	unit_assert_sound(&s);
 }
 
 /*
@@ -103,24 +70,24 @@ Test(capacity, refused__pushes_that_lose_a_race_hold_no_page, .timeout = 60)
 	unsigned int i;
 	size_t all = 0;
 
-	make_stream(3 * PAGE);
+	unit_make_stream(&s, 3 * PAGE);
 	for (i = 0; i < 3000; i++) {
 		len = 2 + i % (3 * PAGE - 1);
 		(void)bpf_stream_read(&s, text, len);
 		hook = fill_up;
 		cr_assert_eq(bpf_stream_push(&s, text, len), -ENOSPC);
 		cr_assert_null(hook);
-		cr_assert_eq(stats().pending, 3 * PAGE);
+		cr_assert_eq(unit_stats(&s).pending, 3 * PAGE);
 		all += len;
 	}
-	assert_sound();
+	unit_assert_sound(&s);
 	drain();
-	cr_expect_eq(stats().pending, 0);
+	cr_expect_eq(unit_stats(&s).pending, 0);
 	/* Those in fill_up() are counted, too: one byte each. */
-	cr_expect_eq(stats().refused[BPF_STREAM_REFUSED_FULL].messages, 2 * 3000);
-	cr_expect_eq(stats().refused[BPF_STREAM_REFUSED_FULL].bytes, all + 3000);
-	cr_expect_eq(pool().in_use, 1);
-	assert_sound();
+	cr_expect_eq(unit_stats(&s).refused[BPF_STREAM_REFUSED_FULL].messages, 2 * 3000);
+	cr_expect_eq(unit_stats(&s).refused[BPF_STREAM_REFUSED_FULL].bytes, all + 3000);
+	cr_expect_eq(unit_pool().in_use, 1);
+	unit_assert_sound(&s);
 }
 
 #define WRITERS 4u
@@ -144,22 +111,22 @@ Test(capacity, refused__pushes_of_many_threads_hold_no_page, .timeout = 120)
 	size_t all = 0;
 	unsigned int i;
 
-	make_stream(5000);
+	unit_make_stream(&s, 5000);
 	for (i = 0; i < WRITERS; i++)
-		cr_assert_eq(pthread_create(&thread[i], NULL, refused_writer, &refused[i]), 0);
+		unit_start(&thread[i], refused_writer, &refused[i]);
 	for (i = 0; i < 2000; i++)
 		(void)bpf_stream_read(&s, text, 1 + i % 3000);
 	for (i = 0; i < WRITERS; i++) {
-		pthread_join(thread[i], NULL);
+		unit_join(thread[i]);
 		all += refused[i];
 	}
 	cr_expect_gt(all, 0);
-	cr_expect_eq(stats().refused[BPF_STREAM_REFUSED_FULL].messages, all);
+	cr_expect_eq(unit_stats(&s).refused[BPF_STREAM_REFUSED_FULL].messages, all);
 	drain();
-	cr_expect_eq(stats().pending, 0);
-	cr_expect_eq(stats().delivered.messages, (uint64_t)WRITERS * TRIES - all);
-	cr_expect_eq(pool().in_use, 0);
-	assert_sound();
+	cr_expect_eq(unit_stats(&s).pending, 0);
+	cr_expect_eq(unit_stats(&s).delivered.messages, (uint64_t)WRITERS * TRIES - all);
+	cr_expect_eq(unit_pool().in_use, 0);
+	unit_assert_sound(&s);
 }
 
 Test(capacity, refused__commits_hold_what_the_stage_holds)
@@ -168,21 +135,21 @@ Test(capacity, refused__commits_hold_what_the_stage_holds)
 	size_t before;
 	unsigned int i;
 
-	make_stream(1000);
+	unit_make_stream(&s, 1000);
 	cr_assert_eq(bpf_stream_push(&s, text, 900), 0);
 	bpf_stream_stage_init(&ss);
 	for (i = 0; i < 20; i++)
 		cr_assert_eq(bpf_stream_stage_push(&ss, text, 50), 0);
-	before = pool().in_use;
+	before = unit_pool().in_use;
 	for (i = 0; i < 10000; i++)
 		cr_assert_eq(bpf_stream_stage_commit_to(&ss, &s), -ENOSPC);
-	cr_expect_eq(pool().in_use, before);
+	cr_expect_eq(unit_pool().in_use, before);
 	drain();
 	cr_expect_eq(bpf_stream_stage_commit_to(&ss, &s), 0);
 	drain();
-	cr_expect_eq(stats().pending, 0);
-	cr_expect_eq(pool().in_use, 1);
-	assert_sound();
+	cr_expect_eq(unit_stats(&s).pending, 0);
+	cr_expect_eq(unit_pool().in_use, 1);
+	unit_assert_sound(&s);
 }
 
 /* Room comes back byte by byte, not message by message. */
@@ -190,15 +157,15 @@ Test(capacity, refund__is_what_was_taken)
 {
 	size_t i;
 
-	make_stream(3 * PAGE);
+	unit_make_stream(&s, 3 * PAGE);
 	cr_assert_eq(bpf_stream_push(&s, text, 3 * PAGE), 0);
 	for (i = 1; i <= 100; i++) {
 		cr_assert_eq(bpf_stream_read(&s, text, i), (int)i);
-		cr_assert_eq(stats().pending, 3 * PAGE - i);
+		cr_assert_eq(unit_stats(&s).pending, 3 * PAGE - i);
 		cr_assert_eq(bpf_stream_push(&s, text, i + 1), -ENOSPC);
 		cr_assert_eq(bpf_stream_push(&s, text, i), 0);
 	}
-	assert_sound();
+	unit_assert_sound(&s);
 }
 
 Test(capacity, refund__pending_is_0_after_each_drain)
@@ -206,16 +173,16 @@ Test(capacity, refund__pending_is_0_after_each_drain)
 	unsigned int i;
 	size_t len;
 
-	make_stream(50000);
+	unit_make_stream(&s, 50000);
 	for (i = 0; i < 2000; i++) {
 		for (len = 1 + i % 7; !bpf_stream_push(&s, text, len); len = len * 3 / 2 + 1)
 			;
 		(void)bpf_stream_read(&s, text, i);
 		drain();
-		cr_assert_eq(stats().pending, 0);
-		cr_assert_eq(pool().in_use, 1, "round %u: %zu pages", i, pool().in_use);
+		cr_assert_eq(unit_stats(&s).pending, 0);
+		cr_assert_eq(unit_pool().in_use, 1, "round %u: %zu pages", i, unit_pool().in_use);
 	}
-	assert_sound();
+	unit_assert_sound(&s);
 }
 
 static void push_deeper(enum hook_point point)
@@ -232,17 +199,17 @@ Test(capacity, refund__reaches_every_page_of_a_large_batch)
 	unsigned int round;
 	unsigned int i;
 
-	make_stream(0);
+	unit_make_stream(&s, 0);
 	for (round = 0; round < 5; round++) {
 		for (i = 0; i < 200; i++) {
 			hook = push_deeper;
 			cr_assert_eq(bpf_stream_push(&s, text, 1 + i * 17), 0);
 		}
-		cr_assert_gt(pool().in_use, 32);
+		cr_assert_gt(unit_pool().in_use, 32);
 		drain();
-		cr_assert_eq(pool().in_use, 2, "round %u: %zu pages", round, pool().in_use);
+		cr_assert_eq(unit_pool().in_use, 2, "round %u: %zu pages", round, unit_pool().in_use);
 	}
-	assert_sound();
+	unit_assert_sound(&s);
 }
 
 /* Elements of one page belong to many streams. */
@@ -254,7 +221,7 @@ Test(capacity, refund__streams_share_pages_and_free_them_in_any_order)
 
 	for (i = 0; i < 5; i++)
 		cr_assert_eq(bpf_stream_init(&other[i], NULL), 0);
-	make_stream(0);
+	unit_make_stream(&s, 0);
 	for (round = 0; round < 20; round++) {
 		for (i = 0; i < 1000; i++)
 			cr_assert_eq(bpf_stream_push(&other[i * 7 % 5], text, 1 + i % 50), 0);
@@ -263,16 +230,16 @@ Test(capacity, refund__streams_share_pages_and_free_them_in_any_order)
 			cr_assert_gt(bpf_stream_read(&other[(i + round) % 5], text,
 						     sizeof(text)), 0);
 		}
-		cr_assert_eq(pool().in_use, 1);
+		cr_assert_eq(unit_pool().in_use, 1);
 	}
-	assert_sound();
+	unit_assert_sound(&s);
 }
 
 /* The upper half of the log's word: no refund may reach into it. */
 Test(capacity, charge__limits_of_the_word)
 {
-	make_stream(INT_MAX);
-	cr_expect_eq(stats().capacity, INT_MAX);
+	unit_make_stream(&s, INT_MAX);
+	cr_expect_eq(unit_stats(&s).capacity, INT_MAX);
 	cr_assert_eq(bpf_stream_push(&s, "ab", 2), 0);
 	/* As if the stream were nearly full; so much text takes too long. */
 	s.log.bse_v += INT_MAX - 4;
@@ -280,9 +247,9 @@ Test(capacity, charge__limits_of_the_word)
 	cr_expect_eq(bpf_stream_push(&s, "cd", 2), 0);
 	cr_expect_eq(bpf_stream_push(&s, "e", 1), -ENOSPC);
 	cr_expect_eq(bpf_stream_push(&s, text, sizeof(text)), -ENOSPC);
-	cr_expect_eq(stats().pending, INT_MAX);
+	cr_expect_eq(unit_stats(&s).pending, INT_MAX);
 	s.log.bse_v -= INT_MAX - 4;
 	cr_expect_eq(bpf_stream_read(&s, text, sizeof(text)), 4);
 	cr_expect_arr_eq(text, "abcd", 4);
-	cr_expect_eq(stats().pending, 0);
+	cr_expect_eq(unit_stats(&s).pending, 0);
 }

@@ -393,7 +393,7 @@ Test(contract, try_variants__are_busy_and_others_wait_while_a_reader_is_at_work)
 	/* Writers do not wait. */
 	cr_assert_eq(bpf_stream_push(&stream, "def", 3), 0);
 	unit_start(&thread[1], read_behind_the_gate, &second);
-	usleep(20000);
+	unit_wait_for_sleeper(&stream.lock);
 	cr_assert_eq(__atomic_load_n(&waited, __ATOMIC_ACQUIRE), 0);
 	unit_flag_set(&gate, 2);
 	unit_join(thread[0]);

@@ -19,52 +19,11 @@
 #define BPF_STREAM_SELFCHECK 1
 #define BPF_STREAM_ENV_HEADER "../tests/unit/hooks.h"
 #include "bpf_stream.h"
-
+#include "unit.h"
 #include <semaphore.h>
-#include <criterion/criterion.h>
 
 static struct bpf_stream s;
 static char text[1 << 20];
-
-static void make_stream(size_t capacity)
-{
-	struct bpf_stream_options opts = { .capacity = capacity };
-
-	cr_assert_eq(bpf_stream_init(&s, &opts), 0);
-}
-
-static size_t pending(void)
-{
-	struct bpf_stream_stats stats;
-
-	bpf_stream_get_stats(&s, &stats);
-	return stats.pending;
-}
-
-static struct bpf_stream_count refused(enum bpf_stream_refusal why)
-{
-	struct bpf_stream_stats stats;
-
-	bpf_stream_get_stats(&s, &stats);
-	return stats.refused[why];
-}
-
-static size_t pages_in_use(void)
-{
-	struct bpf_stream_pool_stats stats;
-
-	bpf_stream_pool_get_stats(&stats);
-	return stats.in_use;
-}
-
-static void assert_sound(void)
-{
-	const char *broken = bpf_stream_selfcheck(&s);
-
-	cr_assert_null(broken, "%s", broken);
-	broken = bpf_stream_selfcheck(NULL);
-	cr_assert_null(broken, "%s", broken);
-}
 
 /*
  * 1: the capacity was charged first, and not refunded when no memory was
@@ -74,11 +33,11 @@ Test(defects, defect_01__failed_allocation_is_refunded)
 {
 	unsigned int i;
 
-	make_stream(1000);
+	unit_make_stream(&s, 1000);
 	hook_pages = 0;
 	for (i = 0; i < 20; i++)
 		cr_assert_eq(bpf_stream_push(&s, text, 100), -ENOMEM);
-	cr_expect_eq(pending(), 0);
+	cr_expect_eq(unit_stats(&s).pending, 0);
 	hook_pages = ~0ul;
 	cr_expect_eq(bpf_stream_push(&s, text, 1000), 0);
 	cr_expect_eq(bpf_stream_read(&s, text, sizeof(text)), 1000);
@@ -89,16 +48,16 @@ Test(defects, defect_01__half_allocated_message_is_given_back)
 {
 	unsigned int i;
 
-	make_stream(5 * BPF_STREAM_PAGE_SIZE);
+	unit_make_stream(&s, 5 * BPF_STREAM_PAGE_SIZE);
 	for (i = 0; i < 20; i++) {
 		hook_pages = 3;
 		cr_assert_eq(bpf_stream_push(&s, text, 5 * BPF_STREAM_PAGE_SIZE), -ENOMEM);
 	}
-	cr_expect_eq(pending(), 0);
-	cr_expect_leq(pages_in_use(), 1, "%zu pages are lost", pages_in_use());
+	cr_expect_eq(unit_stats(&s).pending, 0);
+	cr_expect_leq(unit_pages_in_use(), 1, "%zu pages are lost", unit_pages_in_use());
 	hook_pages = ~0ul;
 	cr_expect_eq(bpf_stream_push(&s, text, 5 * BPF_STREAM_PAGE_SIZE), 0);
-	assert_sound();
+	unit_assert_sound(&s);
 }
 
 /*
@@ -109,7 +68,7 @@ Test(defects, defect_02__failed_stage_push_adds_no_length)
 {
 	struct bpf_stream_stage ss;
 
-	make_stream(1000);
+	unit_make_stream(&s, 1000);
 	bpf_stream_stage_init(&ss);
 	cr_assert_eq(bpf_stream_stage_push(&ss, "kept", 4), 0);
 	hook_pages = 1;
@@ -118,10 +77,10 @@ Test(defects, defect_02__failed_stage_push_adds_no_length)
 	cr_assert_eq(bpf_stream_stage_push(&ss, text, BSI_ELEM_MAX), -ENOMEM);
 	hook_pages = ~0ul;
 	cr_assert_eq(bpf_stream_stage_commit_to(&ss, &s), 0);
-	cr_expect_eq(pending(), 4);
+	cr_expect_eq(unit_stats(&s).pending, 4);
 	cr_assert_eq(bpf_stream_read(&s, text, sizeof(text)), 4);
 	cr_expect_arr_eq(text, "kept", 4);
-	cr_expect_eq(pending(), 0);
+	cr_expect_eq(unit_stats(&s).pending, 0);
 }
 
 /*
@@ -132,29 +91,29 @@ Test(defects, defect_03__empty_stage_charges_nothing)
 {
 	struct bpf_stream_stage ss;
 
-	make_stream(1000);
+	unit_make_stream(&s, 1000);
 	bpf_stream_stage_init(&ss);
 	cr_assert_eq(bpf_stream_stage_commit_to(&ss, &s), 0);
 	hook_pages = 0;
 	cr_assert_eq(bpf_stream_stage_printk(&ss, "lost"), -ENOMEM);
 	hook_pages = ~0ul;
 	cr_assert_eq(bpf_stream_stage_commit_to(&ss, &s), 0);
-	cr_expect_eq(pending(), 0);
+	cr_expect_eq(unit_stats(&s).pending, 0);
 }
 
 Test(defects, defect_03__commit_empties_the_stage)
 {
 	struct bpf_stream_stage ss;
 
-	make_stream(1000);
+	unit_make_stream(&s, 1000);
 	bpf_stream_stage_init(&ss);
 	cr_assert_eq(bpf_stream_stage_push(&ss, text, 600), 0);
 	cr_assert_eq(bpf_stream_stage_commit_to(&ss, &s), 0);
 	cr_expect_eq(bpf_stream_stage_commit_to(&ss, &s), 0);
-	cr_expect_eq(pending(), 600);
+	cr_expect_eq(unit_stats(&s).pending, 600);
 	cr_assert_eq(bpf_stream_stage_push(&ss, text, 400), 0);
 	cr_expect_eq(bpf_stream_stage_commit_to(&ss, &s), 0);
-	cr_expect_eq(pending(), 1000);
+	cr_expect_eq(unit_stats(&s).pending, 1000);
 }
 
 /*
@@ -165,12 +124,12 @@ Test(defects, defect_04__too_long_a_print_charges_nothing)
 {
 	const uint64_t arg = 1;
 
-	make_stream(100000);
+	unit_make_stream(&s, 100000);
 	cr_expect_eq(bpf_stream_printf(&s, "%99999d", 1), -E2BIG);
 	cr_expect_eq(bpf_stream_bprintf(&s, "%99999d", &arg, sizeof(arg)), -E2BIG);
 	cr_expect_eq(bpf_stream_printf(&s, "%1024d", 1), -E2BIG);
-	cr_expect_eq(pending(), 0);
-	cr_expect_eq(refused(BPF_STREAM_REFUSED_SIZE).messages, 3);
+	cr_expect_eq(unit_stats(&s).pending, 0);
+	cr_expect_eq(unit_stats(&s).refused[BPF_STREAM_REFUSED_SIZE].messages, 3);
 	cr_expect_eq(bpf_stream_push(&s, text, 100000), 0);
 }
 
@@ -178,16 +137,16 @@ Test(defects, defect_04__too_long_a_stage_print_is_cut)
 {
 	struct bpf_stream_stage ss;
 
-	make_stream(100000);
+	unit_make_stream(&s, 100000);
 	bpf_stream_stage_init(&ss);
 	cr_expect_eq(bpf_stream_stage_printk(&ss, "%-99999d", 1), 0);
 	cr_expect_eq(bpf_stream_stage_printk(&ss, "end"), 0);
 	cr_assert_eq(bpf_stream_stage_commit_to(&ss, &s), 0);
-	cr_expect_eq(pending(), BPF_STREAM_PRINT_MAX + 3);
+	cr_expect_eq(unit_stats(&s).pending, BPF_STREAM_PRINT_MAX + 3);
 	cr_assert_eq(bpf_stream_read(&s, text, sizeof(text)), BPF_STREAM_PRINT_MAX + 3);
 	cr_expect_arr_eq(text, "1 ", 2);
 	cr_expect_arr_eq(text + BPF_STREAM_PRINT_MAX - 1, " end", 4);
-	cr_expect_eq(pending(), 0);
+	cr_expect_eq(unit_stats(&s).pending, 0);
 }
 
 /* 5: empty messages took an element each and charged nothing for it. */
@@ -197,9 +156,9 @@ Test(defects, defect_05__empty_messages_take_no_memory)
 	size_t before;
 	unsigned int i;
 
-	make_stream(1000);
+	unit_make_stream(&s, 1000);
 	cr_assert_eq(bpf_stream_push(&s, "a", 1), 0);
-	before = pages_in_use();
+	before = unit_pages_in_use();
 	bpf_stream_stage_init(&ss);
 	for (i = 0; i < 100000; i++) {
 		cr_assert_eq(bpf_stream_push(&s, text, 0), 0);
@@ -209,7 +168,7 @@ Test(defects, defect_05__empty_messages_take_no_memory)
 		cr_assert_eq(bpf_stream_stage_printk(&ss, "%s", ""), 0);
 	}
 	cr_expect_eq(ss.log, 0);
-	cr_expect_eq(pages_in_use(), before);
+	cr_expect_eq(unit_pages_in_use(), before);
 	cr_expect_eq(bpf_stream_stage_commit_to(&ss, &s), 0);
 	cr_expect_eq(bpf_stream_read(&s, text, sizeof(text)), 1);
 }
@@ -246,7 +205,7 @@ Test(defects, defect_06__fault_after_progress_is_a_short_count)
 	size_t whole = 2 * BSI_ELEM_MAX;
 	struct faulty f = { text + sizeof(text) / 2, BSI_ELEM_MAX, 0 };
 
-	make_stream(whole);
+	unit_make_stream(&s, whole);
 	memset(first, 'a', BSI_ELEM_MAX);
 	memset(first + BSI_ELEM_MAX, 'b', BSI_ELEM_MAX);
 	cr_assert_eq(bpf_stream_push(&s, first, BSI_ELEM_MAX), 0);
@@ -254,7 +213,7 @@ Test(defects, defect_06__fault_after_progress_is_a_short_count)
 	cr_expect_eq(bpf_stream_drain(&s, faulty_sink, &f, SIZE_MAX), BSI_ELEM_MAX);
 	cr_expect_eq(f.calls, 2);
 	cr_expect_eq(bpf_stream_drain(&s, faulty_sink, &f, SIZE_MAX), -EFAULT);
-	cr_expect_eq(pending(), BSI_ELEM_MAX);
+	cr_expect_eq(unit_stats(&s).pending, BSI_ELEM_MAX);
 	f.left = sizeof(text) / 2;
 	cr_expect_eq(bpf_stream_drain(&s, faulty_sink, &f, SIZE_MAX), BSI_ELEM_MAX);
 	cr_expect_arr_eq(text + sizeof(text) / 2, first, whole);
@@ -263,12 +222,12 @@ Test(defects, defect_06__fault_after_progress_is_a_short_count)
 /* 7: a read length above INT_MAX turned negative. */
 Test(defects, defect_07__read_above_int_max_is_invalid)
 {
-	make_stream(1000);
+	unit_make_stream(&s, 1000);
 	cr_assert_eq(bpf_stream_push(&s, "here", 4), 0);
 	cr_expect_eq(bpf_stream_read(&s, text, (size_t)INT_MAX + 1), -EINVAL);
 	cr_expect_eq(bpf_stream_read(&s, text, SIZE_MAX), -EINVAL);
 	cr_expect_eq(bpf_stream_try_read(&s, text, (size_t)INT_MAX + 4), -EINVAL);
-	cr_expect_eq(pending(), 4);
+	cr_expect_eq(unit_stats(&s).pending, 4);
 	cr_expect_eq(bpf_stream_read(&s, text, INT_MAX), 4);
 }
 
@@ -280,14 +239,14 @@ Test(defects, defect_08__capacity_is_reached_exactly)
 {
 	unsigned int i;
 
-	make_stream(100000);
+	unit_make_stream(&s, 100000);
 	for (i = 0; i < 1562; i++)
 		cr_assert_eq(bpf_stream_push(&s, text, 64), 0);
 	for (i = 0; i < 32; i++)
 		cr_assert_eq(bpf_stream_push(&s, text, 1), 0);
-	cr_expect_eq(pending(), 100000);
+	cr_expect_eq(unit_stats(&s).pending, 100000);
 	cr_expect_eq(bpf_stream_push(&s, text, 1), -ENOSPC);
-	cr_expect_eq(pending(), 100000);
+	cr_expect_eq(unit_stats(&s).pending, 100000);
 }
 
 /*
@@ -331,17 +290,17 @@ static bool nest_check(enum hook_point point, size_t len)
 	nest_push();
 	hook = NULL;
 	cr_assert_eq(nest_failed, 0, "%u of the nested pushes failed", nest_failed);
-	cr_assert_eq(pending(), (nest_depth + 1) * len);
+	cr_assert_eq(unit_stats(&s).pending, (nest_depth + 1) * len);
 	cr_assert_eq(bpf_stream_read(&s, text, sizeof(text)), (int)((nest_depth + 1) * len));
 	for (i = 0; i < (nest_depth + 1) * len; i++)
 		cr_assert_eq((unsigned char)text[i], nest_depth - i / len);
-	assert_sound();
+	unit_assert_sound(&s);
 	return nest_depth == NESTED;
 }
 
 Test(defects, defect_09__nesting_makes_no_push_fail)
 {
-	make_stream(0);
+	unit_make_stream(&s, 0);
 	/* First every level gets a page, then it counts and replaces it. */
 	cr_expect(nest_check(HOOK_GETTING, BSI_ELEM_MAX));
 	cr_expect(nest_check(HOOK_COUNTING, BSI_ELEM_MAX));
@@ -353,7 +312,7 @@ Test(defects, defect_09__nesting_makes_no_push_fail)
 	cr_expect(nest_check(HOOK_PLACING, 9));
 	cr_expect(nest_check(HOOK_LEAVING, 9));
 	cr_expect(nest_check(HOOK_PUBLISHING, 9));
-	cr_expect_leq(pages_in_use(), BPF_STREAM_LEVELS);
+	cr_expect_leq(unit_pages_in_use(), BPF_STREAM_LEVELS);
 }
 
 static void nest_signal(int signo)
@@ -374,7 +333,7 @@ Test(defects, defect_09__signal_handlers_nest_in_a_reservation)
 	struct sigaction sa = { .sa_handler = nest_signal, .sa_flags = SA_NODEFER };
 	unsigned int i;
 
-	make_stream(0);
+	unit_make_stream(&s, 0);
 	cr_assert_eq(sigaction(SIGUSR1, &sa, NULL), 0);
 	nest_point = HOOK_PLACING;
 	nest_len = 24;
@@ -391,7 +350,7 @@ Test(defects, defect_09__signal_handlers_nest_in_a_reservation)
 /* When nested pushes do fail, because memory is gone, each one is counted. */
 Test(defects, defect_09__nested_refusals_are_counted)
 {
-	make_stream(0);
+	unit_make_stream(&s, 0);
 	hook_pages = 10;
 	nest_point = HOOK_ENTERED;
 	nest_len = BSI_ELEM_MAX;
@@ -399,9 +358,9 @@ Test(defects, defect_09__nested_refusals_are_counted)
 	nest_push();
 	hook = NULL;
 	cr_expect_eq(nest_failed, NESTED + 1 - 10);
-	cr_expect_eq(refused(BPF_STREAM_REFUSED_POOL).messages, nest_failed);
-	cr_expect_eq(refused(BPF_STREAM_REFUSED_POOL).bytes, nest_failed * nest_len);
-	cr_expect_eq(pending(), 10 * nest_len);
+	cr_expect_eq(unit_stats(&s).refused[BPF_STREAM_REFUSED_POOL].messages, nest_failed);
+	cr_expect_eq(unit_stats(&s).refused[BPF_STREAM_REFUSED_POOL].bytes, nest_failed * nest_len);
+	cr_expect_eq(unit_stats(&s).pending, 10 * nest_len);
 }
 
 /*
@@ -416,7 +375,7 @@ Test(defects, defect_10__one_byte_messages_stop_at_the_pool)
 	int err;
 
 	cr_assert_eq(bpf_stream_pool_use(region, sizeof(region), 0), 0);
-	make_stream(0);
+	unit_make_stream(&s, 0);
 	while (!(err = bpf_stream_push(&s, "x", 1)))
 		stored++;
 	cr_expect_eq(err, -ENOMEM);
@@ -425,11 +384,11 @@ Test(defects, defect_10__one_byte_messages_stop_at_the_pool)
 	cr_expect_eq(stats.total, 63);
 	cr_expect_eq(stats.in_use, 63);
 	cr_expect_eq(stats.denied, 1);
-	cr_expect_eq(refused(BPF_STREAM_REFUSED_POOL).messages, 1);
-	cr_expect_eq(refused(BPF_STREAM_REFUSED_POOL).bytes, 1);
+	cr_expect_eq(unit_stats(&s).refused[BPF_STREAM_REFUSED_POOL].messages, 1);
+	cr_expect_eq(unit_stats(&s).refused[BPF_STREAM_REFUSED_POOL].bytes, 1);
 	cr_expect_eq(bpf_stream_read(&s, text, sizeof(text)), (int)stored);
-	cr_expect_leq(pages_in_use(), 1);
-	assert_sound();
+	cr_expect_leq(unit_pages_in_use(), 1);
+	unit_assert_sound(&s);
 }
 
 /* One unread byte in each page pins them all; the bound holds all the same. */
@@ -441,7 +400,7 @@ Test(defects, defect_10__pinned_pages_stay_within_the_bound)
 	int err = 0;
 
 	cr_assert_eq(bpf_stream_pool_use(region, sizeof(region), 0), 0);
-	make_stream(0);
+	unit_make_stream(&s, 0);
 	cr_assert_eq(bpf_stream_init(&pinning, NULL), 0);
 	for (i = 0; i < 1000 && !err; i++) {
 		err = bpf_stream_push(&pinning, "x", 1);
@@ -451,9 +410,9 @@ Test(defects, defect_10__pinned_pages_stay_within_the_bound)
 	}
 	cr_expect_eq(err, -ENOMEM);
 	cr_expect_eq(i, 64);
-	cr_expect_eq(pages_in_use(), 63);
+	cr_expect_eq(unit_pages_in_use(), 63);
 	cr_expect_eq(bpf_stream_read(&pinning, text, sizeof(text)), 63);
-	cr_expect_leq(pages_in_use(), 1);
+	cr_expect_leq(unit_pages_in_use(), 1);
 }
 
 /*
@@ -484,7 +443,7 @@ Test(defects, defect_11__every_rest_of_a_page_is_used_safely)
 	int want;
 	int i;
 
-	make_stream(0);
+	unit_make_stream(&s, 0);
 	for (len = 1; len < BSI_ELEM_MAX; len++) {
 		memset(text, 'a', len);
 		cr_assert_eq(bpf_stream_push(&s, text, len), 0);
@@ -500,7 +459,7 @@ Test(defects, defect_11__every_rest_of_a_page_is_used_safely)
 				     "lengths %u and %u, byte %d", len, rest, i);
 		bpf_stream_thread_release();
 	}
-	assert_sound();
+	unit_assert_sound(&s);
 }
 
 /*
@@ -513,14 +472,14 @@ Test(defects, defect_12__page_is_found_in_a_region_off_the_boundary)
 	size_t i;
 
 	cr_assert_eq(bpf_stream_pool_use(memory + 64, 16 * BPF_STREAM_PAGE_SIZE, 0), 0);
-	make_stream(0);
+	unit_make_stream(&s, 0);
 	for (i = 0; i < 2000; i++) {
 		cr_assert_eq(bpf_stream_push(&s, text, 1 + i % 300), 0);
 		if (i % 8 == 7)
 			cr_assert_gt(bpf_stream_read(&s, text, sizeof(text)), 0);
 	}
-	cr_expect_leq(pages_in_use(), 1);
-	assert_sound();
+	cr_expect_leq(unit_pages_in_use(), 1);
+	unit_assert_sound(&s);
 }
 
 /* 13: the counter of reports wrapped after 2^32 of them, and all began anew. */
@@ -547,7 +506,7 @@ Test(defects, defect_15__writers_take_no_lock)
 	struct bpf_stream_stage ss;
 	unsigned int i;
 
-	make_stream(100000);
+	unit_make_stream(&s, 100000);
 	bpf_stream_stage_init(&ss);
 	for (i = 0; i < 10000; i++) {
 		(void)bpf_stream_push(&s, text, i);
@@ -588,15 +547,15 @@ Test(defects, defect_15__writers_go_on_while_a_reader_holds_its_lock, .timeout =
 	pthread_t thread;
 	unsigned int i;
 
-	make_stream(0);
+	unit_make_stream(&s, 0);
 	sem_init(&reading, 0, 0);
 	sem_init(&written, 0, 0);
 	cr_assert_eq(bpf_stream_push(&s, "first", 5), 0);
-	cr_assert_eq(pthread_create(&thread, NULL, waiting_reader, NULL), 0);
+	unit_start(&thread, waiting_reader, NULL);
 	sem_wait(&reading);
 	for (i = 0; i < 1000; i++)
 		cr_assert_eq(bpf_stream_printf(&s, "%04u", i), 0);
 	sem_post(&written);
-	pthread_join(thread, NULL);
+	unit_join(thread);
 	cr_expect_eq(bpf_stream_read(&s, text, sizeof(text)), 4000);
 }

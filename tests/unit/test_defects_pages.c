@@ -9,31 +9,13 @@
 #define BPF_STREAM_SELFCHECK 1
 #define BPF_STREAM_PAGE_SIZE 65536u
 #include "bpf_stream.h"
-
-#include <criterion/criterion.h>
+#include "unit.h"
 
 #define PAGES 16u
 
 static _Alignas(4096) char region[PAGES * BPF_STREAM_PAGE_SIZE];
 static char text[PAGES * BPF_STREAM_PAGE_SIZE];
 static struct bpf_stream s;
-
-static struct bpf_stream_pool_stats pool(void)
-{
-	struct bpf_stream_pool_stats stats;
-
-	bpf_stream_pool_get_stats(&stats);
-	return stats;
-}
-
-static void assert_sound(void)
-{
-	const char *broken = bpf_stream_selfcheck(&s);
-
-	cr_assert_null(broken, "%s", broken);
-	broken = bpf_stream_selfcheck(NULL);
-	cr_assert_null(broken, "%s", broken);
-}
 
 static void make_stream(void)
 {
@@ -51,14 +33,14 @@ Test(defects, defect_11__large_page_is_filled_to_its_last_byte)
 	make_stream();
 	for (i = 0; i < BPF_STREAM_PAGE_SIZE / small; i++)
 		cr_assert_eq(bpf_stream_push(&s, "x", 1), 0);
-	cr_expect_eq(pool().in_use, 1);
+	cr_expect_eq(unit_pool().in_use, 1);
 	cr_assert_eq(bpf_stream_push(&s, "y", 1), 0);
-	cr_expect_eq(pool().in_use, 2);
+	cr_expect_eq(unit_pool().in_use, 2);
 	cr_expect_eq(bpf_stream_read(&s, text, sizeof(text)), (int)i + 1);
 	cr_expect_eq(text[i - 1], 'x');
 	cr_expect_eq(text[i], 'y');
-	cr_expect_eq(pool().in_use, 1);
-	assert_sound();
+	cr_expect_eq(unit_pool().in_use, 1);
+	unit_assert_sound(&s);
 }
 
 Test(defects, defect_11__every_rest_of_a_large_page_is_used_safely)
@@ -83,7 +65,7 @@ Test(defects, defect_11__every_rest_of_a_large_page_is_used_safely)
 				     "lengths %u and %u, byte %u", len, rest, i);
 		bpf_stream_thread_release();
 	}
-	assert_sound();
+	unit_assert_sound(&s);
 }
 
 /* Elements lie further than 4 KiB into their page, and all pages come back. */
@@ -96,12 +78,12 @@ Test(defects, defect_12__elements_find_their_large_page)
 	for (round = 0; round < 50; round++) {
 		for (i = 0; i < 300; i++)
 			cr_assert_eq(bpf_stream_push(&s, text, 1000 + i), 0);
-		cr_assert_gt(pool().in_use, 4);
+		cr_assert_gt(unit_pool().in_use, 4);
 		while (bpf_stream_read(&s, text, 777) > 0)
 			;
-		cr_assert_leq(pool().in_use, 1, "round %u: %zu pages", round, pool().in_use);
+		cr_assert_leq(unit_pool().in_use, 1, "round %u: %zu pages", round, unit_pool().in_use);
 	}
-	assert_sound();
+	unit_assert_sound(&s);
 }
 
 Test(defects, defect_12__message_of_the_whole_pool_fits_exactly)
@@ -110,12 +92,12 @@ Test(defects, defect_12__message_of_the_whole_pool_fits_exactly)
 	size_t i;
 
 	make_stream();
-	len = pool().total * BSI_ELEM_MAX;
+	len = unit_pool().total * BSI_ELEM_MAX;
 	for (i = 0; i < len; i++)
 		text[i] = (char)(i % 251);
 	cr_expect_eq(bpf_stream_push(&s, text, len + 1), -E2BIG);
 	cr_assert_eq(bpf_stream_push(&s, text, len), 0);
-	cr_expect_eq(pool().in_use, pool().total);
+	cr_expect_eq(unit_pool().in_use, unit_pool().total);
 	memset(text, 0, len);
 	cr_assert_eq(bpf_stream_read(&s, text, sizeof(text)), (int)len);
 	for (i = 0; i < len; i++)

@@ -712,12 +712,6 @@ static void *lock_and_tell(void *arg)
 	return NULL;
 }
 
-/* Long enough for a thread that runs to be asleep, as a rule. */
-static void pause_a_little(void)
-{
-	usleep(20000);
-}
-
 Test(environment, lock__waits_for_its_holder_and_is_woken)
 {
 	pthread_t thread[3];
@@ -733,7 +727,7 @@ Test(environment, lock__waits_for_its_holder_and_is_woken)
 			unit_start(&thread[i], lock_and_tell, NULL);
 			unit_flag_wait(&step, 1);
 		}
-		pause_a_little();
+		unit_wait_for_sleeper(&lock);
 		cr_assert_eq(guarded, 0u);
 		bse_unlock(&lock);
 		/* A wake-up that got lost ends in the runner's timeout. */
@@ -743,27 +737,30 @@ Test(environment, lock__waits_for_its_holder_and_is_woken)
 	}
 }
 
-static void ignore(int sig)
+static int signals;
+
+static void count_signal(int sig)
 {
 	(void)sig;
+	unit_flag_set(&signals, signals + 1);
 }
 
 Test(environment, lock__a_signal_does_not_end_the_wait)
 {
-	struct sigaction action = { .sa_handler = ignore };
+	struct sigaction action = { .sa_handler = count_signal };
 	pthread_t thread;
-	unsigned int i;
+	int i;
 
 	cr_assert_eq(sigaction(SIGUSR1, &action, NULL), 0);
 	bse_lock_init(&lock);
 	cr_assert_eq(bse_lock(&lock), 0);
 	unit_start(&thread, lock_and_tell, NULL);
 	unit_flag_wait(&step, 1);
-	for (i = 0; i < 5; i++) {
-		pause_a_little();
+	unit_wait_for_sleeper(&lock);
+	for (i = 1; i <= 5; i++) {
 		cr_assert_eq(pthread_kill(thread, SIGUSR1), 0);
+		unit_flag_wait(&signals, i);
 	}
-	pause_a_little();
 	cr_assert_eq(guarded, 0u);
 	bse_unlock(&lock);
 	unit_join(thread);
@@ -866,7 +863,7 @@ Test(environment, lock__keeps_errno)
 	/* Somebody waits, so that the unlock has somebody to wake. */
 	unit_start(&thread, lock_and_tell, NULL);
 	unit_flag_wait(&step, 1);
-	pause_a_little();
+	unit_wait_for_sleeper(&lock);
 	errno = 78;
 	bse_unlock(&lock);
 	cr_assert_eq(errno, 78);

@@ -25,35 +25,18 @@ static const size_t size[] = { 1, 64, 4000, 4084, 4085, 8168, 8169, 20000, 43000
 static char text[64 * 1024];
 static char got[64 * 1024];
 
-static struct bpf_stream_stats stats_of(struct bpf_stream *s)
-{
-	struct bpf_stream_stats stats;
-
-	bpf_stream_get_stats(s, &stats);
-	return stats;
-}
-
-static void check_sound(struct bpf_stream *s)
-{
-	const char *broken = bpf_stream_selfcheck(s);
-
-	cr_assert_null(broken, "%s", broken);
-	broken = bpf_stream_selfcheck(NULL);
-	cr_assert_null(broken, "%s", broken);
-}
-
 /* All of @s comes back as @len bytes of @text, and no page stays in use. */
 static void check_drained(struct bpf_stream *s, size_t len)
 {
-	check_sound(s);
+	unit_assert_sound(s);
 	cr_assert_eq(bpf_stream_read(s, got, sizeof(got)), (int)len);
 	cr_assert_eq(memcmp(got, text, len), 0);
-	cr_assert_eq(stats_of(s).pending, 0u);
+	cr_assert_eq(unit_stats(s).pending, 0u);
 	bpf_stream_thread_release();
 	cr_assert_eq(unit_pages_in_use(), 0u);
 	if (bse_pool_known())
 		cr_assert_eq(bse_u32_load_relaxed(&bse_pool_known()->kept), 0u);
-	check_sound(s);
+	unit_assert_sound(s);
 }
 
 Test(faults, push__no_page_for_any_request_leaks_nothing)
@@ -85,7 +68,7 @@ Test(faults, push__no_page_for_any_request_leaks_nothing)
 		cr_assert_eq(denied - 1, (size[i] + BSI_ELEM_MAX - 1) / BSI_ELEM_MAX);
 		check_drained(&s, size[i]);
 	}
-	stats = stats_of(&s);
+	stats = unit_stats(&s);
 	cr_assert_eq(stats.refused[BPF_STREAM_REFUSED_POOL].messages, refused);
 	cr_assert_eq(stats.refused[BPF_STREAM_REFUSED_POOL].bytes, bytes);
 	cr_assert_eq(stats.delivered.messages, SIZES);
@@ -125,7 +108,7 @@ Test(faults, stage_push__no_page_keeps_the_stage)
 		check_drained(&s, 20100);
 	}
 	/* No stream was there to count it in. */
-	cr_assert_eq(stats_of(&s).refused[BPF_STREAM_REFUSED_POOL].messages, 0u);
+	cr_assert_eq(unit_stats(&s).refused[BPF_STREAM_REFUSED_POOL].messages, 0u);
 }
 
 Test(faults, push__no_room_at_the_last_moment_gives_all_back)
@@ -141,7 +124,7 @@ Test(faults, push__no_room_at_the_last_moment_gives_all_back)
 	for (i = 0; i < SIZES; i++) {
 		cr_assert_eq(bpf_stream_push(&s, text, size[i]), -ENOSPC);
 		bytes += size[i];
-		stats = stats_of(&s);
+		stats = unit_stats(&s);
 		cr_assert_eq(stats.refused[BPF_STREAM_REFUSED_FULL].messages, i + 1);
 		cr_assert_eq(stats.refused[BPF_STREAM_REFUSED_FULL].bytes, bytes);
 		check_drained(&s, 0);
@@ -181,7 +164,7 @@ Test(faults, stage_commit__no_room_at_the_last_moment_keeps_the_stage)
 	faults.fail_publish = true;
 	cr_assert_eq(bpf_stream_stage_commit_to(&ss, &s), -ENOSPC);
 	cr_assert_eq(ss.len, 5001u);
-	stats = stats_of(&s);
+	stats = unit_stats(&s);
 	cr_assert_eq(stats.refused[BPF_STREAM_REFUSED_FULL].messages, 2u);
 	cr_assert_eq(stats.refused[BPF_STREAM_REFUSED_FULL].bytes, 5001u);
 	cr_assert_eq(bpf_stream_stage_commit_to(&ss, &s), 0);
@@ -199,7 +182,7 @@ static size_t read_on(struct bpf_stream *s)
 		ret = bpf_stream_read(s, got + len, sizeof(got) - len);
 		cr_assert_geq(ret, 0);
 		len += (size_t)ret;
-		check_sound(s);
+		unit_assert_sound(s);
 	} while (ret);
 	return len;
 }
@@ -264,7 +247,7 @@ Test(faults, drain_fd__a_short_write_anywhere_loses_nothing)
 				cr_assert_eq(read(fd[0], got + done, (size_t)ret), ret);
 			done += (size_t)ret;
 			calls++;
-			check_sound(&s);
+			unit_assert_sound(&s);
 		} while (done < len && calls < 9);
 		cr_assert_eq(done, len);
 		cr_assert_eq(calls, 2u);
@@ -307,7 +290,7 @@ static void check_sink(int answer)
 	bpf_stream_init(&s, NULL);
 	for (k = 1; fell; k++) {
 		struct sink sink = { .fall_short = k, .answer = answer };
-		struct bpf_stream_stats before = stats_of(&s);
+		struct bpf_stream_stats before = unit_stats(&s);
 		int ret;
 
 		len = push_many(&s);
@@ -319,9 +302,9 @@ static void check_sink(int answer)
 			cr_assert_eq(ret, answer);
 		else
 			cr_assert_eq(ret, (int)sink.len);
-		cr_assert_eq(stats_of(&s).pending, len - sink.len);
-		cr_assert_eq(stats_of(&s).delivered.bytes - before.delivered.bytes, sink.len);
-		check_sound(&s);
+		cr_assert_eq(unit_stats(&s).pending, len - sink.len);
+		cr_assert_eq(unit_stats(&s).delivered.bytes - before.delivered.bytes, sink.len);
+		unit_assert_sound(&s);
 		bpf_stream_drain(&s, sink_take, &sink, SIZE_MAX);
 		cr_assert_eq(sink.len, len);
 		cr_assert_eq(memcmp(got, text, len), 0);
@@ -398,9 +381,9 @@ Test(faults, all__mixed_keeps_the_books)
 		cr_assert_geq(ret, 0);
 		taken += (uint64_t)ret;
 		if (i % 64 == 0)
-			check_sound(&s);
+			unit_assert_sound(&s);
 	}
-	stats = stats_of(&s);
+	stats = unit_stats(&s);
 	cr_assert_eq(accepted, taken + stats.pending);
 	cr_assert_eq(stats.delivered.bytes, taken);
 	cr_assert_eq(stats.refused[BPF_STREAM_REFUSED_FULL].bytes +

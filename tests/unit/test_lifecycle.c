@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * [16] LIFECYCLE and what it reaches in [6]: init and destroy, regions of
- * every kind, trimming, threads that end, jump or release, and fork.
+ * every kind, trimming, threads that end, and fork. More about threads is in
+ * test_pool.c, about the quota in test_page.c.
  *
  * Seen to fail with the header changed so that: init checks nothing, or keeps
- * old counts; destroy forgets the backlog, or the log; regions need only 8 bytes
- * of alignment, or 9 pages, may have any flag, are not zeroed, end rounded up,
- * or replace one another; the pool that came second stays mapped; trim does
- * nothing, trims the next page, trims twice, or only unmaps a shared file; a
- * thread's end keeps its page, or does not close it; slots keep their quota, or
- * have none; release unblocks signals; a key that allocates is set; a page used
+ * old counts; destroy forgets the backlog, or the log; regions need only 8
+ * bytes of alignment, or 9 pages, may have any flag, are not zeroed, end
+ * rounded up, or replace one another; the pool that came second stays mapped,
+ * or is gone on with; trim does nothing, trims the next page, trims twice, or
+ * only unmaps a shared file; a thread's end keeps its page; slots keep their
+ * quota; release unblocks signals; a key that allocates is set; a page used
  * once is not retired; forks are not counted, or forget who keeps pages; the
  * child of a shared region may push, read, commit, destroy, trim, keep its
  * slots, free a stage, or learns only that a stream is full.
@@ -18,14 +19,11 @@
 #define BPF_STREAM_SELFCHECK 1
 #define BPF_STREAM_ENV_HEADER "../tests/unit/hooks.h"
 #include "bpf_stream.h"
-
+#include "unit.h"
 #include <fcntl.h>
 #include <semaphore.h>
-#include <setjmp.h>
 #include <stdio.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
-#include <criterion/criterion.h>
 
 #define PAGE BPF_STREAM_PAGE_SIZE
 #define REGION (64 * PAGE)
@@ -35,61 +33,21 @@ static char text[1u << 20];
 static char got[1u << 20];
 static _Alignas(65536) char region[REGION];
 
-static void make_stream(size_t capacity)
-{
-	struct bpf_stream_options opts = { .capacity = capacity };
-
-	cr_assert_eq(bpf_stream_init(&s, &opts), 0);
-}
-
-static struct bpf_stream_stats stats(void)
-{
-	struct bpf_stream_stats now;
-
-	bpf_stream_get_stats(&s, &now);
-	return now;
-}
-
-static struct bpf_stream_pool_stats pool(void)
-{
-	struct bpf_stream_pool_stats now;
-
-	bpf_stream_pool_get_stats(&now);
-	return now;
-}
-
-static void assert_sound(void)
-{
-	const char *broken = bpf_stream_selfcheck(&s);
-
-	cr_assert_null(broken, "%s", broken);
-	broken = bpf_stream_selfcheck(NULL);
-	cr_assert_null(broken, "%s", broken);
-}
-
-static void assert_reads(const char *want)
-{
-	int len = bpf_stream_read(&s, got, sizeof(got));
-
-	cr_assert_eq(len, (int)strlen(want), "%d bytes instead of '%s'", len, want);
-	cr_assert_arr_eq(got, want, strlen(want), "'%.*s' instead of '%s'", len, got, want);
-}
-
 /* Fills the pool of REGION to its last page, and checks that all comes out. */
 static void assert_whole_pool_works(void)
 {
-	size_t len = pool().total * BSI_ELEM_MAX;
+	size_t len = unit_pool().total * BSI_ELEM_MAX;
 	size_t i;
 
 	bpf_stream_thread_release();
 	for (i = 0; i < len; i++)
 		text[i] = (char)(i * 7 + i / 256);
 	cr_assert_eq(bpf_stream_push(&s, text, len), 0);
-	cr_assert_eq(pool().in_use, pool().total);
+	cr_assert_eq(unit_pool().in_use, unit_pool().total);
 	cr_assert_eq(bpf_stream_push(&s, text, BSI_ELEM_MAX), -ENOMEM);
 	cr_assert_eq(bpf_stream_read(&s, got, sizeof(got)), (int)len);
 	cr_assert_eq(memcmp(got, text, len), 0);
-	assert_sound();
+	unit_assert_sound(&s);
 }
 
 /* ---- init and destroy ------------------------------------------------ */
@@ -100,18 +58,18 @@ Test(lifecycle, init__takes_its_capacity_from_the_options)
 
 	memset(&s, 0xff, sizeof(s));
 	cr_expect_eq(bpf_stream_init(&s, NULL), 0);
-	cr_expect_eq(stats().capacity, BPF_STREAM_DEFAULT_CAPACITY);
-	cr_expect_eq(stats().pending, 0);
-	cr_expect_eq(stats().delivered.bytes, 0);
-	cr_expect_eq(stats().refused[BPF_STREAM_REFUSED_FULL].messages, 0);
+	cr_expect_eq(unit_stats(&s).capacity, BPF_STREAM_DEFAULT_CAPACITY);
+	cr_expect_eq(unit_stats(&s).pending, 0);
+	cr_expect_eq(unit_stats(&s).delivered.bytes, 0);
+	cr_expect_eq(unit_stats(&s).refused[BPF_STREAM_REFUSED_FULL].messages, 0);
 	cr_expect_eq(bpf_stream_init(&s, &opts), 0);
-	cr_expect_eq(stats().capacity, BPF_STREAM_DEFAULT_CAPACITY);
+	cr_expect_eq(unit_stats(&s).capacity, BPF_STREAM_DEFAULT_CAPACITY);
 	opts.capacity = 1;
 	cr_expect_eq(bpf_stream_init(&s, &opts), 0);
-	cr_expect_eq(stats().capacity, 1);
+	cr_expect_eq(unit_stats(&s).capacity, 1);
 	opts.capacity = INT_MAX;
 	cr_expect_eq(bpf_stream_init(&s, &opts), 0);
-	cr_expect_eq(stats().capacity, INT_MAX);
+	cr_expect_eq(unit_stats(&s).capacity, INT_MAX);
 	opts.capacity = (size_t)INT_MAX + 1;
 	cr_expect_eq(bpf_stream_init(&s, &opts), -EINVAL);
 	opts.capacity = SIZE_MAX;
@@ -120,34 +78,34 @@ Test(lifecycle, init__takes_its_capacity_from_the_options)
 
 Test(lifecycle, init__allocates_nothing)
 {
-	make_stream(0);
+	unit_make_stream(&s, 0);
 	cr_expect_eq(bpf_stream_read(&s, got, 1), 0);
-	cr_expect_eq(pool().total, 0);
+	cr_expect_eq(unit_pool().total, 0);
 	bpf_stream_thread_release();
 	cr_expect_eq(bpf_stream_pool_trim(), 0);
 	bpf_stream_destroy(&s);
-	cr_expect_eq(pool().total, 0);
+	cr_expect_eq(unit_pool().total, 0);
 }
 
 Test(lifecycle, destroy__gives_backlog_and_log_back)
 {
 	unsigned int i;
 
-	make_stream(0);
+	unit_make_stream(&s, 0);
 	for (i = 0; i < 100; i++)
 		cr_assert_eq(bpf_stream_push(&s, text, 3000), 0);
 	cr_assert_eq(bpf_stream_read(&s, got, 5), 5);
 	for (i = 0; i < 100; i++)
 		cr_assert_eq(bpf_stream_push(&s, text, 3000), 0);
-	cr_assert_geq(pool().in_use, 200);
+	cr_assert_geq(unit_pool().in_use, 200);
 	bpf_stream_destroy(&s);
-	cr_expect_eq(pool().in_use, 1);
+	cr_expect_eq(unit_pool().in_use, 1);
 	bpf_stream_thread_release();
-	cr_expect_eq(pool().in_use, 0);
-	make_stream(0);
+	cr_expect_eq(unit_pool().in_use, 0);
+	unit_make_stream(&s, 0);
 	cr_expect_eq(bpf_stream_push(&s, "new", 3), 0);
-	assert_reads("new");
-	assert_sound();
+	unit_assert_reads(&s, "new");
+	unit_assert_sound(&s);
 }
 
 /* ---- regions --------------------------------------------------------- */
@@ -164,16 +122,16 @@ Test(lifecycle, pool_use__rejects_bad_regions)
 	cr_expect_eq(bpf_stream_pool_use(region, SIZE_MAX, 0), -EINVAL);
 	cr_expect_eq(bpf_stream_pool_use(region, REGION, 2), -EINVAL);
 	cr_expect_eq(bpf_stream_pool_use(region, REGION, ~0u), -EINVAL);
-	cr_expect_eq(pool().total, 0);
+	cr_expect_eq(unit_pool().total, 0);
 	cr_expect_eq(bpf_stream_pool_use(region, REGION, 0), 0);
-	cr_expect_eq(pool().page_size, PAGE);
+	cr_expect_eq(unit_pool().page_size, PAGE);
 }
 
 Test(lifecycle, pool_use__works_once)
 {
 	static _Alignas(64) char second[REGION];
 
-	make_stream(0);
+	unit_make_stream(&s, 0);
 	cr_assert_eq(bpf_stream_pool_use(region, REGION, 0), 0);
 	cr_expect_eq(bpf_stream_pool_use(second, REGION, 0), -EBUSY);
 	cr_expect_eq(bpf_stream_pool_use(region, REGION, 0), -EBUSY);
@@ -183,21 +141,21 @@ Test(lifecycle, pool_use__works_once)
 
 Test(lifecycle, pool_use__comes_too_late_after_a_push)
 {
-	make_stream(0);
+	unit_make_stream(&s, 0);
 	cr_assert_eq(bpf_stream_push(&s, "abc", 3), 0);
 	cr_expect_eq(bpf_stream_pool_use(region, REGION, 0), -EBUSY);
-	cr_expect_eq(pool().total * PAGE / BPF_STREAM_POOL_BYTES, 0);
-	cr_expect_gt(pool().total, BPF_STREAM_POOL_BYTES / PAGE * 9 / 10);
-	assert_reads("abc");
+	cr_expect_eq(unit_pool().total * PAGE / BPF_STREAM_POOL_BYTES, 0);
+	cr_expect_gt(unit_pool().total, BPF_STREAM_POOL_BYTES / PAGE * 9 / 10);
+	unit_assert_reads(&s, "abc");
 }
 
 Test(lifecycle, pool_use__eight_pages_are_enough)
 {
-	make_stream(0);
+	unit_make_stream(&s, 0);
 	cr_assert_eq(bpf_stream_pool_use(region, 8 * PAGE, 0), 0);
-	cr_expect_eq(pool().total, 7);
+	cr_expect_eq(unit_pool().total, 7);
 	assert_whole_pool_works();
-	cr_expect_eq(pool().highest, 7);
+	cr_expect_eq(unit_pool().highest, 7);
 }
 
 /* Nothing is written outside the region, and old contents do not matter. */
@@ -207,11 +165,11 @@ Test(lifecycle, pool_use__region_may_hold_anything_and_end_anywhere)
 	size_t i;
 
 	memset(region, 0xa5, sizeof(region));
-	make_stream(0);
+	unit_make_stream(&s, 0);
 	cr_assert_eq(bpf_stream_pool_use(region + 64, bytes, 0), 0);
-	cr_expect_eq(pool().total, 19);
-	cr_expect_eq(pool().in_use, 0);
-	cr_expect_eq(pool().denied, 0);
+	cr_expect_eq(unit_pool().total, 19);
+	cr_expect_eq(unit_pool().in_use, 0);
+	cr_expect_eq(unit_pool().denied, 0);
 	assert_whole_pool_works();
 	for (i = 0; i < 64; i++)
 		cr_assert_eq((unsigned char)region[i], 0xa5);
@@ -235,14 +193,14 @@ Test(lifecycle, pool_use__memfd_holds_the_text)
 	size_t i;
 
 	cr_assert_neq(base, MAP_FAILED);
-	make_stream(0);
+	unit_make_stream(&s, 0);
 	cr_assert_eq(bpf_stream_pool_use(base, REGION, BPF_STREAM_POOL_SHARED), 0);
 	cr_assert_eq(bpf_stream_push(&s, "needle in a haystack", 20), 0);
 	cr_assert_eq(pread(fd, got, REGION, 0), (ssize_t)REGION);
 	for (i = 0; i < REGION - 20 && memcmp(got + i, "needle in a haystack", 20); i++)
 		;
 	cr_expect_lt(i, REGION - 20);
-	assert_reads("needle in a haystack");
+	unit_assert_reads(&s, "needle in a haystack");
 	assert_whole_pool_works();
 }
 
@@ -276,42 +234,14 @@ Test(lifecycle, pool__set_up_in_a_handler_beside_another_setup)
 {
 	unsigned int before = pools_mapped();
 
-	make_stream(0);
+	unit_make_stream(&s, 0);
 	hook = push_in_between;
 	cr_expect_eq(bpf_stream_push(&s, "main;", 5), 0);
 	cr_expect_eq(pools_mapped(), before + 1, "the loser's mapping stays");
-	assert_reads("handler;main;");
+	unit_assert_reads(&s, "handler;main;");
 	bpf_stream_thread_release();
-	cr_expect_eq(pool().in_use, 0);
-	assert_sound();
-}
-
-static pthread_barrier_t barrier;
-
-static void *first_push(void *ctx)
-{
-	(void)ctx;
-	pthread_barrier_wait(&barrier);
-	return (void *)(intptr_t)bpf_stream_push(&s, "x", 1);
-}
-
-Test(lifecycle, pool__set_up_by_many_threads_at_once)
-{
-	pthread_t thread[8];
-	void *err;
-	int i;
-
-	make_stream(0);
-	pthread_barrier_init(&barrier, NULL, 8);
-	for (i = 0; i < 8; i++)
-		cr_assert_eq(pthread_create(&thread[i], NULL, first_push, NULL), 0);
-	for (i = 0; i < 8; i++) {
-		pthread_join(thread[i], &err);
-		cr_expect_null(err);
-	}
-	assert_reads("xxxxxxxx");
-	cr_expect_eq(pool().in_use, 0);
-	assert_sound();
+	cr_expect_eq(unit_pool().in_use, 0);
+	unit_assert_sound(&s);
 }
 
 /* ---- trimming -------------------------------------------------------- */
@@ -334,21 +264,21 @@ Test(lifecycle, pool_trim__gives_memory_back_and_data_stays_right)
 	unsigned int round;
 	size_t before;
 
-	make_stream(0);
+	unit_make_stream(&s, 0);
 	cr_assert_eq(bpf_stream_pool_use(region, REGION, 0), 0);
 	for (round = 0; round < 3; round++) {
 		assert_whole_pool_works();
 		cr_assert_eq(bpf_stream_push(&s, "kept", 4), 0);
 		before = resident();
 		errno = ELOOP;
-		cr_expect_eq(bpf_stream_pool_trim(), pool().total - pool().in_use);
+		cr_expect_eq(bpf_stream_pool_trim(), unit_pool().total - unit_pool().in_use);
 		cr_expect_eq(errno, ELOOP);
-		cr_expect_eq(resident(), before - (pool().total - pool().in_use));
+		cr_expect_eq(resident(), before - (unit_pool().total - unit_pool().in_use));
 		cr_expect_eq(bpf_stream_pool_trim(), 0);
-		assert_sound();
-		assert_reads("kept");
+		unit_assert_sound(&s);
+		unit_assert_reads(&s, "kept");
 	}
-	cr_expect_eq(pool().highest, pool().total);
+	cr_expect_eq(unit_pool().highest, unit_pool().total);
 }
 
 Test(lifecycle, pool_trim__gives_memory_of_a_shared_file_back)
@@ -359,11 +289,11 @@ Test(lifecycle, pool_trim__gives_memory_of_a_shared_file_back)
 	struct stat after;
 
 	cr_assert_neq(base, MAP_FAILED);
-	make_stream(0);
+	unit_make_stream(&s, 0);
 	cr_assert_eq(bpf_stream_pool_use(base, REGION, BPF_STREAM_POOL_SHARED), 0);
 	assert_whole_pool_works();
 	cr_assert_eq(fstat(fd, &before), 0);
-	cr_expect_eq(bpf_stream_pool_trim(), pool().total - pool().in_use);
+	cr_expect_eq(bpf_stream_pool_trim(), unit_pool().total - unit_pool().in_use);
 	cr_assert_eq(fstat(fd, &after), 0);
 	cr_expect_leq(after.st_blocks, before.st_blocks - (blkcnt_t)(60 * PAGE / 512));
 	assert_whole_pool_works();
@@ -383,9 +313,9 @@ Test(lifecycle, pool_trim__beside_writers_harms_nobody, .timeout = 120)
 	unsigned int i;
 	size_t len;
 
-	make_stream(0);
+	unit_make_stream(&s, 0);
 	cr_assert_eq(bpf_stream_pool_use(region, REGION, 0), 0);
-	cr_assert_eq(pthread_create(&thread, NULL, trimmer, &stop), 0);
+	unit_start(&thread, trimmer, &stop);
 	for (i = 0; i < 5000; i++) {
 		len = 1 + i * 37 % (10 * PAGE);
 		memset(text, (int)(i + 1) & 0xff, len);
@@ -394,35 +324,17 @@ Test(lifecycle, pool_trim__beside_writers_harms_nobody, .timeout = 120)
 		cr_assert_eq(memcmp(got, text, len), 0);
 	}
 	bse_u32_store_relaxed(&stop, 1);
-	pthread_join(thread, NULL);
-	assert_sound();
+	unit_join(thread);
+	unit_assert_sound(&s);
 }
 
 /* ---- threads --------------------------------------------------------- */
-
-Test(lifecycle, thread_release__gives_pages_back_before_or_after_the_read)
-{
-	make_stream(0);
-	cr_assert_eq(bpf_stream_push(&s, "abc", 3), 0);
-	bpf_stream_thread_release();
-	cr_expect_eq(pool().in_use, 1);
-	assert_reads("abc");
-	cr_expect_eq(pool().in_use, 0);
-	cr_assert_eq(bpf_stream_push(&s, "def", 3), 0);
-	assert_reads("def");
-	cr_expect_eq(pool().in_use, 1);
-	bpf_stream_thread_release();
-	cr_expect_eq(pool().in_use, 0);
-	bpf_stream_thread_release();
-	cr_expect_eq(pool().in_use, 0);
-	assert_sound();
-}
 
 Test(lifecycle, thread_release__leaves_the_signal_mask_alone)
 {
 	sigset_t set;
 
-	make_stream(0);
+	unit_make_stream(&s, 0);
 	cr_assert_eq(bpf_stream_push(&s, "abc", 3), 0);
 	sigemptyset(&set);
 	sigaddset(&set, SIGUSR2);
@@ -459,61 +371,24 @@ Test(lifecycle, thread__many_that_end_leave_no_page_in_use, .timeout = 120)
 	unsigned int i;
 	void *err;
 
-	make_stream(0);
+	unit_make_stream(&s, 0);
 	cr_assert_eq(bpf_stream_pool_use(region, REGION, 0), 0);
 	for (round = 0; round < 100; round++) {
 		for (i = 0; i < 20; i++)
-			cr_assert_eq(pthread_create(&thread[i], NULL, short_lived, NULL), 0);
+			unit_start(&thread[i], short_lived, NULL);
 		for (i = 0; i < 20; i++) {
 			pthread_join(thread[i], &err);
 			cr_assert(err == NULL || (intptr_t)err == -ENOMEM);
 		}
 		cr_assert_gt(bpf_stream_read(&s, got, sizeof(got)), 0);
-		cr_assert_eq(pool().in_use, 0, "round %u: %zu pages", round, pool().in_use);
+		cr_assert_eq(unit_pool().in_use, 0, "round %u: %zu pages", round, unit_pool().in_use);
 	}
-	assert_sound();
+	unit_assert_sound(&s);
 	assert_whole_pool_works();
 	/* Their part of the pages that may be kept is free again, too. */
 	cr_assert_eq(bpf_stream_push(&s, "x", 1), 0);
-	assert_reads("x");
-	cr_expect_eq(pool().in_use, 1);
-}
-
-static pthread_key_t late_key;
-static int late_failed;
-
-static void push_late(void *ctx)
-{
-	(void)ctx;
-	if (bpf_stream_push(&s, "late;", 5))
-		late_failed++;
-	/* Run once more, after the library's own destructor at the latest. */
-	if (bse_u32_load_relaxed(&bse_self.attachment) != BSE_CLOSED)
-		pthread_setspecific(late_key, &s);
-}
-
-static void *pushes_late(void *ctx)
-{
-	pthread_setspecific(late_key, &s);
-	(void)bpf_stream_push(&s, "body;", 5);
-	return ctx;
-}
-
-Test(lifecycle, thread__pushes_from_destructors_leave_no_page_in_use)
-{
-	pthread_t thread;
-	int i;
-
-	make_stream(0);
-	cr_assert_eq(pthread_key_create(&late_key, push_late), 0);
-	for (i = 0; i < 50; i++) {
-		cr_assert_eq(pthread_create(&thread, NULL, pushes_late, NULL), 0);
-		pthread_join(thread, NULL);
-		assert_reads("body;late;");
-		cr_assert_eq(late_failed, 0);
-		cr_assert_eq(pool().in_use, 0);
-	}
-	assert_sound();
+	unit_assert_reads(&s, "x");
+	cr_expect_eq(unit_pool().in_use, 1);
 }
 
 /* Where no exit hook can be set, pages are used once and not kept. */
@@ -521,94 +396,20 @@ Test(lifecycle, thread__without_an_exit_hook_keeps_nothing)
 {
 	unsigned int i;
 
-	make_stream(0);
+	unit_make_stream(&s, 0);
 	/* From the key with this number on, setting one allocates. */
 	do
 		cr_assert_eq(pthread_key_create(&bse_process.exit_key, NULL), 0);
 	while (bse_process.exit_key < 32);
 	for (i = 0; i < 10; i++)
 		cr_assert_eq(bpf_stream_push(&s, "x", 1), 0);
-	cr_expect_eq(pool().in_use, 10);
-	assert_reads("xxxxxxxxxx");
-	cr_expect_eq(pool().in_use, 0);
+	cr_expect_eq(unit_pool().in_use, 10);
+	unit_assert_reads(&s, "xxxxxxxxxx");
+	cr_expect_eq(unit_pool().in_use, 0);
 	cr_assert_eq(bpf_stream_push(&s, text, 5 * BSI_ELEM_MAX), 0);
 	cr_assert_eq(bpf_stream_read(&s, got, sizeof(got)), (int)(5 * BSI_ELEM_MAX));
-	cr_expect_eq(pool().in_use, 0);
-	assert_sound();
-}
-
-static sem_t kept;
-static sem_t end;
-
-static void *keep_page(void *ctx)
-{
-	int err = bpf_stream_push(&s, "x", 1);
-
-	sem_post(&kept);
-	sem_wait(&end);
-	*(int *)ctx = err;
-	return NULL;
-}
-
-/* More threads than pages: half of the pages go round among them all. */
-Test(lifecycle, thread__keeps_no_page_beyond_half_of_the_pool)
-{
-	pthread_t thread[20];
-	int err[20];
-	int i;
-
-	make_stream(0);
-	cr_assert_eq(bpf_stream_pool_use(region, 8 * PAGE, 0), 0);
-	sem_init(&kept, 0, 0);
-	sem_init(&end, 0, 0);
-	for (i = 0; i < 20; i++) {
-		cr_assert_eq(pthread_create(&thread[i], NULL, keep_page, &err[i]), 0);
-		sem_wait(&kept);
-		assert_reads("x");
-	}
-	cr_expect_eq(pool().in_use, 3);
-	assert_sound();
-	for (i = 0; i < 20; i++)
-		sem_post(&end);
-	for (i = 0; i < 20; i++) {
-		pthread_join(thread[i], NULL);
-		cr_expect_eq(err[i], 0);
-	}
-	cr_expect_eq(pool().in_use, 0);
-	assert_sound();
-}
-
-static sigjmp_buf out;
-
-static void jump_out(enum hook_point point)
-{
-	if (point == HOOK_PLACING)
-		siglongjmp(out, 1);
-}
-
-/* The message is lost, and a page; what comes later is not. */
-Test(lifecycle, thread__jump_out_of_a_reservation_costs_one_page)
-{
-	volatile int jumps = 0;
-
-	make_stream(0);
-	cr_assert_eq(bpf_stream_push(&s, "first;", 6), 0);
-	if (sigsetjmp(out, 1))
-		jumps++;
-	if (jumps < 7) {
-		hook = jump_out;
-		(void)bpf_stream_push(&s, "lost;", 5);
-	}
-	hook = NULL;
-	cr_expect_eq(jumps, 7);
-	cr_assert_eq(bpf_stream_push(&s, "last;", 5), 0);
-	cr_assert_eq(bpf_stream_push(&s, text, 3 * PAGE), 0);
-	cr_assert_eq(bpf_stream_read(&s, got, 11), 11);
-	cr_expect_arr_eq(got, "first;last;", 11);
-	cr_expect_eq(bpf_stream_read(&s, got, sizeof(got)), (int)(3 * PAGE));
-	bpf_stream_thread_release();
-	cr_expect_leq(pool().in_use, 7);
-	assert_sound();
+	cr_expect_eq(unit_pool().in_use, 0);
+	unit_assert_sound(&s);
 }
 
 /* ---- fork ------------------------------------------------------------ */
@@ -659,28 +460,28 @@ static void private_goes_on(void)
 			CHILD_WANTS(bpf_stream_read(&s, got, 20000) == 10000);
 		}
 		bpf_stream_thread_release();
-		CHILD_WANTS(pool().in_use == 0);
+		CHILD_WANTS(unit_pool().in_use == 0);
 		CHILD_WANTS(!bpf_stream_selfcheck(&s));
 		CHILD_WANTS(!bpf_stream_selfcheck(NULL));
 		_exit(0);
 	}
 	assert_child_was_content(pid, child_base);
 	cr_assert_eq(bpf_stream_push(&s, "parent;", 7), 0);
-	assert_reads("both;parent;");
+	unit_assert_reads(&s, "both;parent;");
 	bpf_stream_thread_release();
-	cr_expect_eq(pool().in_use, 0);
-	assert_sound();
+	cr_expect_eq(unit_pool().in_use, 0);
+	unit_assert_sound(&s);
 }
 
 Test(lifecycle, fork__with_the_default_pool_both_go_on)
 {
-	make_stream(0);
+	unit_make_stream(&s, 0);
 	private_goes_on();
 }
 
 Test(lifecycle, fork__with_a_private_region_both_go_on)
 {
-	make_stream(0);
+	unit_make_stream(&s, 0);
 	cr_assert_eq(bpf_stream_pool_use(region, REGION, 0), 0);
 	private_goes_on();
 }
@@ -710,11 +511,11 @@ Test(lifecycle, fork__that_cuts_off_a_reader_leaves_the_stream_busy, .timeout = 
 	int drained;
 	pid_t pid;
 
-	make_stream(0);
+	unit_make_stream(&s, 0);
 	sem_init(&inside, 0, 0);
 	sem_init(&go_on, 0, 0);
 	cr_assert_eq(bpf_stream_push(&s, "abc", 3), 0);
-	cr_assert_eq(pthread_create(&thread, NULL, slow_reader, &drained), 0);
+	unit_start(&thread, slow_reader, &drained);
 	sem_wait(&inside);
 	cr_assert_eq(bpf_stream_push(&s, "def", 3), 0);
 	pid = fork_child();
@@ -734,11 +535,11 @@ Test(lifecycle, fork__that_cuts_off_a_reader_leaves_the_stream_busy, .timeout = 
 	}
 	assert_child_was_content(pid, child_base);
 	sem_post(&go_on);
-	pthread_join(thread, NULL);
+	unit_join(thread);
 	cr_expect_eq(drained, 3);
 	cr_expect_arr_eq(got, "abc", 3);
-	assert_reads("def");
-	assert_sound();
+	unit_assert_reads(&s, "def");
+	unit_assert_sound(&s);
 }
 
 static int forking_sink(void *ctx, const void *data, size_t len)
@@ -755,7 +556,7 @@ Test(lifecycle, fork__in_a_sink_keeps_both_readers, .timeout = 120)
 	pid_t pid = -1;
 	int drained;
 
-	make_stream(0);
+	unit_make_stream(&s, 0);
 	cr_assert_eq(bpf_stream_push(&s, "abc", 3), 0);
 	drained = bpf_stream_drain(&s, forking_sink, &pid, SIZE_MAX);
 	if (!pid) {
@@ -767,20 +568,21 @@ Test(lifecycle, fork__in_a_sink_keeps_both_readers, .timeout = 120)
 	assert_child_was_content(pid, child_base);
 	cr_expect_eq(drained, 3);
 	cr_expect_eq(bpf_stream_push(&s, "parent", 6), 0);
-	assert_reads("parent");
+	unit_assert_reads(&s, "parent");
 }
 
 Test(lifecycle, fork__with_a_shared_region_only_the_parent_goes_on, .timeout = 120)
 {
 	const int child_base = __LINE__;
 	void *base = mmap(NULL, REGION, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct bpf_stream_count foreign;
 	struct bpf_stream_stage ss;
 	struct bpf_stream full;
 	size_t before;
 	pid_t pid;
 
 	cr_assert_neq(base, MAP_FAILED);
-	make_stream(100);
+	unit_make_stream(&s, 100);
 	cr_assert_eq(bpf_stream_pool_use(base, REGION, BPF_STREAM_POOL_SHARED), 0);
 	bpf_stream_stage_init(&ss);
 	cr_assert_eq(bpf_stream_init(&full, &(struct bpf_stream_options){ .capacity = 4 }), 0);
@@ -790,7 +592,7 @@ Test(lifecycle, fork__with_a_shared_region_only_the_parent_goes_on, .timeout = 1
 	bpf_stream_stage_free(&ss);
 	cr_assert_eq(bpf_stream_push(&s, "abc", 3), 0);
 	cr_assert_eq(bpf_stream_stage_push(&ss, "def", 3), 0);
-	before = pool().in_use;
+	before = unit_pool().in_use;
 	pid = fork_child();
 	if (!pid) {
 		CHILD_WANTS(bpf_stream_push(&s, "x", 1) == -EPERM);
@@ -807,24 +609,25 @@ Test(lifecycle, fork__with_a_shared_region_only_the_parent_goes_on, .timeout = 1
 		CHILD_WANTS(bpf_stream_drain(&s, slow_sink, NULL, SIZE_MAX) == -EPERM);
 		CHILD_WANTS(bpf_stream_drain_fd(&s, 1, SIZE_MAX) == -EPERM);
 		CHILD_WANTS(bpf_stream_pool_trim() == 0);
-		CHILD_WANTS(stats().refused[BPF_STREAM_REFUSED_FOREIGN].messages == 5);
-		CHILD_WANTS(stats().refused[BPF_STREAM_REFUSED_FOREIGN].bytes == 1 + 90 + 1 + 1 + 3);
+		foreign = unit_stats(&s).refused[BPF_STREAM_REFUSED_FOREIGN];
+		CHILD_WANTS(foreign.messages == 5);
+		CHILD_WANTS(foreign.bytes == 1 + 90 + 1 + 1 + 3);
 		bpf_stream_stage_free(&ss);
 		bpf_stream_thread_release();
 		bpf_stream_destroy(&s);
 		bpf_stream_destroy(&full);
-		CHILD_WANTS(pool().in_use == before);
+		CHILD_WANTS(unit_pool().in_use == before);
 		_exit(0);
 	}
 	assert_child_was_content(pid, child_base);
-	cr_expect_eq(pool().in_use, before);
+	cr_expect_eq(unit_pool().in_use, before);
 	cr_expect_eq(bpf_stream_push(&s, "ghi", 3), 0);
 	cr_expect_eq(bpf_stream_stage_commit_to(&ss, &s), 0);
-	assert_reads("abcghidef");
+	unit_assert_reads(&s, "abcghidef");
 	cr_expect_eq(bpf_stream_read(&full, got, 100), 4);
 	bpf_stream_thread_release();
-	cr_expect_eq(pool().in_use, 0);
-	assert_sound();
-	make_stream(0);
+	cr_expect_eq(unit_pool().in_use, 0);
+	unit_assert_sound(&s);
+	unit_make_stream(&s, 0);
 	assert_whole_pool_works();
 }

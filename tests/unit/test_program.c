@@ -13,8 +13,7 @@
 #define BPF_STREAM_PROG
 #define BPF_STREAM_SELFCHECK 1
 #include "bpf_stream.h"
-
-#include <criterion/criterion.h>
+#include "unit.h"
 
 static struct bpf_prog_aux aux;
 static struct bpf_prog prog = { &aux };
@@ -26,14 +25,6 @@ static void assert_reads(enum bpf_stream_id id, const char *want)
 
 	cr_assert_eq(len, (int)strlen(want), "%d bytes instead of '%s'", len, want);
 	cr_assert_arr_eq(got, want, strlen(want), "'%.*s' instead of '%s'", len, got, want);
-}
-
-static size_t pages_in_use(void)
-{
-	struct bpf_stream_pool_stats pool;
-
-	bpf_stream_pool_get_stats(&pool);
-	return pool.in_use;
 }
 
 /* Ids that there are none of; 0 and 3 lie next to the two that there are. */
@@ -74,9 +65,9 @@ Test(program, free__gives_the_pages_back)
 	for (i = 0; i < 1000; i++)
 		cr_assert_eq(bpf_stream_vprintk(1 + i % 2, "some text or other", NULL, 0, &aux), 0);
 	cr_assert_eq(bpf_prog_stream_read(&prog, BPF_STDERR, got, 10), 10);
-	cr_assert_gt(pages_in_use(), 1);
+	cr_assert_gt(unit_pages_in_use(), 1);
 	bpf_prog_stream_free(&prog);
-	cr_expect_leq(pages_in_use(), 1);
+	cr_expect_leq(unit_pages_in_use(), 1);
 }
 
 Test(program, vprintk__unknown_id_wins_over_every_other_error)
@@ -199,7 +190,7 @@ Test(program, stage__refused_report_leaves_nothing_behind)
 	for (i = 0; i < 100; i++)
 		bpf_stream_stage(ss, &prog, (enum bpf_stream_id)3,
 				 bpf_stream_printk(ss, "%900d", i));
-	cr_expect_leq(pages_in_use(), 1);
+	cr_expect_leq(unit_pages_in_use(), 1);
 	assert_reads(BPF_STDOUT, "");
 	assert_reads(BPF_STDERR, "");
 }

@@ -15,58 +15,16 @@
 #define BPF_STREAM_STATIC
 #define BPF_STREAM_SELFCHECK 1
 #include "bpf_stream.h"
-
+#include "unit.h"
 #include <fcntl.h>
-#include <sched.h>
 #include <semaphore.h>
 #include <stdio.h>
-#include <criterion/criterion.h>
 
 #define PAGE BPF_STREAM_PAGE_SIZE
 
 static struct bpf_stream s;
 static char text[1u << 20];
 static char got[1u << 20];
-
-static void make_stream(size_t capacity)
-{
-	struct bpf_stream_options opts = { .capacity = capacity };
-
-	cr_assert_eq(bpf_stream_init(&s, &opts), 0);
-}
-
-static struct bpf_stream_stats stats(void)
-{
-	struct bpf_stream_stats now;
-
-	bpf_stream_get_stats(&s, &now);
-	return now;
-}
-
-static size_t pages_in_use(void)
-{
-	struct bpf_stream_pool_stats pool;
-
-	bpf_stream_pool_get_stats(&pool);
-	return pool.in_use;
-}
-
-static void assert_sound(void)
-{
-	const char *broken = bpf_stream_selfcheck(&s);
-
-	cr_assert_null(broken, "%s", broken);
-	broken = bpf_stream_selfcheck(NULL);
-	cr_assert_null(broken, "%s", broken);
-}
-
-static void assert_reads(const char *want)
-{
-	int len = bpf_stream_read(&s, got, sizeof(got));
-
-	cr_assert_eq(len, (int)strlen(want), "%d bytes instead of '%s'", len, want);
-	cr_assert_arr_eq(got, want, strlen(want), "'%.*s' instead of '%s'", len, got, want);
-}
 
 static void push_text(const char *str)
 {
@@ -97,7 +55,7 @@ Test(reader, read__may_split_messages_anywhere)
 	int split;
 	int rest;
 
-	make_stream(0);
+	unit_make_stream(&s, 0);
 	for (split = 1; split < 13; split++) {
 		rest = 13 - split;
 		push_text("abcd");
@@ -105,12 +63,12 @@ Test(reader, read__may_split_messages_anywhere)
 		push_text("fgh");
 		push_text("ijklm");
 		cr_assert_eq(bpf_stream_read(&s, got, (size_t)split), split);
-		cr_assert_eq(stats().pending, (size_t)rest);
-		assert_sound();
+		cr_assert_eq(unit_stats(&s).pending, (size_t)rest);
+		unit_assert_sound(&s);
 		cr_assert_eq(bpf_stream_read(&s, got + split, sizeof(got) - 13), rest);
 		cr_assert_arr_eq(got, whole, 13);
 	}
-	cr_expect_eq(stats().delivered.messages, 12 * 4);
+	cr_expect_eq(unit_stats(&s).delivered.messages, 12 * 4);
 }
 
 Test(reader, read__pieces_of_every_size_give_the_same_bytes)
@@ -120,7 +78,7 @@ Test(reader, read__pieces_of_every_size_give_the_same_bytes)
 	size_t at;
 	int len;
 
-	make_stream(0);
+	unit_make_stream(&s, 0);
 	for (piece = 1; piece < 2 * PAGE; piece = piece * 4 / 3 + 1) {
 		push_many(all);
 		memset(got, 0, all);
@@ -128,27 +86,27 @@ Test(reader, read__pieces_of_every_size_give_the_same_bytes)
 			cr_assert_eq((size_t)len, all - at < piece ? all - at : piece);
 		cr_assert_eq(at, all);
 		cr_assert_eq(memcmp(got, text, all), 0, "in pieces of %zu", piece);
-		cr_assert_eq(stats().pending, 0);
+		cr_assert_eq(unit_stats(&s).pending, 0);
 	}
-	cr_expect_leq(pages_in_use(), 1);
-	assert_sound();
+	cr_expect_leq(unit_pages_in_use(), 1);
+	unit_assert_sound(&s);
 }
 
 Test(reader, read__backlog_comes_before_the_log)
 {
-	make_stream(0);
+	unit_make_stream(&s, 0);
 	push_text("abc");
 	push_text("def");
 	cr_assert_eq(bpf_stream_read(&s, got, 1), 1);
 	push_text("ghi");
 	push_text("jkl");
-	assert_reads("bcdefghijkl");
+	unit_assert_reads(&s, "bcdefghijkl");
 }
 
 /* Each side of the buffer is watched by another byte. */
 Test(reader, read__touches_nothing_outside_what_it_returns)
 {
-	make_stream(0);
+	unit_make_stream(&s, 0);
 	push_text("abcdef");
 	memset(got, '.', 10);
 	cr_assert_eq(bpf_stream_read(&s, got + 1, 4), 4);
@@ -161,7 +119,7 @@ Test(reader, read__of_length_0_or_of_nothing_touches_no_pointer)
 {
 	void *const bad = (void *)(uintptr_t)8;
 
-	make_stream(0);
+	unit_make_stream(&s, 0);
 	cr_expect_eq(bpf_stream_read(&s, NULL, 0), 0);
 	cr_expect_eq(bpf_stream_read(&s, bad, 100), 0);
 	cr_expect_eq(bpf_stream_try_read(&s, bad, 100), 0);
@@ -172,7 +130,7 @@ Test(reader, read__of_length_0_or_of_nothing_touches_no_pointer)
 	cr_expect_eq(bpf_stream_try_read(&s, NULL, 0), 0);
 	cr_expect_eq(bpf_stream_drain(&s, NULL, NULL, 0), 0);
 	cr_expect_eq(bpf_stream_drain_fd(&s, -1, 0), 0);
-	assert_reads("here");
+	unit_assert_reads(&s, "here");
 }
 
 /* ---- sinks ----------------------------------------------------------- */
@@ -212,12 +170,12 @@ Test(reader, drain__takes_all_in_order)
 {
 	struct script sc = SCRIPT(ALL);
 
-	make_stream(0);
+	unit_make_stream(&s, 0);
 	push_many(5 * PAGE);
 	cr_expect_eq(bpf_stream_drain(&s, script_sink, &sc, SIZE_MAX), (int)(5 * PAGE));
 	cr_expect_eq(sc.len, 5 * PAGE);
 	cr_expect_arr_eq(got, text, 5 * PAGE);
-	cr_expect_eq(stats().pending, 0);
+	cr_expect_eq(unit_stats(&s).pending, 0);
 }
 
 Test(reader, drain__takes_no_more_than_its_maximum)
@@ -225,11 +183,11 @@ Test(reader, drain__takes_no_more_than_its_maximum)
 	struct script sc = SCRIPT(ALL);
 	size_t max;
 
-	make_stream(0);
+	unit_make_stream(&s, 0);
 	push_many(9000);
 	for (max = 1; sc.len + max <= 9000; max++)
 		cr_assert_eq(bpf_stream_drain(&s, script_sink, &sc, max), (int)max);
-	cr_expect_eq(stats().pending, 9000 - sc.len);
+	cr_expect_eq(unit_stats(&s).pending, 9000 - sc.len);
 	(void)bpf_stream_drain(&s, script_sink, &sc, max);
 	cr_assert_eq(sc.len, 9000);
 	cr_expect_arr_eq(got, text, 9000);
@@ -240,44 +198,44 @@ Test(reader, drain__short_sink_ends_the_call_and_loses_nothing)
 	struct script sc = SCRIPT(1);
 	int i;
 
-	make_stream(0);
+	unit_make_stream(&s, 0);
 	push_text("ab");
 	push_text("cde");
 	for (i = 0; i < 5; i++) {
 		cr_expect_eq(bpf_stream_drain(&s, script_sink, &sc, SIZE_MAX), 1);
 		cr_expect_eq(sc.calls, (size_t)i + 1);
-		cr_expect_eq(stats().pending, (size_t)(4 - i));
+		cr_expect_eq(unit_stats(&s).pending, (size_t)(4 - i));
 	}
 	cr_expect_eq(bpf_stream_drain(&s, script_sink, &sc, SIZE_MAX), 0);
 	cr_expect_arr_eq(got, "abcde", 5);
-	cr_expect_eq(stats().delivered.messages, 2);
+	cr_expect_eq(unit_stats(&s).delivered.messages, 2);
 }
 
 Test(reader, drain__sink_that_takes_nothing_ends_the_call)
 {
 	struct script sc = SCRIPT(0);
 
-	make_stream(0);
+	unit_make_stream(&s, 0);
 	push_text("ab");
 	push_text("cde");
 	cr_expect_eq(bpf_stream_drain(&s, script_sink, &sc, SIZE_MAX), 0);
 	cr_expect_eq(sc.calls, 1);
-	assert_reads("abcde");
+	unit_assert_reads(&s, "abcde");
 }
 
 Test(reader, drain__error_before_any_progress_is_passed_on)
 {
 	struct script sc = SCRIPT(-EIO);
 
-	make_stream(0);
+	unit_make_stream(&s, 0);
 	push_text("ab");
 	push_text("cde");
 	cr_expect_eq(bpf_stream_drain(&s, script_sink, &sc, SIZE_MAX), -EIO);
 	cr_expect_eq(bpf_stream_try_drain(&s, script_sink, &sc, SIZE_MAX), -EIO);
 	cr_expect_eq(sc.calls, 2);
-	cr_expect_eq(stats().pending, 5);
-	assert_sound();
-	assert_reads("abcde");
+	cr_expect_eq(unit_stats(&s).pending, 5);
+	unit_assert_sound(&s);
+	unit_assert_reads(&s, "abcde");
 }
 
 Test(reader, drain__error_after_progress_is_a_short_count)
@@ -285,13 +243,13 @@ Test(reader, drain__error_after_progress_is_a_short_count)
 	struct script sc = SCRIPT(ALL, -EIO);
 	int first;
 
-	make_stream(0);
+	unit_make_stream(&s, 0);
 	push_many(5 * PAGE);
 	first = bpf_stream_drain(&s, script_sink, &sc, SIZE_MAX);
 	cr_expect_gt(first, 0);
 	cr_expect_eq(sc.calls, 2);
 	cr_expect_eq(sc.len, (size_t)first);
-	cr_expect_eq(stats().pending, 5 * PAGE - (size_t)first);
+	cr_expect_eq(unit_stats(&s).pending, 5 * PAGE - (size_t)first);
 	cr_expect_eq(bpf_stream_drain(&s, script_sink, &sc, SIZE_MAX), -EIO);
 	cr_assert_eq(bpf_stream_read(&s, got + first, sizeof(got) / 2), (int)(5 * PAGE) - first);
 	cr_expect_arr_eq(got, text, 5 * PAGE);
@@ -306,13 +264,13 @@ static int greedy_sink(void *ctx, const void *data, size_t len)
 
 Test(reader, drain__sink_that_claims_too_much_gets_nothing)
 {
-	make_stream(0);
+	unit_make_stream(&s, 0);
 	push_text("ab");
 	push_text("cde");
 	cr_expect_eq(bpf_stream_drain(&s, greedy_sink, NULL, SIZE_MAX), -EINVAL);
 	cr_expect_eq(bpf_stream_drain(&s, greedy_sink, NULL, 1), -EINVAL);
-	cr_expect_eq(stats().pending, 5);
-	assert_reads("abcde");
+	cr_expect_eq(unit_stats(&s).pending, 5);
+	unit_assert_reads(&s, "abcde");
 }
 
 static int pushing_sink(void *ctx, const void *data, size_t len)
@@ -330,15 +288,15 @@ Test(reader, drain__ends_though_its_sink_pushes)
 {
 	unsigned int calls = 0;
 
-	make_stream(0);
+	unit_make_stream(&s, 0);
 	push_text("abc");
 	cr_expect_eq(bpf_stream_drain(&s, pushing_sink, &calls, SIZE_MAX), 3);
 	cr_expect_eq(calls, 1);
-	cr_expect_eq(stats().pending, 5 + PAGE);
+	cr_expect_eq(unit_stats(&s).pending, 5 + PAGE);
 	calls = 0;
 	cr_expect_eq(bpf_stream_drain(&s, pushing_sink, &calls, SIZE_MAX), (int)(5 + PAGE));
-	cr_expect_eq(stats().pending, calls * (5 + PAGE));
-	assert_sound();
+	cr_expect_eq(unit_stats(&s).pending, calls * (5 + PAGE));
+	unit_assert_sound(&s);
 }
 
 /* What was taken makes room before the next call: a sink may block for long. */
@@ -359,12 +317,12 @@ Test(reader, drain__refunds_before_each_call_of_the_sink)
 	size_t before = 0;
 	int i;
 
-	make_stream(10 * BSI_ELEM_MAX);
+	unit_make_stream(&s, 10 * BSI_ELEM_MAX);
 	for (i = 0; i < 10; i++)
 		cr_assert_eq(bpf_stream_push(&s, text, BSI_ELEM_MAX), 0);
 	cr_expect_eq(bpf_stream_drain(&s, refilling_sink, &before, SIZE_MAX),
 		     (int)(10 * BSI_ELEM_MAX));
-	cr_expect_eq(stats().pending, 10 * BSI_ELEM_MAX - before);
+	cr_expect_eq(unit_stats(&s).pending, 10 * BSI_ELEM_MAX - before);
 }
 
 struct reentry {
@@ -396,7 +354,7 @@ Test(reader, drain__sink_reads_other_streams_but_not_its_own, .timeout = 60)
 	struct bpf_stream other;
 	struct reentry r = { .other = &other };
 
-	make_stream(0);
+	unit_make_stream(&s, 0);
 	cr_assert_eq(bpf_stream_init(&other, NULL), 0);
 	cr_assert_eq(bpf_stream_push(&other, "other", 5), 0);
 	push_text("abc");
@@ -408,7 +366,7 @@ Test(reader, drain__sink_reads_other_streams_but_not_its_own, .timeout = 60)
 	cr_expect_eq(r.other_read, 5);
 	cr_expect_arr_eq(r.other_got, "other", 5);
 	push_text("later");
-	assert_reads("later");
+	unit_assert_reads(&s, "later");
 }
 
 Test(reader, drain__small_messages_are_offered_together)
@@ -416,7 +374,7 @@ Test(reader, drain__small_messages_are_offered_together)
 	struct script sc = SCRIPT(ALL);
 	int i;
 
-	make_stream(0);
+	unit_make_stream(&s, 0);
 	for (i = 0; i < 64; i++)
 		push_text("0123456789");
 	cr_expect_eq(bpf_stream_drain(&s, script_sink, &sc, SIZE_MAX), 640);
@@ -430,15 +388,15 @@ Test(reader, drain_fd__writes_all_in_order)
 	FILE *file = tmpfile();
 
 	cr_assert_not_null(file);
-	make_stream(0);
+	unit_make_stream(&s, 0);
 	push_many(200000);
 	cr_expect_eq(bpf_stream_drain_fd(&s, fileno(file), 1001), 1001);
 	cr_expect_eq(bpf_stream_drain_fd(&s, fileno(file), SIZE_MAX), 200000 - 1001);
 	cr_expect_eq(bpf_stream_drain_fd(&s, fileno(file), SIZE_MAX), 0);
 	cr_assert_eq(pread(fileno(file), got, sizeof(got), 0), 200000);
 	cr_expect_eq(memcmp(got, text, 200000), 0);
-	cr_expect_eq(stats().pending, 0);
-	cr_expect_eq(stats().delivered.bytes, 200000);
+	cr_expect_eq(unit_stats(&s).pending, 0);
+	cr_expect_eq(unit_stats(&s).delivered.bytes, 200000);
 	fclose(file);
 }
 
@@ -453,14 +411,14 @@ Test(reader, drain_fd__full_pipe_loses_nothing)
 
 	cr_assert_eq(pipe(end), 0);
 	cr_assert_eq(fcntl(end[1], F_SETFL, O_NONBLOCK), 0);
-	make_stream(0);
+	unit_make_stream(&s, 0);
 	push_many(all);
 	errno = ELOOP;
 	while (taken < all) {
 		while ((ret = bpf_stream_drain_fd(&s, end[1], SIZE_MAX)) > 0)
 			taken += (size_t)ret;
 		cr_assert_eq(ret, taken < all ? -EAGAIN : 0, "%d", ret);
-		cr_assert_eq(stats().pending, all - taken);
+		cr_assert_eq(unit_stats(&s).pending, all - taken);
 		while (len < taken) {
 			n = read(end[0], got + len, 5000);
 			cr_assert_gt(n, 0);
@@ -470,14 +428,14 @@ Test(reader, drain_fd__full_pipe_loses_nothing)
 	cr_expect_eq(errno, ELOOP);
 	cr_expect_eq(len, all);
 	cr_expect_eq(memcmp(got, text, all), 0);
-	assert_sound();
+	unit_assert_sound(&s);
 }
 
 Test(reader, drain_fd__errors_of_the_descriptor_lose_nothing)
 {
 	int end[2];
 
-	make_stream(0);
+	unit_make_stream(&s, 0);
 	push_text("abc");
 	push_text("def");
 	signal(SIGPIPE, SIG_IGN);
@@ -490,9 +448,9 @@ Test(reader, drain_fd__errors_of_the_descriptor_lose_nothing)
 	cr_assert_eq(close(end[1]), 0);
 	cr_expect_eq(bpf_stream_drain_fd(&s, end[1], SIZE_MAX), -EBADF);
 	cr_expect_eq(errno, ELOOP);
-	cr_expect_eq(stats().pending, 6);
-	assert_sound();
-	assert_reads("abcdef");
+	cr_expect_eq(unit_stats(&s).pending, 6);
+	unit_assert_sound(&s);
+	unit_assert_reads(&s, "abcdef");
 }
 
 /* ---- beside each other ----------------------------------------------- */
@@ -526,7 +484,7 @@ static pthread_t slow_begin(struct script *sc)
 
 	sem_init(&inside, 0, 0);
 	sem_init(&go_on, 0, 0);
-	cr_assert_eq(pthread_create(&thread, NULL, slow_reader, sc), 0);
+	unit_start(&thread, slow_reader, sc);
 	while (sem_wait(&inside))
 		;
 	return thread;
@@ -539,7 +497,7 @@ Test(reader, try__is_busy_while_another_thread_reads, .timeout = 60)
 	pthread_t thread;
 	char c;
 
-	make_stream(0);
+	unit_make_stream(&s, 0);
 	push_text("abc");
 	thread = slow_begin(&sc);
 	cr_expect_eq(bpf_stream_try_read(&s, &c, 1), -EBUSY);
@@ -548,7 +506,7 @@ Test(reader, try__is_busy_while_another_thread_reads, .timeout = 60)
 	cr_expect_eq(bpf_stream_try_read(&s, NULL, 0), 0);
 	push_text("def");
 	sem_post(&go_on);
-	pthread_join(thread, NULL);
+	unit_join(thread);
 	cr_expect_eq(slow_ret, 3);
 	cr_expect_arr_eq(got, "abc", 3);
 	cr_expect_eq(bpf_stream_try_read(&s, got, 100), 3);
@@ -571,15 +529,14 @@ Test(reader, read__waits_for_another_reader, .timeout = 60)
 	pthread_t first;
 	pthread_t second;
 
-	make_stream(0);
+	unit_make_stream(&s, 0);
 	push_text("abcde");
 	first = slow_begin(&sc);
-	cr_assert_eq(pthread_create(&second, NULL, second_reader, rest), 0);
-	while (!(bse_u32_load_relaxed(&s.lock.word) & 1))
-		sched_yield();
+	unit_start(&second, second_reader, rest);
+	unit_wait_for_sleeper(&s.lock);
 	sem_post(&go_on);
-	pthread_join(first, NULL);
-	pthread_join(second, NULL);
+	unit_join(first);
+	unit_join(second);
 	cr_expect_eq(slow_ret, 2);
 	cr_expect_eq(second_ret, 3);
 	cr_expect_arr_eq(rest, "cde", 3);
@@ -619,9 +576,9 @@ Test(reader, read__many_readers_share_every_byte_once, .timeout = 120)
 	uint32_t sum = 0;
 	uint32_t i;
 
-	make_stream(500);
+	unit_make_stream(&s, 500);
 	for (i = 0; i < READERS; i++)
-		cr_assert_eq(pthread_create(&thread[i], NULL, counting_reader, NULL), 0);
+		unit_start(&thread[i], counting_reader, NULL);
 	for (i = 0; i < EACH; i++) {
 		byte = (unsigned char)(i * 7);
 		while (bpf_stream_push(&s, &byte, 1))
@@ -629,12 +586,12 @@ Test(reader, read__many_readers_share_every_byte_once, .timeout = 120)
 		sum += byte;
 	}
 	for (i = 0; i < READERS; i++)
-		pthread_join(thread[i], NULL);
+		unit_join(thread[i]);
 	cr_expect_eq(bse_u32_load_relaxed(&bytes_read), EACH);
 	cr_expect_eq(bse_u32_load_relaxed(&sum_of_bytes), sum);
-	cr_expect_eq(stats().delivered.messages, EACH);
-	cr_expect_eq(stats().pending, 0);
-	assert_sound();
+	cr_expect_eq(unit_stats(&s).delivered.messages, EACH);
+	cr_expect_eq(unit_stats(&s).pending, 0);
+	unit_assert_sound(&s);
 }
 
 /* The sink is a cancellation point; the cancel comes while it is in it. */
@@ -651,11 +608,11 @@ Test(reader, drain__cancelled_thread_finishes_it_first, .timeout = 60)
 	pthread_t thread;
 	void *result;
 
-	make_stream(0);
+	unit_make_stream(&s, 0);
 	push_text("abc");
 	sem_init(&inside, 0, 0);
 	sem_init(&go_on, 0, 0);
-	cr_assert_eq(pthread_create(&thread, NULL, cancelled_reader, &sc), 0);
+	unit_start(&thread, cancelled_reader, &sc);
 	sem_wait(&inside);
 	cr_assert_eq(pthread_cancel(thread), 0);
 	sem_post(&go_on);

@@ -25,15 +25,6 @@ static void check_finds(struct bpf_stream *s, const char *invariant)
 		     broken, invariant);
 }
 
-static void check_sound(void)
-{
-	const char *broken = bpf_stream_selfcheck(&stream);
-
-	cr_assert_null(broken, "%s", broken);
-	broken = bpf_stream_selfcheck(NULL);
-	cr_assert_null(broken, "%s", broken);
-}
-
 /* Two messages in the log, and in the backlog the rest of two others. */
 static void set_up(void)
 {
@@ -45,7 +36,7 @@ static void set_up(void)
 	cr_assert_eq(bpf_stream_read(&stream, buf, 3), 3);
 	cr_assert_eq(bpf_stream_push(&stream, "third..", 7), 0);
 	cr_assert_eq(bpf_stream_push(&stream, "fourth.", 7), 0);
-	check_sound();
+	unit_assert_sound(&stream);
 }
 
 static struct bpf_stream_elem *backlog_elem(void)
@@ -72,14 +63,14 @@ static void set_up_pool(bse_page page[3])
 		cr_assert_eq(bse_page_get(&page[i]), 0);
 	for (i = 0; i < 3; i++)
 		bse_page_put(page[i]);
-	check_sound();
+	unit_assert_sound(&stream);
 }
 
 Test(selfcheck, sound__before_anything_happened)
 {
 	cr_assert_null(bpf_stream_selfcheck(NULL));
 	cr_assert_eq(bpf_stream_init(&stream, NULL), 0);
-	check_sound();
+	unit_assert_sound(&stream);
 }
 
 Test(selfcheck, sound__in_every_phase_of_a_stream)
@@ -90,16 +81,16 @@ Test(selfcheck, sound__in_every_phase_of_a_stream)
 
 	set_up();
 	cr_assert_eq(bpf_stream_push(&stream, big, sizeof(big)), 0);
-	check_sound();
+	unit_assert_sound(&stream);
 	do {
 		ret = bpf_stream_read(&stream, buf, sizeof(buf));
 		cr_assert_geq(ret, 0);
-		check_sound();
+		unit_assert_sound(&stream);
 	} while (ret);
 	bpf_stream_pool_trim();
-	check_sound();
+	unit_assert_sound(&stream);
 	bpf_stream_thread_release();
-	check_sound();
+	unit_assert_sound(&stream);
 }
 
 Test(selfcheck, sound__leaves_everything_as_it_was)
@@ -107,7 +98,7 @@ Test(selfcheck, sound__leaves_everything_as_it_was)
 	char buf[64];
 
 	set_up();
-	check_sound();
+	unit_assert_sound(&stream);
 	cr_assert_eq(bpf_stream_read(&stream, buf, sizeof(buf)), 25);
 	cr_assert_eq(memcmp(buf, "st..second.third..fourth.", 25), 0);
 	cr_assert_eq(bpf_stream_try_read(&stream, buf, sizeof(buf)), 0);
@@ -143,7 +134,7 @@ Test(selfcheck, sound__beside_writers_and_readers)
 	}
 	unit_join(thread[0]);
 	unit_join(thread[1]);
-	check_sound();
+	unit_assert_sound(&stream);
 }
 
 static int check_inside(void *ctx, const void *data, size_t len)
@@ -160,7 +151,7 @@ Test(selfcheck, lock__that_cannot_be_taken_is_told)
 	set_up();
 	cr_assert_eq(bpf_stream_drain(&stream, check_inside, &broken, 1), 1);
 	cr_assert_not_null(broken);
-	check_sound();
+	unit_assert_sound(&stream);
 }
 
 Test(selfcheck, finds__an_element_without_bytes)
@@ -232,7 +223,7 @@ Test(selfcheck, finds__more_pending_than_the_capacity)
 {
 	set_up();
 	stream.capacity = 25;
-	check_sound();
+	unit_assert_sound(&stream);
 	stream.capacity = 24;
 	check_finds(&stream, "I3");
 }
@@ -290,7 +281,7 @@ Test(selfcheck, finds__a_lost_page_among_the_cold)
 	set_up();
 	set_up_pool(page);
 	bpf_stream_pool_trim();
-	check_sound();
+	unit_assert_sound(&stream);
 	/* Trimming turned the list round. */
 	bse_u32_store_relaxed(&bse_pool_known()->page[page[1]].next, 0);
 	check_finds(NULL, "I4");
@@ -313,7 +304,7 @@ Test(selfcheck, finds__a_page_that_is_neither_free_nor_in_use)
 
 	set_up();
 	cr_assert_eq(bse_page_get(&page), 0);
-	check_sound();
+	unit_assert_sound(&stream);
 	bse_u32_store_relaxed(&bse_pool_known()->page[page].next, 0);
 	check_finds(NULL, "I4");
 }
@@ -325,7 +316,7 @@ Test(selfcheck, finds__slots_that_hold_too_much)
 	set_up();
 	pool = bse_pool_known();
 	bse_u32_store_relaxed(&pool->kept, (uint32_t)unit_pages_total() / 2);
-	check_sound();
+	unit_assert_sound(&stream);
 	bse_u32_store_relaxed(&pool->kept, (uint32_t)unit_pages_total() / 2 + 1);
 	check_finds(NULL, "I7");
 }

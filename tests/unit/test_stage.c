@@ -14,9 +14,8 @@
 #define BPF_STREAM_SELFCHECK 1
 #define BPF_STREAM_ENV_HEADER "../tests/unit/hooks.h"
 #include "bpf_stream.h"
-
+#include "unit.h"
 #include <stdio.h>
-#include <criterion/criterion.h>
 
 #define PAGE BPF_STREAM_PAGE_SIZE
 
@@ -27,43 +26,8 @@ static char got[1u << 20];
 
 static void make_stream(size_t capacity)
 {
-	struct bpf_stream_options opts = { .capacity = capacity };
-
-	cr_assert_eq(bpf_stream_init(&s, &opts), 0);
+	unit_make_stream(&s, capacity);
 	bpf_stream_stage_init(&ss);
-}
-
-static struct bpf_stream_stats stats(void)
-{
-	struct bpf_stream_stats now;
-
-	bpf_stream_get_stats(&s, &now);
-	return now;
-}
-
-static size_t pages_in_use(void)
-{
-	struct bpf_stream_pool_stats pool;
-
-	bpf_stream_pool_get_stats(&pool);
-	return pool.in_use;
-}
-
-static void assert_sound(void)
-{
-	const char *broken = bpf_stream_selfcheck(&s);
-
-	cr_assert_null(broken, "%s", broken);
-	broken = bpf_stream_selfcheck(NULL);
-	cr_assert_null(broken, "%s", broken);
-}
-
-static void assert_reads(const char *want)
-{
-	int len = bpf_stream_read(&s, got, sizeof(got));
-
-	cr_assert_eq(len, (int)strlen(want), "%d bytes instead of '%s'", len, want);
-	cr_assert_arr_eq(got, want, strlen(want), "'%.*s' instead of '%s'", len, got, want);
 }
 
 /* An early version of the original got the tail of this one wrong. */
@@ -74,8 +38,8 @@ Test(stage, commit__of_one_message)
 	cr_assert_eq(bpf_stream_stage_push(&ss, "b", 1), 0);
 	cr_expect_eq(bpf_stream_stage_commit_to(&ss, &s), 0);
 	cr_assert_eq(bpf_stream_push(&s, "c", 1), 0);
-	assert_reads("abc");
-	cr_expect_eq(stats().delivered.messages, 3);
+	unit_assert_reads(&s, "abc");
+	cr_expect_eq(unit_stats(&s).delivered.messages, 3);
 }
 
 Test(stage, commit__keeps_the_order_of_many_messages)
@@ -88,14 +52,14 @@ Test(stage, commit__keeps_the_order_of_many_messages)
 		cr_assert_eq(bpf_stream_stage_printk(&ss, "%d,", i), 0);
 		len += (size_t)sprintf(text + len, "%d,", i);
 	}
-	cr_expect_eq(stats().pending, 0);
+	cr_expect_eq(unit_stats(&s).pending, 0);
 	cr_expect_eq(bpf_stream_read(&s, got, sizeof(got)), 0);
 	cr_expect_eq(bpf_stream_stage_commit_to(&ss, &s), 0);
-	cr_expect_eq(stats().pending, len);
-	assert_sound();
-	assert_reads(text);
-	cr_expect_eq(stats().delivered.messages, 5000);
-	cr_expect_leq(pages_in_use(), 1);
+	cr_expect_eq(unit_stats(&s).pending, len);
+	unit_assert_sound(&s);
+	unit_assert_reads(&s, text);
+	cr_expect_eq(unit_stats(&s).delivered.messages, 5000);
+	cr_expect_leq(unit_pages_in_use(), 1);
 }
 
 Test(stage, commit__messages_of_several_pages_stay_whole)
@@ -109,10 +73,10 @@ Test(stage, commit__messages_of_several_pages_stay_whole)
 	for (i = 0; i < 4; i++)
 		cr_assert_eq(bpf_stream_stage_push(&ss, text + at[i], at[i + 1] - at[i]), 0);
 	cr_expect_eq(bpf_stream_stage_commit_to(&ss, &s), 0);
-	assert_sound();
+	unit_assert_sound(&s);
 	cr_assert_eq(bpf_stream_read(&s, got, sizeof(got)), (int)at[4]);
 	cr_expect_arr_eq(got, text, at[4]);
-	cr_expect_eq(stats().delivered.messages, 4);
+	cr_expect_eq(unit_stats(&s).delivered.messages, 4);
 }
 
 static void push_between(enum hook_point point)
@@ -135,7 +99,7 @@ Test(stage, commit__group_is_contiguous_whoever_else_writes)
 	cr_expect_eq(bpf_stream_stage_commit_to(&ss, &s), 0);
 	hook = NULL;
 	cr_expect_eq(bpf_stream_push(&s, "?", 1), 0);
-	assert_reads("!!!!123?");
+	unit_assert_reads(&s, "!!!!123?");
 }
 
 #define WRITERS 4u
@@ -177,7 +141,7 @@ Test(stage, commit__groups_of_threads_are_never_split, .timeout = 120)
 	make_stream(10 * sizeof(member));
 	for (i = 0; i < WRITERS; i++) {
 		id[i] = i;
-		cr_assert_eq(pthread_create(&thread[i], NULL, write_groups, &id[i]), 0);
+		unit_start(&thread[i], write_groups, &id[i]);
 	}
 	while (groups < WRITERS * GROUPS) {
 		len = bpf_stream_read(&s, member, sizeof(member));
@@ -194,10 +158,10 @@ Test(stage, commit__groups_of_threads_are_never_split, .timeout = 120)
 		groups++;
 	}
 	for (i = 0; i < WRITERS; i++)
-		pthread_join(thread[i], NULL);
-	cr_expect_eq(stats().pending, 0);
-	cr_expect_eq(stats().delivered.messages, WRITERS * GROUPS * MEMBERS);
-	assert_sound();
+		unit_join(thread[i]);
+	cr_expect_eq(unit_stats(&s).pending, 0);
+	cr_expect_eq(unit_stats(&s).delivered.messages, WRITERS * GROUPS * MEMBERS);
+	unit_assert_sound(&s);
 }
 
 Test(stage, commit__full_stream_keeps_stage_intact)
@@ -208,14 +172,14 @@ Test(stage, commit__full_stream_keeps_stage_intact)
 	cr_assert_eq(bpf_stream_stage_push(&ss, "efg", 3), 0);
 	cr_expect_eq(bpf_stream_stage_commit_to(&ss, &s), -ENOSPC);
 	cr_expect_eq(bpf_stream_stage_commit_to(&ss, &s), -ENOSPC);
-	cr_expect_eq(stats().refused[BPF_STREAM_REFUSED_FULL].messages, 4);
-	cr_expect_eq(stats().refused[BPF_STREAM_REFUSED_FULL].bytes, 14);
-	cr_expect_eq(stats().pending, 4);
-	assert_reads("1234");
+	cr_expect_eq(unit_stats(&s).refused[BPF_STREAM_REFUSED_FULL].messages, 4);
+	cr_expect_eq(unit_stats(&s).refused[BPF_STREAM_REFUSED_FULL].bytes, 14);
+	cr_expect_eq(unit_stats(&s).pending, 4);
+	unit_assert_reads(&s, "1234");
 	cr_assert_eq(bpf_stream_stage_push(&ss, "hij", 3), 0);
 	cr_expect_eq(bpf_stream_stage_commit_to(&ss, &s), 0);
-	cr_expect_eq(stats().pending, 10);
-	assert_reads("abcdefghij");
+	cr_expect_eq(unit_stats(&s).pending, 10);
+	unit_assert_reads(&s, "abcdefghij");
 }
 
 /* Between the last look and the publish somebody else takes the room. */
@@ -237,17 +201,17 @@ static void lose_race(void)
 	hook = take_room;
 	cr_expect_eq(bpf_stream_stage_commit_to(&ss, &s), -ENOSPC);
 	cr_expect_null(hook);
-	cr_expect_eq(stats().refused[BPF_STREAM_REFUSED_FULL].messages, 2);
-	cr_expect_eq(stats().refused[BPF_STREAM_REFUSED_FULL].bytes, 10);
+	cr_expect_eq(unit_stats(&s).refused[BPF_STREAM_REFUSED_FULL].messages, 2);
+	cr_expect_eq(unit_stats(&s).refused[BPF_STREAM_REFUSED_FULL].bytes, 10);
 }
 
 Test(stage, commit__lost_race_keeps_stage_intact)
 {
 	lose_race();
-	assert_reads("wx");
+	unit_assert_reads(&s, "wx");
 	cr_expect_eq(bpf_stream_stage_commit_to(&ss, &s), 0);
-	assert_reads("abcdefghij");
-	assert_sound();
+	unit_assert_reads(&s, "abcdefghij");
+	unit_assert_sound(&s);
 }
 
 /*
@@ -259,12 +223,12 @@ Test(stage, free__after_a_lost_race_leaves_the_stream_alone)
 	lose_race();
 	bpf_stream_stage_free(&ss);
 	cr_assert_eq(bpf_stream_stage_push(&ss, text, 3 * PAGE), 0);
-	assert_sound();
-	assert_reads("wx");
+	unit_assert_sound(&s);
+	unit_assert_reads(&s, "wx");
 	bpf_stream_stage_free(&ss);
 	bpf_stream_thread_release();
-	cr_expect_eq(pages_in_use(), 0);
-	assert_sound();
+	cr_expect_eq(unit_pages_in_use(), 0);
+	unit_assert_sound(&s);
 }
 
 Test(stage, commit__group_above_the_capacity_is_too_big)
@@ -276,8 +240,8 @@ Test(stage, commit__group_above_the_capacity_is_too_big)
 	cr_assert_eq(bpf_stream_stage_push(&ss, "abcdef", 6), 0);
 	cr_assert_eq(bpf_stream_stage_push(&ss, "ghijk", 5), 0);
 	cr_expect_eq(bpf_stream_stage_commit_to(&ss, &s), -E2BIG);
-	cr_expect_eq(stats().refused[BPF_STREAM_REFUSED_SIZE].messages, 2);
-	cr_expect_eq(stats().refused[BPF_STREAM_REFUSED_SIZE].bytes, 11);
+	cr_expect_eq(unit_stats(&s).refused[BPF_STREAM_REFUSED_SIZE].messages, 2);
+	cr_expect_eq(unit_stats(&s).refused[BPF_STREAM_REFUSED_SIZE].bytes, 11);
 	cr_expect_eq(bpf_stream_stage_commit_to(&ss, &larger), 0);
 	cr_assert_eq(bpf_stream_read(&larger, got, sizeof(got)), 11);
 	cr_expect_arr_eq(got, "abcdefghijk", 11);
@@ -295,7 +259,7 @@ Test(stage, commit__stage_can_be_used_again)
 		cr_assert_eq(bpf_stream_stage_printk(&ss, ">"), 0);
 		cr_assert_eq(bpf_stream_stage_commit_to(&ss, i % 2 ? &other : &s), 0);
 	}
-	assert_reads("<0><2>");
+	unit_assert_reads(&s, "<0><2>");
 	cr_assert_eq(bpf_stream_read(&other, got, sizeof(got)), 6);
 	cr_expect_arr_eq(got, "<1><3>", 6);
 }
@@ -307,8 +271,8 @@ Test(stage, commit__of_nothing_succeeds_on_a_full_stream)
 	cr_assert_eq(bpf_stream_stage_push(&ss, NULL, 0), 0);
 	cr_assert_eq(bpf_stream_stage_printk(&ss, "%s", ""), 0);
 	cr_expect_eq(bpf_stream_stage_commit_to(&ss, &s), 0);
-	cr_expect_eq(stats().refused[BPF_STREAM_REFUSED_FULL].messages, 0);
-	assert_reads("a");
+	cr_expect_eq(unit_stats(&s).refused[BPF_STREAM_REFUSED_FULL].messages, 0);
+	unit_assert_reads(&s, "a");
 }
 
 Test(stage, init__zeroed_memory_is_an_empty_stage)
@@ -324,7 +288,7 @@ Test(stage, init__zeroed_memory_is_an_empty_stage)
 	cr_assert_eq(bpf_stream_stage_push(&zero, "b", 1), 0);
 	cr_expect_eq(bpf_stream_stage_commit_to(&zero, &s), 0);
 	cr_expect_eq(bpf_stream_stage_commit_to(&ss, &s), 0);
-	assert_reads("ba");
+	unit_assert_reads(&s, "ba");
 }
 
 Test(stage, free__gives_all_pages_back)
@@ -336,16 +300,16 @@ Test(stage, free__gives_all_pages_back)
 	for (round = 0; round < 3; round++) {
 		for (i = 0; i < 100; i++)
 			cr_assert_eq(bpf_stream_stage_push(&ss, text, 1 + 100u * (unsigned int)i), 0);
-		cr_assert_gt(pages_in_use(), 100);
+		cr_assert_gt(unit_pages_in_use(), 100);
 		bpf_stream_stage_free(&ss);
-		cr_expect_leq(pages_in_use(), 1);
+		cr_expect_leq(unit_pages_in_use(), 1);
 	}
 	bpf_stream_stage_free(&ss);
 	cr_expect_eq(bpf_stream_stage_commit_to(&ss, &s), 0);
 	cr_assert_eq(bpf_stream_stage_push(&ss, "new", 3), 0);
 	cr_expect_eq(bpf_stream_stage_commit_to(&ss, &s), 0);
-	assert_reads("new");
-	assert_sound();
+	unit_assert_reads(&s, "new");
+	unit_assert_sound(&s);
 }
 
 Test(stage, free__after_commit_leaves_the_stream_alone)
@@ -355,8 +319,8 @@ Test(stage, free__after_commit_leaves_the_stream_alone)
 	cr_expect_eq(bpf_stream_stage_commit_to(&ss, &s), 0);
 	bpf_stream_stage_free(&ss);
 	cr_assert_eq(bpf_stream_push(&s, "more", 4), 0);
-	assert_reads("keptmore");
-	assert_sound();
+	unit_assert_reads(&s, "keptmore");
+	unit_assert_sound(&s);
 }
 
 Test(stage, push__no_page_keeps_stage_intact)
@@ -365,7 +329,7 @@ Test(stage, push__no_page_keeps_stage_intact)
 
 	make_stream(0);
 	cr_assert_eq(bpf_stream_stage_push(&ss, "abc", 3), 0);
-	before = pages_in_use();
+	before = unit_pages_in_use();
 	hook_pages = 2;
 	cr_expect_eq(bpf_stream_stage_push(&ss, text, 3 * PAGE), -ENOMEM);
 	hook_pages = 0;
@@ -373,12 +337,12 @@ Test(stage, push__no_page_keeps_stage_intact)
 	hook_pages = ~0ul;
 	cr_expect_eq(ss.len, 3);
 	cr_expect_eq(ss.messages, 1);
-	cr_expect_leq(pages_in_use(), before + 1);
+	cr_expect_leq(unit_pages_in_use(), before + 1);
 	cr_assert_eq(bpf_stream_stage_push(&ss, "def", 3), 0);
 	cr_expect_eq(bpf_stream_stage_commit_to(&ss, &s), 0);
-	assert_reads("abcdef");
-	cr_expect_leq(pages_in_use(), 1);
-	assert_sound();
+	unit_assert_reads(&s, "abcdef");
+	cr_expect_leq(unit_pages_in_use(), 1);
+	unit_assert_sound(&s);
 }
 
 Test(stage, push__empty_pool_is_counted_there)
@@ -411,7 +375,7 @@ Test(stage, push__length_is_checked)
 	cr_expect_eq(bpf_stream_stage_push(&ss, "12", 2), 0);
 	ss.len -= INT_MAX - 5;
 	cr_expect_eq(bpf_stream_stage_commit_to(&ss, &s), 0);
-	assert_reads("abc12");
+	unit_assert_reads(&s, "abc12");
 }
 
 Test(stage, printk__text_is_cut_at_1023_bytes)
@@ -441,7 +405,7 @@ Test(stage, printk__bad_format_keeps_stage_intact)
 	cr_expect_eq(ss.messages, 1);
 	cr_assert_eq(bpf_stream_stage_printk(&ss, "b"), 0);
 	cr_expect_eq(bpf_stream_stage_commit_to(&ss, &s), 0);
-	assert_reads("ab");
+	unit_assert_reads(&s, "ab");
 }
 
 Test(stage, calls__errno_is_kept)

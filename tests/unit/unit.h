@@ -8,18 +8,71 @@
 #include <sched.h>
 #include <sys/wait.h>
 
-static inline size_t unit_pages_in_use(void)
+/* ---- Streams and the pool --------------------------------------------- */
+
+static inline void unit_make_stream(struct bpf_stream *s, size_t capacity)
+{
+	struct bpf_stream_options opts = { .capacity = capacity };
+
+	cr_assert_eq(bpf_stream_init(s, &opts), 0);
+}
+
+static inline struct bpf_stream_stats unit_stats(const struct bpf_stream *s)
+{
+	struct bpf_stream_stats stats;
+
+	bpf_stream_get_stats(s, &stats);
+	return stats;
+}
+
+static inline struct bpf_stream_pool_stats unit_pool(void)
 {
 	struct bpf_stream_pool_stats stats;
 
 	bpf_stream_pool_get_stats(&stats);
-	return stats.in_use;
+	return stats;
+}
+
+static inline size_t unit_pages_in_use(void)
+{
+	return unit_pool().in_use;
 }
 
 static inline size_t unit_pages_total(void)
 {
 	return bse_pool_pages();
 }
+
+#if BPF_STREAM_SELFCHECK
+/* The invariants of @s and of the pool hold; with NULL, those of the pool. */
+static inline void unit_assert_sound(struct bpf_stream *s)
+{
+	const char *broken = bpf_stream_selfcheck(s);
+
+	cr_assert_null(broken, "%s", broken);
+	broken = bpf_stream_selfcheck(NULL);
+	cr_assert_null(broken, "%s", broken);
+}
+#endif
+
+/* @s holds @want, and nothing else; reads it. */
+static inline void unit_assert_reads(struct bpf_stream *s, const char *want)
+{
+	static char got[1u << 20];
+	int len = bpf_stream_read(s, got, sizeof(got));
+
+	cr_assert_eq(len, (int)strlen(want), "%d bytes instead of '%s'", len, want);
+	cr_assert_arr_eq(got, want, strlen(want), "'%.*s' instead of '%s'", len, got, want);
+}
+
+/* Until a thread sleeps for @lock: its word says so. */
+static inline void unit_wait_for_sleeper(const bse_mutex *lock)
+{
+	while (!(bse_base_u32_load_relaxed(&lock->word) & 1))
+		sched_yield();
+}
+
+/* ---- Elements and bytes ------------------------------------------------ */
 
 /* @n elements of four bytes that hold @first, @first + 1, ... onto @chain. */
 static inline void unit_chain_add(struct bsi_chain *chain, uint32_t first, uint32_t n)
@@ -53,6 +106,8 @@ static inline void unit_fill(char *buf, size_t len)
 	for (i = 0; i < len; i++)
 		buf[i] = unit_byte(i);
 }
+
+/* ---- Threads and children ---------------------------------------------- */
 
 static inline void unit_start(pthread_t *thread, void *(*run)(void *), void *arg)
 {
