@@ -85,9 +85,9 @@
  *
  * Jumping out of a handler, or cancelling a thread, in the middle of a push or
  * a stage call loses its message with the pages that it had, and one page more
- * at most; later pushes work, and such a stage may only be freed. Never jump
- * out of a sink, of try_drain, or of a handler that interrupted a drain, read,
- * destroy, trim or thread_release.
+ * at most; later pushes work. Such a stage may only be initialised again. Never
+ * jump out of a sink, of try_drain, or of a handler that interrupted a drain,
+ * read, destroy, pool_use, trim or thread_release.
  *
  * Threads keep pages only where an exit hook can be set. glibc cannot do so in
  * a push if 32 pthread keys were made before this library's, at its load: then
@@ -754,7 +754,8 @@ BSE_API void bpf_stream_thread_release(void);
  * bpf_stream_selfcheck() - verify the invariants of [7]
  * @s: a stream, or NULL for the pool
  *
- * Context:   Threads. A stream may be in use; the pool must be quiet.
+ * Context:   Threads. A stream may be in use; the pool must be quiet, and no
+ *            jump or fork in the middle of a call have cost it a page (I4).
  * Progress:  Blocking: waits for a reader. Linear in what is pending.
  * Ordering:  None.
  * Ownership: Changes nothing.
@@ -969,16 +970,16 @@ static inline void bse_base_leave(uint32_t depth)
 }
 
 /*
- * The slot has no room while it changes, so that after every instruction it is
- * usable, whatever jumps out here: at most its page is lost (I2).
+ * Usable after every instruction, whatever jumps out here (I2): no room while
+ * it changes, and never a page with too small a count. Barriers as in enter.
  */
 static inline void bse_base_slot_set(struct bse_slot *slot, bse_page page, uint32_t room,
 				     uint32_t given)
 {
 	slot->room = 0;
-	/* Compiler barriers, as in enter and leave. */
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	slot->page = page;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	slot->given = given;
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	slot->room = room;
@@ -1807,8 +1808,8 @@ static inline void bse_base_note_delivered(struct bpf_stream *s, uint64_t messag
  *       published, so no page is free while an element of it is reachable.
  *   I6  A free list's tag changes with every change of the list, and comes
  *       round after 2^38 of them; a page's next is frozen while it is listed.
- *   I7  At most half of the pool's pages are held by slots, but for one more
- *       in the child of a fork in the middle of a page turn.
+ *   I7  At most half of the pool's pages are held by slots, but for a few in
+ *       the child of a fork in the middle of page turns.
  *   I8  Links in a chain go from newest to oldest; in a backlog from oldest
  *       to newest. The elements of one message or group are neighbours.
  *   I9  An element holds at least one byte, and consumed is less than its
@@ -3314,7 +3315,6 @@ static inline struct bpf_stream *bsi_prog_stream(struct bpf_prog_aux *aux, int s
  */
 static inline void bpf_prog_stream_init(struct bpf_prog *prog)
 {
-	/* The defaults are always valid. */
 	(void)bpf_stream_init(&prog->aux->stream[0], NULL);
 	(void)bpf_stream_init(&prog->aux->stream[1], NULL);
 	/* Relaxed: private until the program is handed on. */
