@@ -6,6 +6,7 @@ meson, ninja and apt-get are replaced by programs that only write down how they 
 nothing is built or installed. To see this test fail: take out one check of ./dev.
 """
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -57,7 +58,7 @@ class Dev(unittest.TestCase):
     def test_usage_errors(self):
         for args, message in ((["help", "me"], "help takes nothing"),
                               (["clean", "all"], "clean takes nothing"),
-                              (["test", "asan", "tsan"], "test takes one word"),
+                              (["test", "unit", "nope"], "unknown argument 'nope' to test"),
                               (["test", "nope"], "unknown argument 'nope' to test"),
                               (["nope"], "unknown command 'nope'"),
                               (["demo", "--nope"], "unknown option '--nope' of demo"),
@@ -127,6 +128,24 @@ class Dev(unittest.TestCase):
         self.assertRegex(self.calls(), r"(?m)^meson setup build/asan .*-Dwerror=true")
         with open(os.path.join(ROOT, "meson.build"), encoding="utf-8") as f:
             self.assertNotIn("werror", f.read())
+
+    def test_suites_of_the_build__can_all_be_named(self):
+        suites = set()
+        for top, _, files in os.walk(os.path.join(ROOT, "tests")):
+            if "meson.build" in files:
+                with open(os.path.join(top, "meson.build"), encoding="utf-8") as f:
+                    suites |= set(re.findall(r"\bsuite: '(\w+)'", f.read()))
+        with open(os.path.join(ROOT, "dev"), encoding="utf-8") as f:
+            known = re.search(r"\n\t\tunit \|([^)]*)\) chosen", f.read()).group(1)
+        self.assertEqual(suites - set(re.findall(r"\w+", known)) - {"unit"}, set())
+        self.assertIn("unit", suites)
+
+    def test_help__names_every_suite(self):
+        with open(os.path.join(ROOT, "dev"), encoding="utf-8") as f:
+            known = re.search(r"\n\t\t(unit \|[^)]*)\) chosen", f.read()).group(1)
+        words = self.run_it("help")[1].split()
+        for suite in re.findall(r"\w+", known):
+            self.assertIn(suite, words)
 
 
 if __name__ == "__main__":
