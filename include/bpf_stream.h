@@ -249,19 +249,16 @@ static inline type bse_base_##kind##_load_##order(const bse_##kind *p)			\
 {											\
 	return __atomic_load_n(&p->bse_v, __ATOMIC_##ORDER);				\
 }
-
 #define BSE_STORE(kind, type, order, ORDER)						\
 static inline void bse_base_##kind##_store_##order(bse_##kind *p, type v)		\
 {											\
 	__atomic_store_n(&p->bse_v, v, __ATOMIC_##ORDER);				\
 }
-
 #define BSE_RMW(kind, type, what, builtin, order, ORDER)				\
 static inline type bse_base_##kind##_##what##_##order(bse_##kind *p, type v)		\
 {											\
 	return __atomic_##builtin(&p->bse_v, v, __ATOMIC_##ORDER);			\
 }
-
 #define BSE_CAS(kind, type, order, ORDER)						\
 static inline bool bse_base_##kind##_cas_##order(bse_##kind *p, type *old, type v)	\
 {											\
@@ -279,7 +276,6 @@ BSE_RMW(u32, uint32_t, fetch_sub, fetch_sub, acq_rel, ACQ_REL)
 BSE_RMW(u32, uint32_t, xchg, exchange_n, release, RELEASE)
 BSE_CAS(u32, uint32_t, relaxed, RELAXED)
 BSE_CAS(u32, uint32_t, acquire, ACQUIRE)
-
 BSE_LOAD(u64, uint64_t, relaxed, RELAXED)
 BSE_LOAD(u64, uint64_t, acquire, ACQUIRE)
 BSE_STORE(u64, uint64_t, relaxed, RELAXED)
@@ -288,7 +284,6 @@ BSE_RMW(u64, uint64_t, fetch_sub, fetch_sub, relaxed, RELAXED)
 BSE_RMW(u64, uint64_t, fetch_and, fetch_and, acquire, ACQUIRE)
 BSE_CAS(u64, uint64_t, acquire, ACQUIRE)
 BSE_CAS(u64, uint64_t, release, RELEASE)
-
 BSE_LOAD(ptr, void *, relaxed, RELAXED)
 BSE_LOAD(ptr, void *, acquire, ACQUIRE)
 BSE_STORE(ptr, void *, relaxed, RELAXED)
@@ -826,14 +821,37 @@ BSE_DECLS_END
  *   link_at, page_of    a place in a page as a link; the page of a link
  *   elem_of             the element of a link
  *   next_of, set_next   what an element's own link says
+ *   stream_init         make a stream of a capacity that was checked
+ *   capacity            what it was made with
  *   log_*               see [6d]
+ *   stage_load, _store  a stage as a chain, and a chain as a stage
  *   lock, trylock, unlock	the reader's lock
- *   scratch_get, _put   memory to format in
+ *   scratch_get, _put   memory to format in, or NULL; NULL may be given back
  *   take_memory, take_fd	hand pieces to memory, to a descriptor
  *   note_refusal, note_delivered	count
+ *   get_counts          the figures of a stream, but for what is pending
  *   poison, unpoison    for the address sanitizer
  */
 struct bse_slot;
+
+/* A part of a stream's text, in one page. */
+struct bpf_stream_elem {
+	bse_link node;			/* first: see next_of */
+	uint32_t total_len;		/* bytes, and BSI_ELEM_ENDS; written until publish:B */
+	uint32_t consumed_len;		/* of these, taken; reader's lock held (I9) */
+	char str[];
+};
+
+/* Elements that nobody else can reach, linked from newest to oldest (I8). */
+struct bse_chain {
+	bse_link newest;		/* 0: none */
+	bse_link oldest;
+	uint32_t bytes;
+	uint32_t messages;		/* of a stage */
+};
+
+/* Bytes for elements in a page. */
+#define BSE_PAGE_ROOM BPF_STREAM_PAGE_SIZE
 
 /* A part of a stream's text on its way into a sink. */
 struct bse_piece {
@@ -884,14 +902,16 @@ static void bsi_slot_release(struct bse_slot *slot);
 #define bse_elem_of bse_base_elem_of
 #define bse_next_of bse_base_next_of
 #define bse_set_next bse_base_set_next
-#define bse_log_init bse_base_log_init
+#define bse_stream_init bse_base_stream_init
+#define bse_capacity bse_base_capacity
 #define bse_log_pending bse_base_log_pending
 #define bse_log_fits bse_base_log_fits
 #define bse_log_publish bse_base_log_publish
 #define bse_log_detach bse_base_log_detach
 #define bse_log_peek bse_base_log_peek
 #define bse_log_refund bse_base_log_refund
-#define bse_lock_init bse_base_lock_init
+#define bse_stage_load bse_base_stage_load
+#define bse_stage_store bse_base_stage_store
 #define bse_lock bse_base_lock
 #define bse_trylock bse_base_trylock
 #define bse_unlock bse_base_unlock
@@ -901,6 +921,7 @@ static void bsi_slot_release(struct bse_slot *slot);
 #define bse_take_fd bse_base_take_fd
 #define bse_note_refusal bse_base_note_refusal
 #define bse_note_delivered bse_base_note_delivered
+#define bse_get_counts bse_base_get_counts
 #define bse_poison bse_base_poison
 #define bse_unpoison bse_base_unpoison
 
@@ -1532,88 +1553,86 @@ static const char *bse_pool_check(void)
 #define BSE_LOG_PENDING UINT64_C(0xffffffff)
 #define BSE_LOG_SHIFT 32
 
-static inline void bse_base_log_init(bse_log *log)
+static inline size_t bse_base_capacity(const struct bpf_stream *s)
 {
-	/* Relaxed: private until the stream is handed on. */
-	bse_u64_store_relaxed(log, 0);					/* ORD(log_init:A) */
+	return s->capacity;
 }
 
-static inline size_t bse_base_log_pending(const bse_log *log)
+static inline size_t bse_base_log_pending(const struct bpf_stream *s)
 {
 	/* Relaxed: a figure. A stale one makes a reader stop early at most. */
-	return (size_t)(bse_u64_load_relaxed(log) & BSE_LOG_PENDING);	/* ORD(log_pending:A) */
+	return (size_t)(bse_u64_load_relaxed(&s->log) & BSE_LOG_PENDING); /* ORD(log_pending:A) */
 }
 
 /* A hint, before anything is allocated; log_publish decides. */
-static inline bool bse_base_log_fits(const bse_log *log, size_t bytes, size_t capacity)
+static inline bool bse_base_log_fits(const struct bpf_stream *s, size_t bytes)
 {
-	return bytes <= capacity && bse_log_pending(log) <= capacity - bytes;
+	return bytes <= s->capacity && bse_log_pending(s) <= s->capacity - bytes;
 }
 
 /*
  * Makes a chain the newest part of the log, and charges it. Returns 1 if the
  * log was empty, 0 if not, or -ENOSPC: then nothing changed.
  */
-static inline int bse_base_log_publish(bse_log *log, bse_link newest, bse_link oldest,
-				       uint32_t bytes, size_t capacity)
+static inline int bse_base_log_publish(struct bpf_stream *s, const struct bse_chain *chain)
 {
 	/* Relaxed: only a guess for the compare-exchange. */
-	uint64_t old = bse_u64_load_relaxed(log);			/* ORD(publish:A) */
+	uint64_t old = bse_u64_load_relaxed(&s->log);			/* ORD(publish:A) */
 	uint64_t pending;
 
 	do {
-		pending = (old & BSE_LOG_PENDING) + bytes;
-		if (pending > capacity) {
+		pending = (old & BSE_LOG_PENDING) + chain->bytes;
+		if (pending > s->capacity) {
 			/* An earlier try may have linked it to the log. */
-			bse_set_next(oldest, 0);
+			bse_set_next(chain->oldest, 0);
 			return -ENOSPC;
 		}
 		/* Private until publish:B. */
-		bse_set_next(oldest, (bse_link)(old >> BSE_LOG_SHIFT));
+		bse_set_next(chain->oldest, (bse_link)(old >> BSE_LOG_SHIFT));
 		/*
 		 * Release, with detach:B: if a reader detaches this chain, the
 		 * texts and links in it are written. That the head may have
 		 * gone and come back does no harm: only its number counts, and
 		 * it is the head now. Litmus: planned
 		 */
-	} while (!bse_u64_cas_release(log, &old,			/* ORD(publish:B) */
-				      (uint64_t)newest << BSE_LOG_SHIFT | pending));
+	} while (!bse_u64_cas_release(&s->log, &old,		/* ORD(publish:B) */
+				      (uint64_t)chain->newest << BSE_LOG_SHIFT | pending));
 	return !(old >> BSE_LOG_SHIFT);
 }
 
 /* Takes the whole list out, newest first; pending stays. 0: it was empty. */
-static inline bse_link bse_base_log_detach(bse_log *log)
+static inline bse_link bse_base_log_detach(struct bpf_stream *s)
 {
 	/* Relaxed: a hint. A stale "empty" delays to the next call. */
-	if (!(bse_u64_load_relaxed(log) >> BSE_LOG_SHIFT))		/* ORD(detach:A) */
+	if (!(bse_u64_load_relaxed(&s->log) >> BSE_LOG_SHIFT))		/* ORD(detach:A) */
 		return 0;
 	/*
 	 * Acquire, with publish:B of every chain in the list: all updates of
 	 * the word are read-modify-writes, so that each release goes on
 	 * through those after it.
 	 */
-	return (bse_link)(bse_u64_fetch_and_acquire(log, BSE_LOG_PENDING) /* ORD(detach:B) */
-			  >> BSE_LOG_SHIFT);
+	return (bse_link)(bse_u64_fetch_and_acquire(&s->log,		/* ORD(detach:B) */
+						    BSE_LOG_PENDING) >> BSE_LOG_SHIFT);
 }
 
 /* The list and what is pending, at one moment; changes nothing. */
-static inline bse_link bse_base_log_peek(const bse_log *log, uint64_t *pending)
+static inline bse_link bse_base_log_peek(const struct bpf_stream *s, uint64_t *pending)
 {
 	/* Acquire, with publish:B, as detach:B. */
-	uint64_t word = bse_u64_load_acquire(log);			/* ORD(peek:A) */
+	uint64_t word = bse_u64_load_acquire(&s->log);			/* ORD(peek:A) */
 
 	*pending = word & BSE_LOG_PENDING;
 	return (bse_link)(word >> BSE_LOG_SHIFT);
 }
 
-static inline void bse_base_log_refund(bse_log *log, uint32_t bytes)
+static inline void bse_base_log_refund(struct bpf_stream *s, uint32_t bytes)
 {
 	/*
 	 * Relaxed: makes room in a number. The memory of the elements goes
 	 * back by the pages' counts, which have their own order. Never below
 	 * zero (I3), so the upper half stays as it is.
 	 */
-	bse_u64_fetch_sub_relaxed(log, bytes);				/* ORD(refund:A) */
+	bse_u64_fetch_sub_relaxed(&s->log, bytes);			/* ORD(refund:A) */
 }
 
 /* ---- [6e] LOCK ------------------------------------------------------- */
@@ -1626,13 +1645,6 @@ enum {
 	BSE_FUTEX_WAIT_PRIVATE = 128,
 	BSE_FUTEX_WAKE_PRIVATE = 129
 };
-
-static inline void bse_base_lock_init(bse_mutex *lock)
-{
-	/* Relaxed: private until the stream is handed on. */
-	bse_u32_store_relaxed(&lock->word, 0);				/* ORD(lock_init:A) */
-	bse_ptr_store_relaxed(&lock->owner, NULL);			/* ORD(lock_init:B) */
-}
 
 static int bse_lock_take(bse_mutex *lock, bool wait)
 {
@@ -1710,7 +1722,23 @@ static void bse_base_unlock(bse_mutex *lock)
 	errno = saved;
 }
 
-/* ---- [6f] SINKS AND COUNTS ------------------------------------------- */
+/* ---- [6f] STREAMS, SINKS AND COUNTS ---------------------------------- */
+
+static void bse_base_stream_init(struct bpf_stream *s, size_t capacity)
+{
+	*s = (struct bpf_stream){ .capacity = (uint32_t)capacity };
+}
+
+static inline struct bse_chain bse_base_stage_load(const struct bpf_stream_stage *ss)
+{
+	return (struct bse_chain){ ss->log, ss->tail, ss->len, ss->messages };
+}
+
+static inline void bse_base_stage_store(struct bpf_stream_stage *ss, const struct bse_chain *chain)
+{
+	*ss = (struct bpf_stream_stage){ chain->newest, chain->oldest, chain->bytes,
+					 chain->messages };
+}
 
 struct bse_scratch {
 	char text[BPF_STREAM_PRINT_MAX];
@@ -1778,6 +1806,23 @@ static inline void bse_base_note_delivered(struct bpf_stream *s, uint64_t messag
 		bse_u64_load_relaxed(&s->delivered_bytes) + bytes);	/* ORD(delivered:D) */
 }
 
+static void bse_base_get_counts(const struct bpf_stream *s, struct bpf_stream_stats *stats)
+{
+	unsigned int i;
+
+	stats->capacity = s->capacity;
+	/* Relaxed, all: figures for people. */
+	stats->delivered.messages = bse_u64_load_relaxed(&s->delivered_messages); /* ORD(stats:A) */
+	stats->delivered.bytes = bse_u64_load_relaxed(&s->delivered_bytes);	/* ORD(stats:B) */
+	for (i = 0; i < BPF_STREAM_REFUSALS; i++) {
+		const struct bsi_tally *from = &s->refused[i];
+		struct bpf_stream_count *to = &stats->refused[i];
+
+		to->messages = bse_u64_load_relaxed(&from->messages);	/* ORD(stats:C) */
+		to->bytes = bse_u64_load_relaxed(&from->bytes);		/* ORD(stats:D) */
+	}
+}
+
 /* ====================================================================== *
  * [7] PROOF
  * ====================================================================== */
@@ -1840,8 +1885,7 @@ static inline void bse_base_note_delivered(struct bpf_stream *s, uint64_t messag
  *       and free_push:B - planned
  *   detach:A - relaxed: a hint; a stale "empty" delays a call - planned
  *   refund:A - relaxed: makes room in a number, guards no memory - planned
- *   log_init:A / lock_init:A / lock_init:B / prog_init:A - relaxed: private
- *       until the stream is handed on - planned
+ *   prog_init:A - relaxed: private until the stream is handed on - planned
  *   format:A - relaxed: private until pool_publish:A - planned
  *   enter:A / enter:B / leave:A / exit:A - relaxed: one thread and its
  *       handlers - planned
@@ -1874,15 +1918,8 @@ static inline void bse_base_note_delivered(struct bpf_stream *s, uint64_t messag
  * [8] LIST
  * ====================================================================== */
 
-/* Elements that nobody else can reach, linked from newest to oldest (I8). */
-struct bsi_chain {
-	bse_link newest;		/* 0: none */
-	bse_link oldest;
-	uint32_t bytes;
-};
-
 /* Puts one element, or a whole chain, on the newer end. */
-static inline void bsi_chain_add(struct bsi_chain *chain, bse_link newest, bse_link oldest,
+static inline void bsi_chain_add(struct bse_chain *chain, bse_link newest, bse_link oldest,
 				 uint32_t bytes)
 {
 	/* Private until publish:B. */
@@ -1984,7 +2021,7 @@ static int bsi_page_turn(struct bse_slot *slot, uint32_t size, bse_link *at)
 		}
 	}
 	if (slot && (keep || bse_may_keep()))
-		bse_slot_set(slot, page, BPF_STREAM_PAGE_SIZE - size, 1);
+		bse_slot_set(slot, page, BSE_PAGE_ROOM - size, 1);
 	else
 		bsi_page_retire(page, 1);
 	*at = bse_link_at(page, 0);
@@ -2004,7 +2041,7 @@ static inline int bsi_page_reserve(uint32_t size, bse_link *at)
 	if (slot && slot->room >= size) {
 		/* Counted before it can be published (I5). */
 		slot->given++;
-		*at = bse_link_at(slot->page, BPF_STREAM_PAGE_SIZE - slot->room);
+		*at = bse_link_at(slot->page, BSE_PAGE_ROOM - slot->room);
 		slot->room -= size;
 	} else {
 		err = bsi_page_turn(slot, size, at);
@@ -2063,19 +2100,11 @@ static void bsi_returns_add(struct bsi_returns *returns, bse_page page)
  * [10] ELEMENT
  * ====================================================================== */
 
-/* A part of a stream's text, in one page. */
-struct bpf_stream_elem {
-	bse_link node;			/* first: see next_of */
-	uint32_t total_len;		/* bytes, and BSI_ELEM_ENDS; written until publish:B */
-	uint32_t consumed_len;		/* of these, taken; reader's lock held (I9) */
-	char str[];
-};
-
 /* In total_len: the last element of its message. */
 #define BSI_ELEM_ENDS UINT32_C(0x80000000)
 
 #define BSI_ELEM_HEAD ((uint32_t)offsetof(struct bpf_stream_elem, str))
-#define BSI_ELEM_MAX (BPF_STREAM_PAGE_SIZE - BSI_ELEM_HEAD)
+#define BSI_ELEM_MAX (BSE_PAGE_ROOM - BSI_ELEM_HEAD)
 
 /* What an element of @len bytes takes in its page. */
 static inline uint32_t bsi_elem_size(uint32_t len)
@@ -2112,7 +2141,7 @@ static void bsi_list_release(bse_link link)
 }
 
 /* One element with @len bytes of text, 1 to BSI_ELEM_MAX, onto the chain. */
-static inline int bsi_elem_add(struct bsi_chain *chain, const void *data, uint32_t len,
+static inline int bsi_elem_add(struct bse_chain *chain, const void *data, uint32_t len,
 			       uint32_t flags)
 {
 	struct bpf_stream_elem *elem;
@@ -2135,7 +2164,7 @@ static inline int bsi_elem_add(struct bsi_chain *chain, const void *data, uint32
  * A message that does not fit one element, as a chain of several; or nothing
  * at all. @chain is empty.
  */
-static int bsi_message_split(struct bsi_chain *chain, const char *data, size_t len)
+static int bsi_message_split(struct bse_chain *chain, const char *data, size_t len)
 {
 	size_t pages = bse_pool_pages();
 	int err = pages ? -E2BIG : -ENOMEM;
@@ -2151,15 +2180,15 @@ static int bsi_message_split(struct bsi_chain *chain, const char *data, size_t l
 		err = bsi_elem_add(chain, data, (uint32_t)len, BSI_ELEM_ENDS);
 	if (err) {
 		bsi_list_release(chain->newest);
-		*chain = (struct bsi_chain){ 0 };
+		*chain = (struct bse_chain){ 0 };
 	}
 	return err;
 }
 
 /* One message, 1 to INT_MAX bytes, in an empty chain; or nothing at all. */
-static inline int bsi_message_make(struct bsi_chain *chain, const void *data, size_t len)
+static inline int bsi_message_make(struct bse_chain *chain, const void *data, size_t len)
 {
-	*chain = (struct bsi_chain){ 0 };
+	*chain = (struct bse_chain){ 0 };
 	if (len <= BSI_ELEM_MAX)
 		return bsi_elem_add(chain, data, (uint32_t)len, BSI_ELEM_ENDS);
 	return bsi_message_split(chain, data, len);
@@ -2188,12 +2217,12 @@ static inline int bsi_capacity_check(const struct bpf_stream *s, size_t bytes)
 {
 	int err;
 
-	if (bse_log_fits(&s->log, bytes, s->capacity))
+	if (bse_log_fits(s, bytes))
 		return 0;
 	err = bse_usable();
 	if (err)
 		return err;
-	if (bytes > s->capacity)
+	if (bytes > bse_capacity(s))
 		return bytes > INT_MAX ? -EINVAL : -E2BIG;
 	return -ENOSPC;
 }
@@ -2202,8 +2231,8 @@ static inline int bsi_capacity_check(const struct bpf_stream *s, size_t bytes)
  * [12] FORMAT
  * ====================================================================== */
 /*
- * A formatter for signal handlers: it calls only memcpy and memset, knows
- * no locale, does not recurse, and needs a few hundred bytes of stack.
+ * A formatter for signal handlers: it calls only memcpy, memset, strchr and
+ * strnlen, knows no locale, does not recurse, and needs a few hundred bytes.
  *
  * Two grammars, C's and the kernel's for arrays of u64, share one output. Both
  * write at most @size bytes and never a NUL of their own. Both return the
@@ -2226,29 +2255,18 @@ static int bsi_fmt_out_length(const struct bsi_fmt_out *out)
 	return out->len < INT_MAX ? (int)out->len : INT_MAX;
 }
 
-/* How many of the next @n bytes of text fit in the buffer. */
-static size_t bsi_fmt_out_fits(const struct bsi_fmt_out *out, size_t n)
+/*
+ * Write @n bytes of @s or, if it is NULL, @n times @c. A width of two thousand
+ * million costs no more than the buffer is long.
+ */
+static void bsi_fmt_out_put(struct bsi_fmt_out *out, const char *s, char c, size_t n)
 {
 	uint64_t room = out->len < out->size ? out->size - out->len : 0;
+	size_t fits = n < room ? n : (size_t)room;
 
-	return n < room ? n : (size_t)room;
-}
-
-static void bsi_fmt_out_write(struct bsi_fmt_out *out, const char *s, size_t n)
-{
-	size_t fits = bsi_fmt_out_fits(out, n);
-
-	if (fits)
+	if (fits && s)
 		memcpy(out->buf + out->len, s, fits);
-	out->len += n;
-}
-
-/* A width of two thousand million costs no more than the buffer is long. */
-static void bsi_fmt_out_fill(struct bsi_fmt_out *out, char c, size_t n)
-{
-	size_t fits = bsi_fmt_out_fits(out, n);
-
-	if (fits)
+	else if (fits)
 		memset(out->buf + out->len, c, fits);
 	out->len += n;
 }
@@ -2286,14 +2304,14 @@ static void bsi_fmt_blanks_write(struct bsi_fmt_out *out, const struct bsi_fmt_s
 				 size_t len, unsigned int side)
 {
 	if ((spec->flags & BSI_FMT_LEFT) == side && (size_t)spec->width > len)
-		bsi_fmt_out_fill(out, ' ', (size_t)spec->width - len);
+		bsi_fmt_out_put(out, NULL, ' ', (size_t)spec->width - len);
 }
 
 static void bsi_fmt_text_write(struct bsi_fmt_out *out, const struct bsi_fmt_spec *spec,
 			       const char *s, size_t n)
 {
 	bsi_fmt_blanks_write(out, spec, n, 0);
-	bsi_fmt_out_write(out, s, n);
+	bsi_fmt_out_put(out, s, 0, n);
 	bsi_fmt_blanks_write(out, spec, n, BSI_FMT_LEFT);
 }
 
@@ -2376,20 +2394,10 @@ static void bsi_fmt_number_write(struct bsi_fmt_out *out, const struct bsi_fmt_s
 	}
 
 	bsi_fmt_blanks_write(out, spec, len, 0);
-	bsi_fmt_out_write(out, prefix, prefix_len);
-	bsi_fmt_out_fill(out, '0', zeros);
-	bsi_fmt_out_write(out, first, count);
+	bsi_fmt_out_put(out, prefix, 0, prefix_len);
+	bsi_fmt_out_put(out, NULL, '0', zeros);
+	bsi_fmt_out_put(out, first, 0, count);
 	bsi_fmt_blanks_write(out, spec, len, BSI_FMT_LEFT);
-}
-
-/* Length of @s, of which at most @max bytes are looked at. */
-static size_t bsi_fmt_string_length(const char *s, size_t max)
-{
-	size_t n = 0;
-
-	while (n < max && s[n])
-		n++;
-	return n;
 }
 
 /* ---- [12c] GRAMMAR --------------------------------------------------- */
@@ -2397,9 +2405,7 @@ static size_t bsi_fmt_string_length(const char *s, size_t max)
 
 static bool bsi_fmt_is_one_of(char c, const char *set)
 {
-	while (*set && *set != c)
-		set++;
-	return *set;
+	return c && strchr(set, c);
 }
 
 static bool bsi_fmt_is_digit(char c)
@@ -2431,10 +2437,10 @@ static const char *bsi_fmt_plain_write(struct bsi_fmt_out *out, const char *fmt,
 
 		while (*fmt && *fmt != '%' && !(strict && bsi_fmt_is_control(*fmt)))
 			fmt++;
-		bsi_fmt_out_write(out, start, (size_t)(fmt - start));
+		bsi_fmt_out_put(out, start, 0, (size_t)(fmt - start));
 		if (fmt[0] != '%' || fmt[1] != '%')
 			return fmt;
-		bsi_fmt_out_write(out, fmt, 1);
+		bsi_fmt_out_put(out, fmt, 0, 1);
 		fmt += 2;
 	}
 }
@@ -2584,7 +2590,7 @@ static void bsi_fmt_va_write(struct bsi_fmt_out *out, const struct bsi_fmt_spec 
 		if (!s)
 			s = max < sizeof("(null)") - 1 ? "" : "(null)";
 		/* A precision bounds what is read as well. */
-		n = bsi_fmt_string_length(s, max);
+		n = strnlen(s, max);
 		break;
 	case 'p':
 		s = va_arg(src->ap, const void *);
@@ -2673,7 +2679,7 @@ static int bsi_fmt_array_string(struct bsi_fmt_out *out, const struct bsi_fmt_sp
 		return -ENOSPC;
 	if (!s)
 		s = "";
-	len = bsi_fmt_string_length(s, room - 1);
+	len = strnlen(s, room - 1);
 	src->used += len + 1;
 	bsi_fmt_text_write(out, spec, s, len);
 	return 0;
@@ -2690,7 +2696,7 @@ static void bsi_fmt_ip_write(struct bsi_fmt_out *out, const char *letters, const
 	byte.precision = !is_v4 ? 2 : is_lower ? 3 : -1;
 	for (size_t i = 0; i < (is_v4 ? 4 : 16); i++) {
 		if (i && i % group == 0 && (is_v4 || !is_lower))
-			bsi_fmt_out_fill(out, is_v4 ? '.' : ':', 1);
+			bsi_fmt_out_put(out, NULL, is_v4 ? '.' : ':', 1);
 		bsi_fmt_number_write(out, &byte, raw ? (unsigned char)raw[i] : 0);
 	}
 }
@@ -2865,7 +2871,7 @@ static int bsi_format_array(char *buf, size_t size, const char *fmt, const uint6
 
 BSE_API int bpf_stream_push(struct bpf_stream *s, const void *data, size_t len)
 {
-	struct bsi_chain chain;
+	struct bse_chain chain;
 	int err;
 
 	if (!len)
@@ -2876,7 +2882,7 @@ BSE_API int bpf_stream_push(struct bpf_stream *s, const void *data, size_t len)
 	err = bsi_message_make(&chain, data, len);
 	if (err)
 		return bsi_refuse(s, err, 1, len);
-	err = bse_log_publish(&s->log, chain.newest, chain.oldest, chain.bytes, s->capacity);
+	err = bse_log_publish(s, &chain);
 	if (err < 0) {
 		bsi_list_release(chain.newest);
 		return bsi_refuse(s, err, 1, len);
@@ -2888,7 +2894,8 @@ BSE_API int bpf_stream_push(struct bpf_stream *s, const void *data, size_t len)
 static int bsi_stream_print(struct bpf_stream *s, const char *text, int len)
 {
 	if (len < 0) {
-		bse_note_refusal(s, BPF_STREAM_REFUSED_INVALID, 1, 0);
+		bse_note_refusal(s, len == -ENOMEM ? BPF_STREAM_REFUSED_POOL :
+						     BPF_STREAM_REFUSED_INVALID, 1, 0);
 		return len;
 	}
 	if ((unsigned int)len > BPF_STREAM_PRINT_MAX)
@@ -2900,7 +2907,7 @@ BSE_API int bpf_stream_vprintf(struct bpf_stream *s, const char *fmt, va_list ap
 {
 	struct bse_scratch scratch;
 	char *text = bse_scratch_get(&scratch);
-	int ret = bsi_format_va(text, BPF_STREAM_PRINT_MAX, fmt, ap);
+	int ret = text ? bsi_format_va(text, BPF_STREAM_PRINT_MAX, fmt, ap) : -ENOMEM;
 
 	ret = bsi_stream_print(s, text, ret);
 	bse_scratch_put(&scratch);
@@ -2923,7 +2930,7 @@ BSE_API int bpf_stream_bprintf(struct bpf_stream *s, const char *fmt, const uint
 {
 	struct bse_scratch scratch;
 	char *text = bse_scratch_get(&scratch);
-	int ret = bsi_format_array(text, BPF_STREAM_PRINT_MAX, fmt, args, len);
+	int ret = text ? bsi_format_array(text, BPF_STREAM_PRINT_MAX, fmt, args, len) : -ENOMEM;
 
 	ret = bsi_stream_print(s, text, ret);
 	bse_scratch_put(&scratch);
@@ -2932,20 +2939,8 @@ BSE_API int bpf_stream_bprintf(struct bpf_stream *s, const char *fmt, const uint
 
 BSE_API void bpf_stream_get_stats(const struct bpf_stream *s, struct bpf_stream_stats *stats)
 {
-	unsigned int i;
-
-	stats->capacity = s->capacity;
-	stats->pending = bse_log_pending(&s->log);
-	/* Relaxed, all: figures for people. */
-	stats->delivered.messages = bse_u64_load_relaxed(&s->delivered_messages); /* ORD(stats:A) */
-	stats->delivered.bytes = bse_u64_load_relaxed(&s->delivered_bytes);	/* ORD(stats:B) */
-	for (i = 0; i < BPF_STREAM_REFUSALS; i++) {
-		const struct bsi_tally *from = &s->refused[i];
-		struct bpf_stream_count *to = &stats->refused[i];
-
-		to->messages = bse_u64_load_relaxed(&from->messages);	/* ORD(stats:C) */
-		to->bytes = bse_u64_load_relaxed(&from->bytes);		/* ORD(stats:D) */
-	}
+	stats->pending = bse_log_pending(s);
+	bse_get_counts(s, stats);
 }
 
 /* ====================================================================== *
@@ -2959,35 +2954,33 @@ BSE_API void bpf_stream_stage_init(struct bpf_stream_stage *ss)
 
 BSE_API void bpf_stream_stage_free(struct bpf_stream_stage *ss)
 {
-	bse_link log = ss->log;
+	const struct bse_chain group = bse_stage_load(ss);
 
 	/* First: what jumps out of the rest must not free it once more. */
 	bpf_stream_stage_init(ss);
 	/* The pages of a foreign pool are the parent's to count. */
-	if (log && !bse_usable())
-		bsi_list_release(log);
+	if (group.newest && !bse_usable())
+		bsi_list_release(group.newest);
 }
 
 BSE_API int bpf_stream_stage_push(struct bpf_stream_stage *ss, const void *data, size_t len)
 {
-	struct bsi_chain chain;
-	struct bsi_chain group = { ss->log, ss->tail, ss->len };
+	struct bse_chain chain;
+	struct bse_chain group = bse_stage_load(ss);
 	int err;
 
 	if (!len)
 		return 0;
 	if (len > INT_MAX)
 		return -EINVAL;
-	if (len > (size_t)INT_MAX - ss->len)
+	if (len > (size_t)INT_MAX - group.bytes)
 		return -E2BIG;
 	err = bsi_message_make(&chain, data, len);
 	if (err)
 		return err;
 	bsi_chain_add(&group, chain.newest, chain.oldest, chain.bytes);
-	ss->log = group.newest;
-	ss->tail = group.oldest;
-	ss->len = group.bytes;
-	ss->messages++;
+	group.messages++;
+	bse_stage_store(ss, &group);
 	return 0;
 }
 
@@ -2999,7 +2992,7 @@ BSE_API int bpf_stream_stage_printk(struct bpf_stream_stage *ss, const char *fmt
 	int ret;
 
 	va_start(ap, fmt);
-	ret = bsi_format_va(text, BPF_STREAM_PRINT_MAX, fmt, ap);
+	ret = text ? bsi_format_va(text, BPF_STREAM_PRINT_MAX, fmt, ap) : -ENOMEM;
 	va_end(ap);
 	if (ret > (int)BPF_STREAM_PRINT_MAX)
 		ret = (int)BPF_STREAM_PRINT_MAX;
@@ -3011,22 +3004,22 @@ BSE_API int bpf_stream_stage_printk(struct bpf_stream_stage *ss, const char *fmt
 
 BSE_API int bpf_stream_stage_commit_to(struct bpf_stream_stage *ss, struct bpf_stream *s)
 {
-	const struct bpf_stream_stage group = *ss;
+	const struct bse_chain group = bse_stage_load(ss);
 	int err;
 
-	if (!group.log)
+	if (!group.newest)
 		return 0;
 	err = bse_usable();
 	if (!err)
-		err = bsi_capacity_check(s, group.len);
+		err = bsi_capacity_check(s, group.bytes);
 	if (!err) {
 		/* First: what jumps out after the publish must not free it. */
 		bpf_stream_stage_init(ss);
-		err = bse_log_publish(&s->log, group.log, group.tail, group.len, s->capacity);
+		err = bse_log_publish(s, &group);
 		if (err < 0)
-			*ss = group;
+			bse_stage_store(ss, &group);
 	}
-	return err < 0 ? bsi_refuse(s, err, group.messages, group.len) : 0;
+	return err < 0 ? bsi_refuse(s, err, group.messages, group.bytes) : 0;
 }
 
 /* ====================================================================== *
@@ -3067,7 +3060,7 @@ static void bsi_reader_flush(struct bsi_reader *reader)
 		return;
 	bsi_returns_flush(&reader->returns);
 	bse_note_delivered(reader->s, reader->messages, reader->refund);
-	bse_log_refund(&reader->s->log, reader->refund);
+	bse_log_refund(reader->s, reader->refund);
 	reader->refund = 0;
 	reader->messages = 0;
 }
@@ -3132,7 +3125,7 @@ static int bsi_reader_run(struct bsi_reader *reader, const struct bsi_sink *sink
 
 	while (reader->left) {
 		if (!s->backlog_head)
-			s->backlog_head = bsi_list_reverse(bse_log_detach(&s->log));
+			s->backlog_head = bsi_list_reverse(bse_log_detach(s));
 		offered = bsi_reader_collect(reader, sink, piece, &n);
 		if (!offered)
 			break;
@@ -3160,7 +3153,7 @@ static int bsi_drain(struct bpf_stream *s, const struct bsi_sink *sink, size_t m
 	if (ret)
 		return ret;
 	/* What is pending now, and no more: the sink may push. */
-	reader.left = bse_log_pending(&s->log);
+	reader.left = bse_log_pending(s);
 	if (reader.left > max)
 		reader.left = max;
 	ret = bsi_reader_run(&reader, sink);
@@ -3179,12 +3172,16 @@ static int bsi_take_user(void *ctx, const struct bse_piece *piece, unsigned int 
 {
 	const struct bsi_user *user = ctx;
 	char gathered[BSI_GATHER];
-	char *end = gathered;
+	size_t len = 0;
+	unsigned int i;
 
 	if (n == 1)
 		return user->sink(user->ctx, piece->data, piece->len);
-	bse_take_memory(&end, piece, n);
-	return user->sink(user->ctx, gathered, (size_t)(end - gathered));
+	for (i = 0; i < n; i++) {
+		memcpy(gathered + len, piece[i].data, piece[i].len);
+		len += piece[i].len;
+	}
+	return user->sink(user->ctx, gathered, len);
 }
 
 static int bsi_drain_user(struct bpf_stream *s, bpf_stream_sink *sink, void *ctx, size_t max,
@@ -3244,9 +3241,7 @@ BSE_API int bpf_stream_init(struct bpf_stream *s, const struct bpf_stream_option
 
 	if (capacity > INT_MAX)
 		return -EINVAL;
-	*s = (struct bpf_stream){ .capacity = (uint32_t)capacity };
-	bse_log_init(&s->log);
-	bse_lock_init(&s->lock);
+	bse_stream_init(s, capacity);
 	return 0;
 }
 
@@ -3254,7 +3249,7 @@ BSE_API void bpf_stream_destroy(struct bpf_stream *s)
 {
 	if (bse_usable())
 		return;
-	bsi_list_release(bse_log_detach(&s->log));
+	bsi_list_release(bse_log_detach(s));
 	/* Held here means by a reader that a fork cut off: its part is lost. */
 	if (bse_trylock(&s->lock))
 		return;
@@ -3479,13 +3474,13 @@ static const char *bsi_stream_check(struct bpf_stream *s)
 
 	if (bse_lock(&s->lock))
 		return "the stream's lock cannot be taken";
-	head = bse_log_peek(&s->log, &pending);
+	head = bse_log_peek(s, &pending);
 	broken = bsi_list_check(s->backlog_head, &bytes);
 	if (!broken)
 		broken = bsi_list_check(head, &bytes);
 	if (!broken && bytes != pending)
 		broken = "I3: pending is not the sum of what is left";
-	if (!broken && pending > s->capacity)
+	if (!broken && pending > bse_capacity(s))
 		broken = "I3: pending is above the capacity";
 	bse_unlock(&s->lock);
 	return broken;

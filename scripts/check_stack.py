@@ -86,7 +86,7 @@ def plain(title):
 def with_sinks(frames, calls):
     """Return the calls with those of a sink replaced: by ours, or by none for the user's own."""
     sinks = [f for f in frames if plain(f) in SINKS]
-    if len(sinks) != len(SINKS):
+    if {plain(f) for f in sinks} != set(SINKS):
         raise Problem("not in the compiled code: one of the sinks " + ", ".join(SINKS))
     into = {name: sinks for name in READERS} | {USER_SINK: []}
     return {source: [t for callee in callees for t in

@@ -19,8 +19,7 @@ static struct {
 
 static int bse_base_page_get(bse_page *page);
 static void bse_base_page_put(bse_page page);
-static inline int bse_base_log_publish(bse_log *log, bse_link newest, bse_link oldest,
-				       uint32_t bytes, size_t capacity);
+static inline int bse_base_log_publish(struct bpf_stream *s, const struct bse_chain *chain);
 static int bse_base_take_memory(void *ctx, const struct bse_piece *piece, unsigned int n);
 static int bse_base_take_fd(void *ctx, const struct bse_piece *piece, unsigned int n);
 
@@ -51,13 +50,12 @@ static inline bool faults_ptr_cas_release(bse_ptr *p, void **old, void *v)
 	return bse_base_ptr_cas_release(p, old, v);
 }
 
-static inline int faults_log_publish(bse_log *log, bse_link newest, bse_link oldest,
-				     uint32_t bytes, size_t capacity)
+static inline int faults_log_publish(struct bpf_stream *s, const struct bse_chain *chain)
 {
 	faults.publish_failed = faults.fail_publish && !faults.publish_failed;
 	if (faults.publish_failed)
 		return -ENOSPC;
-	return bse_base_log_publish(log, newest, oldest, bytes, capacity);
+	return bse_base_log_publish(s, chain);
 }
 
 /* Half of the first piece, if this is the take that falls short. */

@@ -19,8 +19,7 @@ static void at_place(enum place place)
 }
 
 static int bse_base_page_get(bse_page *page);
-static inline int bse_base_log_publish(bse_log *log, bse_link newest, bse_link oldest,
-				       uint32_t bytes, size_t capacity);
+static inline int bse_base_log_publish(struct bpf_stream *s, const struct bse_chain *chain);
 
 static inline uint32_t jumps_u32_fetch_add_acq_rel(bse_u32 *p, uint32_t v)
 {
@@ -36,10 +35,9 @@ static inline int jumps_page_get(bse_page *page)
 	return bse_base_page_get(page);
 }
 
-static inline int jumps_log_publish(bse_log *log, bse_link newest, bse_link oldest,
-				    uint32_t bytes, size_t capacity)
+static inline int jumps_log_publish(struct bpf_stream *s, const struct bse_chain *chain)
 {
-	int ret = bse_base_log_publish(log, newest, oldest, bytes, capacity);
+	int ret = bse_base_log_publish(s, chain);
 
 	at_place(PLACE_PUBLISHED);
 	return ret;

@@ -18,7 +18,7 @@
 static char text[64 * 4096 + 1];
 
 /* Checks that @chain is one message of @len bytes of @text, and gives it back. */
-static void check_message(struct bsi_chain *chain, size_t len)
+static void check_message(struct bse_chain *chain, size_t len)
 {
 	const struct bpf_stream_elem *elem;
 	bse_link list = bsi_list_reverse(chain->newest);
@@ -40,7 +40,7 @@ static void check_message(struct bsi_chain *chain, size_t len)
 	bsi_list_release(list);
 }
 
-static uint32_t elements(const struct bsi_chain *chain)
+static uint32_t elements(const struct bse_chain *chain)
 {
 	uint32_t n = 0;
 	bse_link link;
@@ -76,7 +76,7 @@ Test(element, add__stores_every_length)
 
 	unit_fill(text, sizeof(text));
 	for (len = 1; len <= BSI_ELEM_MAX; len++) {
-		struct bsi_chain chain;
+		struct bse_chain chain;
 
 		cr_assert_eq(bsi_message_make(&chain, text, len), 0);
 		cr_assert_eq(elements(&chain), 1u);
@@ -88,7 +88,7 @@ Test(element, add__stores_every_length)
 
 Test(element, add__neighbours_do_not_touch_each_other)
 {
-	struct bsi_chain chain[600];
+	struct bse_chain chain[600];
 	uint32_t i;
 
 	unit_fill(text, sizeof(text));
@@ -102,7 +102,7 @@ Test(element, add__neighbours_do_not_touch_each_other)
 
 Test(element, add__failure_leaves_the_chain_alone)
 {
-	struct bsi_chain chain = { 0 };
+	struct bse_chain chain = { 0 };
 	bse_link newest;
 	bse_page page;
 
@@ -118,7 +118,7 @@ Test(element, add__failure_leaves_the_chain_alone)
 
 Test(element, make__forgets_what_was_in_the_chain)
 {
-	struct bsi_chain chain = { 1, 1, 1 };
+	struct bse_chain chain = { 1, 1, 1, 1 };
 
 	text[0] = 'x';
 	cr_assert_eq(bsi_message_make(&chain, text, 1), 0);
@@ -135,7 +135,7 @@ Test(element, split__takes_the_fewest_elements_at_every_boundary)
 	for (n = 1; n <= 20; n++) {
 		for (off = -9; off <= 9; off++) {
 			size_t len = (size_t)((int)(n * BSI_ELEM_MAX) + off);
-			struct bsi_chain chain;
+			struct bse_chain chain;
 
 			cr_assert_eq(bsi_message_make(&chain, text, len), 0);
 			cr_assert_eq(elements(&chain), n + (off > 0 ? 1 : 0));
@@ -148,8 +148,8 @@ Test(element, split__takes_the_fewest_elements_at_every_boundary)
 
 Test(element, split__behind_a_started_page_is_whole)
 {
-	struct bsi_chain small;
-	struct bsi_chain big;
+	struct bse_chain small;
+	struct bse_chain big;
 	uint32_t before;
 
 	unit_fill(text, sizeof(text));
@@ -164,7 +164,7 @@ Test(element, split__behind_a_started_page_is_whole)
 Test(element, split__all_or_nothing_when_the_pool_runs_out)
 {
 	static bse_page page[64];
-	struct bsi_chain chain;
+	struct bse_chain chain;
 	uint32_t total = 0;
 	uint32_t need;
 	uint32_t left;
@@ -198,7 +198,7 @@ Test(element, split__all_or_nothing_when_the_pool_runs_out)
 Test(element, split__as_large_as_the_pool_succeeds)
 {
 	size_t most = unit_pages_total() * BSI_ELEM_MAX;
-	struct bsi_chain chain;
+	struct bse_chain chain;
 
 	unit_fill(text, sizeof(text));
 	cr_assert_gt(most, 0u);
@@ -212,7 +212,7 @@ Test(element, split__larger_than_the_pool_is_refused_at_once)
 {
 	size_t most = unit_pages_total() * BSI_ELEM_MAX;
 	struct bpf_stream_pool_stats stats;
-	struct bsi_chain chain;
+	struct bse_chain chain;
 
 	cr_assert_eq(bsi_message_make(&chain, text, most + 1), -E2BIG);
 	cr_assert_eq(chain.newest, 0u);
@@ -226,7 +226,7 @@ Test(element, split__without_a_pool_may_work_later)
 {
 	struct rlimit old;
 	struct rlimit none;
-	struct bsi_chain chain;
+	struct bse_chain chain;
 	int err;
 
 	unit_fill(text, sizeof(text));
@@ -249,7 +249,7 @@ Test(element, release__of_nothing_does_nothing)
 
 Test(element, release__gives_a_list_over_many_pages_back)
 {
-	struct bsi_chain chain = { 0 };
+	struct bse_chain chain = { 0 };
 
 	unit_chain_add(&chain, 0, 10000);
 	cr_assert_gt(unit_pages_in_use(), BSI_RETURNS);

@@ -459,110 +459,114 @@ Test(environment, pages__belong_to_one_thread_at_a_time)
 
 Test(environment, log__tells_when_it_was_empty)
 {
-	struct bsi_chain a = { 0 };
-	struct bsi_chain b = { 0 };
+	struct bse_chain a = { 0 };
+	struct bse_chain b = { 0 };
 	uint64_t pending;
-	bse_log log;
+	struct bpf_stream s;
 
 	unit_chain_add(&a, 0, 1);
 	unit_chain_add(&b, 1, 1);
-	bse_log_init(&log);
-	cr_assert_eq(bse_log_detach(&log), 0u);
-	cr_assert_eq(bse_log_publish(&log, a.newest, a.oldest, 4, 8), 1);
-	cr_assert_eq(bse_log_peek(&log, &pending), a.newest);
+	bse_stream_init(&s, 8);
+	cr_assert_eq(bse_log_detach(&s), 0u);
+	cr_assert_eq(bse_log_publish(&s, &a), 1);
+	cr_assert_eq(bse_log_peek(&s, &pending), a.newest);
 	cr_assert_eq(pending, 4u);
-	cr_assert_eq(bse_log_publish(&log, b.newest, b.oldest, 4, 8), 0);
-	cr_assert_eq(bse_log_detach(&log), b.newest);
-	cr_assert_eq(bse_log_detach(&log), 0u);
-	bse_log_refund(&log, 4);
+	cr_assert_eq(bse_log_publish(&s, &b), 0);
+	cr_assert_eq(bse_log_detach(&s), b.newest);
+	cr_assert_eq(bse_log_detach(&s), 0u);
+	bse_log_refund(&s, 4);
 	/* Empty is a matter of the list, though four bytes are pending. */
-	cr_assert_eq(bse_log_publish(&log, a.newest, a.oldest, 4, 8), 1);
+	cr_assert_eq(bse_log_publish(&s, &a), 1);
 }
 
 Test(environment, log__detach_keeps_pending_until_the_refund)
 {
-	struct bsi_chain a = { 0 };
+	struct bse_chain a = { 0 };
 	uint64_t pending;
-	bse_log log;
+	struct bpf_stream s;
 
 	unit_chain_add(&a, 0, 2);
-	bse_log_init(&log);
-	cr_assert_eq(bse_log_pending(&log), 0u);
-	cr_assert_eq(bse_log_publish(&log, a.newest, a.oldest, 8, 8), 1);
-	cr_assert_eq(bse_log_pending(&log), 8u);
-	cr_assert_eq(bse_log_detach(&log), a.newest);
-	cr_assert_eq(bse_log_pending(&log), 8u);
-	bse_log_refund(&log, 5);
-	cr_assert_eq(bse_log_pending(&log), 3u);
-	cr_assert_eq(bse_log_peek(&log, &pending), 0u);
+	bse_stream_init(&s, 8);
+	cr_assert_eq(bse_log_pending(&s), 0u);
+	cr_assert_eq(bse_log_publish(&s, &a), 1);
+	cr_assert_eq(bse_log_pending(&s), 8u);
+	cr_assert_eq(bse_log_detach(&s), a.newest);
+	cr_assert_eq(bse_log_pending(&s), 8u);
+	bse_log_refund(&s, 5);
+	cr_assert_eq(bse_log_pending(&s), 3u);
+	cr_assert_eq(bse_log_peek(&s, &pending), 0u);
 	cr_assert_eq(pending, 3u);
-	bse_log_refund(&log, 3);
-	cr_assert_eq(bse_log_pending(&log), 0u);
+	bse_log_refund(&s, 3);
+	cr_assert_eq(bse_log_pending(&s), 0u);
 }
 
 Test(environment, log__refund_leaves_the_list)
 {
-	struct bsi_chain a = { 0 };
-	bse_log log;
+	struct bse_chain a = { 0 };
+	struct bpf_stream s;
 
 	unit_chain_add(&a, 0, 2);
-	bse_log_init(&log);
-	cr_assert_eq(bse_log_publish(&log, a.newest, a.oldest, 8, 8), 1);
-	bse_log_refund(&log, 8);
-	cr_assert_eq(bse_log_pending(&log), 0u);
-	cr_assert_eq(bse_log_detach(&log), a.newest);
+	bse_stream_init(&s, 8);
+	cr_assert_eq(bse_log_publish(&s, &a), 1);
+	bse_log_refund(&s, 8);
+	cr_assert_eq(bse_log_pending(&s), 0u);
+	cr_assert_eq(bse_log_detach(&s), a.newest);
 }
 
 Test(environment, log__capacity_is_exact)
 {
-	struct bsi_chain a = { 0 };
-	bse_log log;
+	struct bse_chain a = { 0 };
+	struct bpf_stream s;
 
 	unit_chain_add(&a, 0, 1);
-	bse_log_init(&log);
-	cr_assert(bse_log_fits(&log, 0, 0));
-	cr_assert(bse_log_fits(&log, 10, 10));
-	cr_assert_not(bse_log_fits(&log, 11, 10));
-	cr_assert_eq(bse_log_publish(&log, a.newest, a.oldest, 11, 10), -ENOSPC);
-	cr_assert_eq(bse_log_detach(&log), 0u);
-	cr_assert_eq(bse_log_publish(&log, a.newest, a.oldest, 10, 10), 1);
-	cr_assert_not(bse_log_fits(&log, 1, 10));
-	cr_assert(bse_log_fits(&log, 1, 11));
+	bse_stream_init(&s, 10);
+	cr_assert(bse_log_fits(&s, 0));
+	cr_assert(bse_log_fits(&s, 10));
+	cr_assert_not(bse_log_fits(&s, 11));
+	cr_assert_eq(bse_capacity(&s), 10u);
+	a.bytes = 11;
+	cr_assert_eq(bse_log_publish(&s, &a), -ENOSPC);
+	cr_assert_eq(bse_log_detach(&s), 0u);
+	a.bytes = 10;
+	cr_assert_eq(bse_log_publish(&s, &a), 1);
+	cr_assert(bse_log_fits(&s, 0));
+	cr_assert_not(bse_log_fits(&s, 1));
 }
 
 Test(environment, log__holds_the_largest_capacity)
 {
-	struct bsi_chain a = { 0 };
-	bse_log log;
+	struct bse_chain a = { 0 };
+	struct bpf_stream s;
 
 	unit_chain_add(&a, 0, 1);
-	bse_log_init(&log);
-	cr_assert_eq(bse_log_publish(&log, a.newest, a.oldest, INT_MAX, INT_MAX), 1);
-	cr_assert_eq(bse_log_pending(&log), (size_t)INT_MAX);
-	cr_assert_not(bse_log_fits(&log, INT_MAX, INT_MAX));
-	cr_assert_not(bse_log_fits(&log, 1, INT_MAX));
-	cr_assert_eq(bse_log_publish(&log, a.newest, a.oldest, INT_MAX, INT_MAX), -ENOSPC);
-	cr_assert_eq(bse_log_detach(&log), a.newest);
-	bse_log_refund(&log, INT_MAX);
-	cr_assert_eq(bse_log_pending(&log), 0u);
+	a.bytes = INT_MAX;
+	bse_stream_init(&s, INT_MAX);
+	cr_assert_eq(bse_log_publish(&s, &a), 1);
+	cr_assert_eq(bse_log_pending(&s), (size_t)INT_MAX);
+	cr_assert_not(bse_log_fits(&s, INT_MAX));
+	cr_assert_not(bse_log_fits(&s, 1));
+	cr_assert_eq(bse_log_publish(&s, &a), -ENOSPC);
+	cr_assert_eq(bse_log_detach(&s), a.newest);
+	bse_log_refund(&s, INT_MAX);
+	cr_assert_eq(bse_log_pending(&s), 0u);
 }
 
 Test(environment, log__does_not_fit_what_is_larger_than_any_number)
 {
-	struct bsi_chain a = { 0 };
-	bse_log log;
+	struct bse_chain a = { 0 };
+	struct bpf_stream s;
 	size_t over;
 
 	unit_chain_add(&a, 0, 1);
-	bse_log_init(&log);
-	cr_assert_eq(bse_log_publish(&log, a.newest, a.oldest, 4, INT_MAX), 1);
+	bse_stream_init(&s, INT_MAX);
+	cr_assert_eq(bse_log_publish(&s, &a), 1);
 	for (over = 0; over < 8; over++)
-		cr_assert_not(bse_log_fits(&log, SIZE_MAX - over, INT_MAX));
+		cr_assert_not(bse_log_fits(&s, SIZE_MAX - over));
 }
 
 /* Writers of one log; every element is theirs, and none is given back. */
 static struct {
-	bse_log log;
+	struct bpf_stream s;
 	int done;
 	uint32_t empty[2];		/* how often each found it empty */
 } shared;
@@ -570,14 +574,14 @@ static struct {
 static void *publish_many(void *arg)
 {
 	uint32_t me = *(const uint32_t *)arg;
-	struct bsi_chain chain;
+	struct bse_chain chain;
 	uint32_t i;
 	int ret;
 
 	for (i = 0; i < 5000; i++) {
-		chain = (struct bsi_chain){ 0 };
+		chain = (struct bse_chain){ 0 };
 		unit_chain_add(&chain, me << 16 | i, 1);
-		ret = bse_log_publish(&shared.log, chain.newest, chain.oldest, 4, INT_MAX);
+		ret = bse_log_publish(&shared.s, &chain);
 		cr_assert_geq(ret, 0);
 		shared.empty[me] += (uint32_t)ret;
 	}
@@ -595,17 +599,17 @@ Test(environment, log__two_writers_and_a_reader_lose_nothing_and_count_the_edges
 	bse_link link;
 	bool last = false;
 
-	bse_log_init(&shared.log);
+	bse_stream_init(&shared.s, INT_MAX);
 	unit_start(&thread[0], publish_many, &me[0]);
 	unit_start(&thread[1], publish_many, &me[1]);
 	while (!last) {
 		last = __atomic_load_n(&shared.done, __ATOMIC_ACQUIRE) == 2;
-		link = bsi_list_reverse(bse_log_detach(&shared.log));
+		link = bsi_list_reverse(bse_log_detach(&shared.s));
 		detached += link != 0;
 		for (; link; link = bse_next_of(link)) {
 			number = unit_number(link);
 			cr_assert_eq(number & 0xffff, next[number >> 16]++);
-			bse_log_refund(&shared.log, 4);
+			bse_log_refund(&shared.s, 4);
 		}
 	}
 	unit_join(thread[0]);
@@ -613,12 +617,12 @@ Test(environment, log__two_writers_and_a_reader_lose_nothing_and_count_the_edges
 	cr_assert_eq(next[0], 5000u);
 	cr_assert_eq(next[1], 5000u);
 	cr_assert_eq(shared.empty[0] + shared.empty[1], detached);
-	cr_assert_eq(bse_log_pending(&shared.log), 0u);
+	cr_assert_eq(bse_log_pending(&shared.s), 0u);
 }
 
 /* ---- Lock ------------------------------------------------------------ */
 
-static bse_mutex lock;
+static struct bpf_stream locked;
 static uint64_t guarded;
 static int step;
 
@@ -628,13 +632,13 @@ static void *lock_many(void *arg)
 
 	for (i = 0; i < MANY; i++) {
 		if (arg && i % 2) {
-			while (bse_trylock(&lock))
+			while (bse_trylock(&locked.lock))
 				sched_yield();
-		} else if (bse_lock(&lock)) {
+		} else if (bse_lock(&locked.lock)) {
 			return NULL;
 		}
 		guarded++;
-		bse_unlock(&lock);
+		bse_unlock(&locked.lock);
 	}
 	return NULL;
 }
@@ -644,9 +648,9 @@ Test(environment, lock__lets_one_in_at_a_time)
 	pthread_t thread[4];
 	uint32_t i;
 
-	bse_lock_init(&lock);
+	bse_stream_init(&locked, 1);
 	for (i = 0; i < 4; i++)
-		unit_start(&thread[i], lock_many, i % 2 ? &lock : NULL);
+		unit_start(&thread[i], lock_many, i % 2 ? &locked.lock : NULL);
 	for (i = 0; i < 4; i++)
 		unit_join(thread[i]);
 	cr_assert_eq(guarded, UINT64_C(4) * MANY);
@@ -654,24 +658,24 @@ Test(environment, lock__lets_one_in_at_a_time)
 
 Test(environment, lock__again_by_its_holder_is_a_deadlock)
 {
-	bse_lock_init(&lock);
-	cr_assert_eq(bse_lock(&lock), 0);
-	cr_assert_eq(bse_lock(&lock), -EDEADLK);
-	cr_assert_eq(bse_trylock(&lock), -EDEADLK);
-	bse_unlock(&lock);
-	cr_assert_eq(bse_trylock(&lock), 0);
-	cr_assert_eq(bse_lock(&lock), -EDEADLK);
-	bse_unlock(&lock);
-	cr_assert_eq(bse_lock(&lock), 0);
+	bse_stream_init(&locked, 1);
+	cr_assert_eq(bse_lock(&locked.lock), 0);
+	cr_assert_eq(bse_lock(&locked.lock), -EDEADLK);
+	cr_assert_eq(bse_trylock(&locked.lock), -EDEADLK);
+	bse_unlock(&locked.lock);
+	cr_assert_eq(bse_trylock(&locked.lock), 0);
+	cr_assert_eq(bse_lock(&locked.lock), -EDEADLK);
+	bse_unlock(&locked.lock);
+	cr_assert_eq(bse_lock(&locked.lock), 0);
 }
 
 static void *try_once(void *arg)
 {
 	int *ret = arg;
 
-	*ret = bse_trylock(&lock);
+	*ret = bse_trylock(&locked.lock);
 	if (!*ret)
-		bse_unlock(&lock);
+		bse_unlock(&locked.lock);
 	return NULL;
 }
 
@@ -679,36 +683,36 @@ Test(environment, trylock__of_another_threads_lock_is_busy)
 {
 	int ret = 1;
 
-	bse_lock_init(&lock);
-	cr_assert_eq(bse_lock(&lock), 0);
+	bse_stream_init(&locked, 1);
+	cr_assert_eq(bse_lock(&locked.lock), 0);
 	unit_in_thread(try_once, &ret);
 	cr_assert_eq(ret, -EBUSY);
-	bse_unlock(&lock);
+	bse_unlock(&locked.lock);
 	unit_in_thread(try_once, &ret);
 	cr_assert_eq(ret, 0);
 }
 
 Test(environment, lock__two_locks_know_nothing_of_each_other)
 {
-	bse_mutex other;
+	struct bpf_stream other;
 
-	bse_lock_init(&lock);
-	bse_lock_init(&other);
-	cr_assert_eq(bse_lock(&lock), 0);
-	cr_assert_eq(bse_lock(&other), 0);
-	bse_unlock(&other);
-	cr_assert_eq(bse_lock(&lock), -EDEADLK);
-	bse_unlock(&lock);
+	bse_stream_init(&locked, 1);
+	bse_stream_init(&other, 1);
+	cr_assert_eq(bse_lock(&locked.lock), 0);
+	cr_assert_eq(bse_lock(&other.lock), 0);
+	bse_unlock(&other.lock);
+	cr_assert_eq(bse_lock(&locked.lock), -EDEADLK);
+	bse_unlock(&locked.lock);
 }
 
 static void *lock_and_tell(void *arg)
 {
 	(void)arg;
 	unit_flag_set(&step, 1);
-	if (bse_lock(&lock))
+	if (bse_lock(&locked.lock))
 		return NULL;
 	guarded++;
-	bse_unlock(&lock);
+	bse_unlock(&locked.lock);
 	return NULL;
 }
 
@@ -718,18 +722,18 @@ Test(environment, lock__waits_for_its_holder_and_is_woken)
 	unsigned int round;
 	unsigned int i;
 
-	bse_lock_init(&lock);
+	bse_stream_init(&locked, 1);
 	for (round = 0; round < 5; round++) {
 		guarded = 0;
-		cr_assert_eq(bse_lock(&lock), 0);
+		cr_assert_eq(bse_lock(&locked.lock), 0);
 		for (i = 0; i < 3; i++) {
 			unit_flag_set(&step, 0);
 			unit_start(&thread[i], lock_and_tell, NULL);
 			unit_flag_wait(&step, 1);
 		}
-		unit_wait_for_sleeper(&lock);
+		unit_wait_for_sleeper(&locked.lock);
 		cr_assert_eq(guarded, 0u);
-		bse_unlock(&lock);
+		bse_unlock(&locked.lock);
 		/* A wake-up that got lost ends in the runner's timeout. */
 		for (i = 0; i < 3; i++)
 			unit_join(thread[i]);
@@ -752,17 +756,17 @@ Test(environment, lock__a_signal_does_not_end_the_wait)
 	int i;
 
 	cr_assert_eq(sigaction(SIGUSR1, &action, NULL), 0);
-	bse_lock_init(&lock);
-	cr_assert_eq(bse_lock(&lock), 0);
+	bse_stream_init(&locked, 1);
+	cr_assert_eq(bse_lock(&locked.lock), 0);
 	unit_start(&thread, lock_and_tell, NULL);
 	unit_flag_wait(&step, 1);
-	unit_wait_for_sleeper(&lock);
+	unit_wait_for_sleeper(&locked.lock);
 	for (i = 1; i <= 5; i++) {
 		cr_assert_eq(pthread_kill(thread, SIGUSR1), 0);
 		unit_flag_wait(&signals, i);
 	}
 	cr_assert_eq(guarded, 0u);
-	bse_unlock(&lock);
+	bse_unlock(&locked.lock);
 	unit_join(thread);
 	cr_assert_eq(guarded, 1u);
 }
@@ -779,25 +783,25 @@ static int cancel_state(void)
 
 Test(environment, lock__cancellation_is_off_while_it_is_held)
 {
-	bse_mutex other;
+	struct bpf_stream other;
 	int old;
 
-	bse_lock_init(&lock);
-	bse_lock_init(&other);
+	bse_stream_init(&locked, 1);
+	bse_stream_init(&other, 1);
 	cr_assert_eq(cancel_state(), PTHREAD_CANCEL_ENABLE);
-	cr_assert_eq(bse_lock(&lock), 0);
+	cr_assert_eq(bse_lock(&locked.lock), 0);
 	cr_assert_eq(cancel_state(), PTHREAD_CANCEL_DISABLE);
 	/* A lock inside it, and one that fails, change nothing. */
-	cr_assert_eq(bse_trylock(&other), 0);
-	bse_unlock(&other);
-	cr_assert_eq(bse_lock(&lock), -EDEADLK);
+	cr_assert_eq(bse_trylock(&other.lock), 0);
+	bse_unlock(&other.lock);
+	cr_assert_eq(bse_lock(&locked.lock), -EDEADLK);
 	cr_assert_eq(cancel_state(), PTHREAD_CANCEL_DISABLE);
-	bse_unlock(&lock);
+	bse_unlock(&locked.lock);
 	cr_assert_eq(cancel_state(), PTHREAD_CANCEL_ENABLE);
 
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &old);
-	cr_assert_eq(bse_trylock(&lock), 0);
-	bse_unlock(&lock);
+	cr_assert_eq(bse_trylock(&locked.lock), 0);
+	bse_unlock(&locked.lock);
 	cr_assert_eq(cancel_state(), PTHREAD_CANCEL_DISABLE);
 }
 
@@ -805,7 +809,7 @@ static void *cancel_states(void *arg)
 {
 	int *state = arg;
 
-	if (bse_trylock(&lock) == -EBUSY)
+	if (bse_trylock(&locked.lock) == -EBUSY)
 		*state = cancel_state();
 	return NULL;
 }
@@ -814,8 +818,8 @@ Test(environment, trylock__that_is_busy_restores_cancellation)
 {
 	int state = -1;
 
-	bse_lock_init(&lock);
-	cr_assert_eq(bse_lock(&lock), 0);
+	bse_stream_init(&locked, 1);
+	cr_assert_eq(bse_lock(&locked.lock), 0);
 	unit_in_thread(cancel_states, &state);
 	cr_assert_eq(state, PTHREAD_CANCEL_ENABLE);
 }
@@ -823,13 +827,13 @@ Test(environment, trylock__that_is_busy_restores_cancellation)
 static void *hold_until_cancelled(void *arg)
 {
 	(void)arg;
-	if (bse_lock(&lock))
+	if (bse_lock(&locked.lock))
 		return NULL;
 	unit_flag_set(&step, 1);
 	unit_flag_wait(&step, 2);
 	pthread_testcancel();
 	guarded = 1;
-	bse_unlock(&lock);
+	bse_unlock(&locked.lock);
 	pthread_testcancel();
 	guarded = 2;
 	return NULL;
@@ -840,7 +844,7 @@ Test(environment, lock__its_holder_is_cancelled_behind_the_unlock)
 	pthread_t thread;
 	void *ret;
 
-	bse_lock_init(&lock);
+	bse_stream_init(&locked, 1);
 	unit_start(&thread, hold_until_cancelled, NULL);
 	unit_flag_wait(&step, 1);
 	cr_assert_eq(pthread_cancel(thread), 0);
@@ -848,35 +852,36 @@ Test(environment, lock__its_holder_is_cancelled_behind_the_unlock)
 	cr_assert_eq(pthread_join(thread, &ret), 0);
 	cr_assert_eq(ret, PTHREAD_CANCELED);
 	cr_assert_eq(guarded, 1u);
-	cr_assert_eq(bse_trylock(&lock), 0);
+	cr_assert_eq(bse_trylock(&locked.lock), 0);
 }
 
 Test(environment, lock__keeps_errno)
 {
 	pthread_t thread;
 
-	bse_lock_init(&lock);
+	bse_stream_init(&locked, 1);
 	errno = 77;
-	cr_assert_eq(bse_lock(&lock), 0);
-	cr_assert_eq(bse_lock(&lock), -EDEADLK);
+	cr_assert_eq(bse_lock(&locked.lock), 0);
+	cr_assert_eq(bse_lock(&locked.lock), -EDEADLK);
 	cr_assert_eq(errno, 77);
 	/* Somebody waits, so that the unlock has somebody to wake. */
 	unit_start(&thread, lock_and_tell, NULL);
 	unit_flag_wait(&step, 1);
-	unit_wait_for_sleeper(&lock);
+	unit_wait_for_sleeper(&locked.lock);
 	errno = 78;
-	bse_unlock(&lock);
+	bse_unlock(&locked.lock);
 	cr_assert_eq(errno, 78);
 	unit_join(thread);
 }
 
 static int child_lock(void *arg)
 {
-	bse_mutex *held = arg;
+	struct bpf_stream *stream = arg;
+	bse_mutex *held = &stream->lock;
 
 	if (bse_lock(held) != -EBUSY || bse_trylock(held) != -EBUSY)
 		return 1;
-	bse_lock_init(held);
+	bse_stream_init(stream, 1);
 	if (bse_lock(held))
 		return 2;
 	return bse_trylock(held) == -EDEADLK ? 0 : 3;
@@ -885,11 +890,11 @@ static int child_lock(void *arg)
 static void *hold_and_wait(void *arg)
 {
 	(void)arg;
-	if (bse_lock(&lock))
+	if (bse_lock(&locked.lock))
 		return NULL;
 	unit_flag_set(&step, 1);
 	unit_flag_wait(&step, 2);
-	bse_unlock(&lock);
+	bse_unlock(&locked.lock);
 	return NULL;
 }
 
@@ -897,13 +902,13 @@ Test(environment, lock__of_another_thread_is_lost_in_a_fork)
 {
 	pthread_t thread;
 
-	bse_lock_init(&lock);
+	bse_stream_init(&locked, 1);
 	unit_start(&thread, hold_and_wait, NULL);
 	unit_flag_wait(&step, 1);
-	cr_assert_eq(unit_in_child(child_lock, &lock), 0);
+	cr_assert_eq(unit_in_child(child_lock, &locked), 0);
 	unit_flag_set(&step, 2);
 	unit_join(thread);
-	cr_assert_eq(bse_trylock(&lock), 0);
+	cr_assert_eq(bse_trylock(&locked.lock), 0);
 }
 
 static int child_unlock(void *arg)
@@ -914,19 +919,19 @@ static int child_unlock(void *arg)
 
 Test(environment, lock__of_the_forking_thread_can_be_given_back)
 {
-	bse_lock_init(&lock);
-	cr_assert_eq(bse_lock(&lock), 0);
-	cr_assert_eq(unit_in_child(child_unlock, &lock), 0);
-	cr_assert_eq(bse_trylock(&lock), -EDEADLK);
+	bse_stream_init(&locked, 1);
+	cr_assert_eq(bse_lock(&locked.lock), 0);
+	cr_assert_eq(unit_in_child(child_unlock, &locked.lock), 0);
+	cr_assert_eq(bse_trylock(&locked.lock), -EDEADLK);
 }
 
 Test(environment, lock__free_at_a_fork_works_in_both)
 {
-	bse_lock_init(&lock);
-	cr_assert_eq(bse_lock(&lock), 0);
-	bse_unlock(&lock);
-	cr_assert_eq(unit_in_child(child_unlock, &lock), 0);
-	cr_assert_eq(bse_lock(&lock), 0);
+	bse_stream_init(&locked, 1);
+	cr_assert_eq(bse_lock(&locked.lock), 0);
+	bse_unlock(&locked.lock);
+	cr_assert_eq(unit_in_child(child_unlock, &locked.lock), 0);
+	cr_assert_eq(bse_lock(&locked.lock), 0);
 }
 
 /* ---- Scratch, sinks and counts --------------------------------------- */
@@ -1025,7 +1030,8 @@ Test(environment, counts__arrive_in_the_figures_of_their_stream)
 	}
 	bse_note_delivered(&s, 2, 7);
 	bse_note_delivered(&s, 3, 1);
-	bpf_stream_get_stats(&s, &stats);
+	bse_get_counts(&s, &stats);
+	cr_assert_eq(stats.capacity, BPF_STREAM_DEFAULT_CAPACITY);
 	for (why = 0; why < BPF_STREAM_REFUSALS; why++) {
 		cr_assert_eq(stats.refused[why].messages, 1u + why);
 		cr_assert_eq(stats.refused[why].bytes, 105u);

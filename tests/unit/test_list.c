@@ -13,7 +13,7 @@
 
 Test(list, chain_add__first_element_is_both_ends)
 {
-	struct bsi_chain chain = { 0 };
+	struct bse_chain chain = { 0 };
 	bse_link element;
 
 	unit_chain_add(&chain, 7, 1);
@@ -26,7 +26,7 @@ Test(list, chain_add__first_element_is_both_ends)
 
 Test(list, chain_add__links_go_from_newest_to_oldest)
 {
-	struct bsi_chain chain = { 0 };
+	struct bse_chain chain = { 0 };
 	bse_link link;
 	uint32_t i;
 
@@ -43,8 +43,8 @@ Test(list, chain_add__links_go_from_newest_to_oldest)
 
 Test(list, chain_add__a_whole_chain_keeps_its_order)
 {
-	struct bsi_chain group = { 0 };
-	struct bsi_chain message = { 0 };
+	struct bse_chain group = { 0 };
+	struct bse_chain message = { 0 };
 	bse_link link;
 	uint32_t i;
 
@@ -52,7 +52,7 @@ Test(list, chain_add__a_whole_chain_keeps_its_order)
 	bsi_chain_add(&group, message.newest, message.oldest, message.bytes);
 	cr_assert_eq(group.newest, message.newest);
 	cr_assert_eq(group.oldest, message.oldest);
-	message = (struct bsi_chain){ 0 };
+	message = (struct bse_chain){ 0 };
 	unit_chain_add(&message, 3, 3);
 	bsi_chain_add(&group, message.newest, message.oldest, message.bytes);
 	cr_assert_eq(group.newest, message.newest);
@@ -75,7 +75,7 @@ Test(list, reverse__turns_every_length_round)
 	uint32_t i;
 
 	for (n = 1; n <= 70; n++) {
-		struct bsi_chain chain = { 0 };
+		struct bse_chain chain = { 0 };
 		bse_link link;
 
 		unit_chain_add(&chain, 100, n);
@@ -89,19 +89,19 @@ Test(list, reverse__turns_every_length_round)
 
 Test(list, publish__puts_a_chain_before_what_was_there)
 {
-	struct bsi_chain first = { 0 };
-	struct bsi_chain second = { 0 };
-	bse_log log;
+	struct bse_chain first = { 0 };
+	struct bse_chain second = { 0 };
+	struct bpf_stream s;
 	bse_link link;
 	uint32_t i;
 
-	bse_log_init(&log);
+	bse_stream_init(&s, 100);
 	unit_chain_add(&first, 0, 2);
 	unit_chain_add(&second, 2, 3);
-	cr_assert_eq(bse_log_publish(&log, first.newest, first.oldest, first.bytes, 100), 1);
-	cr_assert_eq(bse_log_publish(&log, second.newest, second.oldest, second.bytes, 100), 0);
-	cr_assert_eq(bse_log_pending(&log), 20u);
-	link = bse_log_detach(&log);
+	cr_assert_eq(bse_log_publish(&s, &first), 1);
+	cr_assert_eq(bse_log_publish(&s, &second), 0);
+	cr_assert_eq(bse_log_pending(&s), 20u);
+	link = bse_log_detach(&s);
 	cr_assert_eq(link, second.newest);
 	for (i = 5; i-- > 0; link = bse_next_of(link))
 		cr_assert_eq(unit_number(link), i);
@@ -110,8 +110,8 @@ Test(list, publish__puts_a_chain_before_what_was_there)
 
 Test(list, publish__a_group_stays_together)
 {
-	struct bsi_chain chain[3] = { { 0 }, { 0 }, { 0 } };
-	bse_log log;
+	struct bse_chain chain[3] = { { 0 }, { 0 }, { 0 } };
+	struct bpf_stream s;
 	bse_link link;
 	uint32_t i;
 
@@ -121,11 +121,10 @@ Test(list, publish__a_group_stays_together)
 		unit_chain_add(&chain[1], 10 + i, 1);
 		unit_chain_add(&chain[2], 20 + i, 1);
 	}
-	bse_log_init(&log);
+	bse_stream_init(&s, 100);
 	for (i = 0; i < 3; i++)
-		cr_assert_geq(bse_log_publish(&log, chain[i].newest, chain[i].oldest,
-					      chain[i].bytes, 100), 0);
-	link = bsi_list_reverse(bse_log_detach(&log));
+		cr_assert_geq(bse_log_publish(&s, &chain[i]), 0);
+	link = bsi_list_reverse(bse_log_detach(&s));
 	for (i = 0; i < 12; i++, link = bse_next_of(link))
 		cr_assert_eq(unit_number(link), i / 4 * 10 + i % 4);
 	cr_assert_eq(link, 0u);
@@ -133,34 +132,34 @@ Test(list, publish__a_group_stays_together)
 
 Test(list, publish__after_a_detach_knows_nothing_of_what_left)
 {
-	struct bsi_chain old = { 0 };
-	struct bsi_chain new = { 0 };
+	struct bse_chain old = { 0 };
+	struct bse_chain new = { 0 };
 	bse_link detached;
-	bse_log log;
+	struct bpf_stream s;
 
-	bse_log_init(&log);
+	bse_stream_init(&s, 100);
 	unit_chain_add(&old, 0, 3);
-	cr_assert_eq(bse_log_publish(&log, old.newest, old.oldest, old.bytes, 100), 1);
-	detached = bse_log_detach(&log);
+	cr_assert_eq(bse_log_publish(&s, &old), 1);
+	detached = bse_log_detach(&s);
 	unit_chain_add(&new, 3, 1);
-	cr_assert_eq(bse_log_publish(&log, new.newest, new.oldest, new.bytes, 100), 1);
+	cr_assert_eq(bse_log_publish(&s, &new), 1);
 	cr_assert_eq(bse_next_of(new.oldest), 0u);
 	cr_assert_eq(unit_number(detached), 2u);
-	cr_assert_eq(bse_log_pending(&log), 16u);
+	cr_assert_eq(bse_log_pending(&s), 16u);
 }
 
 Test(list, publish__that_is_refused_changes_nothing)
 {
-	struct bsi_chain in = { 0 };
-	struct bsi_chain out = { 0 };
-	bse_log log;
+	struct bse_chain in = { 0 };
+	struct bse_chain out = { 0 };
+	struct bpf_stream s;
 
-	bse_log_init(&log);
+	bse_stream_init(&s, 15);
 	unit_chain_add(&in, 0, 2);
 	unit_chain_add(&out, 2, 2);
-	cr_assert_eq(bse_log_publish(&log, in.newest, in.oldest, in.bytes, 15), 1);
-	cr_assert_eq(bse_log_publish(&log, out.newest, out.oldest, out.bytes, 15), -ENOSPC);
-	cr_assert_eq(bse_log_pending(&log), 8u);
+	cr_assert_eq(bse_log_publish(&s, &in), 1);
+	cr_assert_eq(bse_log_publish(&s, &out), -ENOSPC);
+	cr_assert_eq(bse_log_pending(&s), 8u);
 	cr_assert_eq(bse_next_of(out.oldest), 0u);
-	cr_assert_eq(bse_log_detach(&log), in.newest);
+	cr_assert_eq(bse_log_detach(&s), in.newest);
 }

@@ -485,9 +485,8 @@ Test(pool, first_use__without_memory_fails_and_works_later)
  */
 Test(pool, lock__names_no_owner_while_it_is_free)
 {
-	bse_mutex lock;
+	bse_mutex lock = { 0 };
 
-	bse_lock_init(&lock);
 	cr_assert_null(bse_ptr_load_relaxed(&lock.owner));
 	cr_assert_eq(bse_lock(&lock), 0);
 	cr_assert_not_null(bse_ptr_load_relaxed(&lock.owner));

@@ -48,7 +48,7 @@ static struct bpf_stream_elem *backlog_elem(void)
 static struct bpf_stream_elem *log_elem(void)
 {
 	uint64_t pending;
-	bse_link link = bse_log_peek(&stream.log, &pending);
+	bse_link link = bse_log_peek(&stream, &pending);
 
 	cr_assert_neq(link, 0u);
 	return bse_elem_of(link);
@@ -187,7 +187,7 @@ Test(selfcheck, finds__a_circle_in_the_log)
 	uint64_t pending;
 
 	set_up();
-	log_elem()->node = bse_log_peek(&stream.log, &pending);
+	log_elem()->node = bse_log_peek(&stream, &pending);
 	check_finds(&stream, "I1");
 }
 
@@ -215,7 +215,7 @@ Test(selfcheck, finds__a_forgotten_refund)
 Test(selfcheck, finds__a_refund_too_many)
 {
 	set_up();
-	bse_log_refund(&stream.log, 1);
+	bse_log_refund(&stream, 1);
 	check_finds(&stream, "I3");
 }
 

@@ -75,7 +75,7 @@ static inline void unit_wait_for_sleeper(const bse_mutex *lock)
 /* ---- Elements and bytes ------------------------------------------------ */
 
 /* @n elements of four bytes that hold @first, @first + 1, ... onto @chain. */
-static inline void unit_chain_add(struct bsi_chain *chain, uint32_t first, uint32_t n)
+static inline void unit_chain_add(struct bse_chain *chain, uint32_t first, uint32_t n)
 {
 	uint32_t i;
 
