@@ -177,10 +177,8 @@
 #endif
 
 /* For names that strict ISO mode hides; [6] checks that it came in time. */
-#if defined(BPF_STREAM_IMPLEMENTATION) || defined(BPF_STREAM_STATIC)
-#ifndef _DEFAULT_SOURCE
+#if (defined(BPF_STREAM_IMPLEMENTATION) || defined(BPF_STREAM_STATIC)) && !defined(_DEFAULT_SOURCE)
 #define _DEFAULT_SOURCE 1
-#endif
 #endif
 
 #include <stdarg.h>
@@ -234,7 +232,7 @@ typedef struct {
 } bse_mutex;
 
 /* ---- [3c] ATOMICS ---------------------------------------------------- */
-#if !defined(__GCC_ATOMIC_LLONG_LOCK_FREE) || __GCC_ATOMIC_LLONG_LOCK_FREE != 2
+#if __GCC_ATOMIC_LLONG_LOCK_FREE != 2 && !defined(__GCC_HAVE_SYNC_COMPARE_AND_SWAP_8)
 #error "bpf_stream.h: needs a lock-free 64-bit compare-exchange (32-bit x86: -march=i586)"
 #endif
 
@@ -1794,7 +1792,8 @@ static inline void bse_base_note_refusal(struct bpf_stream *s, enum bpf_stream_r
 {
 	/* Relaxed, both: figures for people. */
 	bse_u64_fetch_add_relaxed(&s->refused[why].messages, messages);	/* ORD(refusal:A) */
-	bse_u64_fetch_add_relaxed(&s->refused[why].bytes, bytes);	/* ORD(refusal:B) */
+	if (bytes)	/* adding a constant 0, Clang 14 would call libatomic on 32-bit x86 */
+		bse_u64_fetch_add_relaxed(&s->refused[why].bytes, bytes); /* ORD(refusal:B) */
 }
 
 static inline void bse_base_note_delivered(struct bpf_stream *s, uint64_t messages, uint64_t bytes)
