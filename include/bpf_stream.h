@@ -168,12 +168,12 @@
 
 #if defined(__KERNEL__)
 #error "bpf_stream.h: the kernel environment is not part of this version"
-#endif
-#if !defined(__GNUC__)
-#error "bpf_stream.h: needs GCC or Clang"
-#endif
-#if defined(__cplusplus) && (defined(BPF_STREAM_IMPLEMENTATION) || defined(BPF_STREAM_STATIC))
+#elif !defined(__GNUC__) || !(defined(__cplusplus) || defined(__STDC_VERSION__))
+#error "bpf_stream.h: needs GCC or Clang, and C11 or C++11: -std=c11 or newer"
+#include "no more than this error"	/* it is not there: compilers stop */
+#elif defined(__cplusplus) && (defined(BPF_STREAM_IMPLEMENTATION) || defined(BPF_STREAM_STATIC))
 #error "bpf_stream.h: the bodies are C: define BPF_STREAM_IMPLEMENTATION in a .c file"
+#include "no more than this error"	/* as above */
 #endif
 
 /* For names that strict ISO mode hides; [6] checks that it came in time. */
@@ -784,8 +784,9 @@ BSE_DECLS_END
 #include <sys/uio.h>
 #include <unistd.h>
 
-#ifndef MAP_ANONYMOUS
+#ifndef MADV_DONTNEED
 #error "bpf_stream.h: include it before any other header here, or compile with -D_DEFAULT_SOURCE"
+#include "no more than this error"	/* it is not there: compilers stop */
 #endif
 
 #if BPF_STREAM_PAGE_SIZE < 1024 || BPF_STREAM_PAGE_SIZE > 65536 || \
