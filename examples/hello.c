@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * hello - put messages into a stream, and take them out again
+ *
+ *	cc -std=c11 -Iinclude examples/hello.c -o hello -pthread
+ */
+#define BPF_STREAM_IMPLEMENTATION	/* in exactly one C file of a program, ... */
+#include "bpf_stream.h"			/* ... and there before any other header */
+
+#include <stdio.h>
+#include <string.h>
+
+int main(void)
+{
+	struct bpf_stream s;
+	int err;
+	int n;
+
+	/* NULL: the default options, with which it cannot fail. It allocates nothing. */
+	bpf_stream_init(&s, NULL);
+
+	/* A message is any number of bytes; newlines are yours to add. */
+	err = bpf_stream_push(&s, "hello, world\n", 13);
+	if (!err)
+		err = bpf_stream_printf(&s, "%d + %d = %d\n", 1, 2, 1 + 2);
+	if (err) {
+		/* Errors are negative errno values, as everywhere in this library. */
+		fprintf(stderr, "hello: cannot store: %s\n", strerror(-err));
+		return 1;
+	}
+
+	/* All that is pending, in the order of the pushes, to standard output. */
+	n = bpf_stream_drain_fd(&s, 1, SIZE_MAX);
+
+	bpf_stream_destroy(&s);
+	return n < 0;
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * staged_report - several messages that come out together, or not at all
+ *
+ *	cc -std=c11 -Iinclude examples/staged_report.c -o staged_report -pthread
+ *
+ * A stage collects messages out of sight. Committing it makes all of them
+ * visible in one step: what others push meanwhile stands before or behind the
+ * group, never inside. A stage whose messages are not wanted is freed.
+ */
+#define BPF_STREAM_IMPLEMENTATION
+#include "bpf_stream.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct disk {
+	const char *name;
+	int used;		/* percent */
+};
+
+/* Others write to the same stream all the time; here they are this function. */
+static void somebody_else(struct bpf_stream *log)
+{
+	bpf_stream_printf(log, "(something else)\n");
+}
+
+/* One report about all disks that are nearly full; none if there is no such disk. */
+static int report(struct bpf_stream *log, const char *host, const struct disk *disks, size_t n)
+{
+	struct bpf_stream_stage stage;
+	int found = 0;
+	int err;
+
+	bpf_stream_stage_init(&stage);
+	err = bpf_stream_stage_printk(&stage, "report of %s:\n", host);
+	for (size_t i = 0; i < n && !err; i++) {
+		if (disks[i].used < 90)
+			continue;
+		somebody_else(log);
+		err = bpf_stream_stage_printk(&stage, "  %s is %d %% full\n",
+					      disks[i].name, disks[i].used);
+		found++;
+	}
+	if (!err && found)
+		err = bpf_stream_stage_commit_to(&stage, log);
+	/* After a commit this does nothing; else it gives the messages back. */
+	bpf_stream_stage_free(&stage);
+	return err;
+}
+
+int main(void)
+{
+	const struct disk alpha[] = { { "sda", 97 }, { "sdb", 12 }, { "sdc", 91 } };
+	const struct disk beta[] = { { "sda", 3 } };
+	struct bpf_stream log;
+	int err;
+
+	bpf_stream_init(&log, NULL);
+	err = report(&log, "alpha", alpha, 3);
+	if (!err)
+		err = report(&log, "beta", beta, 1);
+	if (err)
+		fprintf(stderr, "staged_report: cannot report: %s\n", strerror(-err));
+	bpf_stream_drain_fd(&log, 1, SIZE_MAX);
+	bpf_stream_destroy(&log);
+	return err != 0;
+}
