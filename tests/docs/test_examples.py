@@ -4,10 +4,10 @@
 
 In the environment: EXAMPLES, the programs that were built, separated by newlines.
 
-Seen to fail with: a handler that does not push; a report that is pushed message by message, and one
-that is committed though nothing was found; a reader that rings before it looks at closing, or does
-not drain behind it; a drain that gives up on -EAGAIN; a pool that was not given; a sink that takes
-one byte less than it says; a program that is not built; an example without a test.
+Seen to fail with: a handler that does not push; a report that is printed message by message, and
+one that is committed though nothing was found; a reader that ends at its first ring; a drain that
+gives up on -EAGAIN; a pool that was not given; a sink that says less than it took; a program that is
+not built; an example without a test.
 """
 import os
 import re
