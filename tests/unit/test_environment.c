@@ -5,8 +5,9 @@
  * BPF_STREAM_ENV_HEADER to examine that one.
  *
  * Seen to fail with: read-modify-writes made of a load and a store; a
- * compare-exchange that does not tell what it found; leave that does not leave;
- * slots shared by threads; a page too many, or too few; "was empty" always, or
+ * compare-exchange that does not tell what it found; leave that does not leave,
+ * or only counts down; slots shared by threads; a slot that changes its count
+ * before its page, keeps its room meanwhile, or gets it too early; a page too many, or too few; "was empty" always, or
  * when nothing is pending; a capacity that cannot be reached; a fit check whose
  * sum wraps; a detach that refunds; a lock without owner, without wake-up,
  * without memory of its waiters, that a try always gets, that loses errno or
@@ -20,6 +21,7 @@
 #include "unit.h"
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/ptrace.h>
 
 enum { MANY = 100000 };
 
@@ -32,6 +34,7 @@ Test(environment, u32__every_word_does_what_its_name_says)
 
 	bse_u32_store_relaxed(&v, 5);
 	cr_assert_eq(bse_u32_load_relaxed(&v), 5u);
+	cr_assert_eq(bse_u32_load_acquire(&v), 5u);
 	cr_assert_eq(bse_u32_fetch_add_relaxed(&v, 3), 5u);
 	cr_assert_eq(bse_u32_fetch_sub_relaxed(&v, 1), 8u);
 	cr_assert_eq(bse_u32_fetch_add_acq_rel(&v, 10), 7u);
@@ -276,6 +279,82 @@ Test(environment, enter__gives_each_thread_its_slots)
 	cr_assert_not_null(mine);
 	cr_assert_not_null(other);
 	cr_assert_neq(mine, other);
+}
+
+Test(environment, leave__goes_back_over_levels_that_were_jumped_out_of)
+{
+	struct bse_slot *slot;
+	uint32_t depth;
+	uint32_t inner;
+	uint32_t i;
+
+	slot = bse_enter(&depth);
+	for (i = 0; i < BPF_STREAM_LEVELS + 3; i++)
+		bse_enter(&inner);
+	bse_leave(depth);
+	cr_assert_eq(bse_enter(&depth), slot);
+}
+
+/* Changes a slot between two stops. */
+static int set_slot(struct bse_slot *slot, const struct bse_slot *after)
+{
+	if (ptrace(PTRACE_TRACEME, 0, NULL, NULL))
+		return 1;
+	raise(SIGSTOP);
+	bse_slot_set(slot, after->page, after->room, after->given);
+	raise(SIGSTOP);
+	return 0;
+}
+
+static bool slot_equals(const struct bse_slot *a, const struct bse_slot *b)
+{
+	return a->page == b->page && a->room == b->room && a->given == b->given;
+}
+
+/* Goes through the change instruction by instruction; any could be the last. */
+static void step_through_set(struct bse_slot *slot, struct bse_slot before, struct bse_slot after)
+{
+	struct bse_slot now;
+	int status;
+	pid_t pid;
+
+	*slot = before;
+	pid = fork();
+	cr_assert_geq(pid, 0);
+	if (!pid)
+		_exit(set_slot(slot, &after));
+	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	if (WIFEXITED(status))
+		cr_skip_test("processes here may not be traced");
+	cr_assert(WIFSTOPPED(status));
+	cr_assert_eq(ptrace(PTRACE_SETOPTIONS, pid, NULL, PTRACE_O_EXITKILL), 0);
+	do {
+		cr_assert_eq(ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL), 0);
+		cr_assert_eq(waitpid(pid, &status, 0), pid);
+		cr_assert(WIFSTOPPED(status));
+		now = *slot;
+		cr_assert(!now.room || slot_equals(&now, &before) || slot_equals(&now, &after),
+			  "room %u in page %u, %u given", now.room, now.page, now.given);
+		cr_assert(now.page != before.page || now.given >= before.given,
+			  "page %u with %u given", now.page, now.given);
+	} while (WSTOPSIG(status) != SIGSTOP);
+	cr_assert(slot_equals(slot, &after));
+	kill(pid, SIGKILL);
+	waitpid(pid, &status, 0);
+}
+
+Test(environment, slot_set__leaves_a_usable_slot_after_every_instruction)
+{
+	const struct bse_slot none = { .page = 0 };
+	const struct bse_slot full = { .page = 5, .room = 100, .given = 7 };
+	const struct bse_slot fresh = { .page = 9, .room = 4000, .given = 1 };
+	struct bse_slot *slot = mmap(NULL, sizeof(*slot), PROT_READ | PROT_WRITE,
+				     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	cr_assert_neq(slot, MAP_FAILED);
+	step_through_set(slot, full, none);
+	step_through_set(slot, none, fresh);
+	step_through_set(slot, full, fresh);
 }
 
 Test(environment, may_keep__is_a_quota_of_half_the_pages)
