@@ -1,0 +1,93 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""Check that docs/porting.md and the vocabulary of the header are the same.
+
+usage: check_porting.py [PROJECT_DIRECTORY]
+
+  - the page documents exactly the words that [6a] defines: the prototypes in its ```c blocks that
+    begin with one, and the first cells of its tables
+  - these prototypes are those of the built-in words in [6]
+  - whatever else the algorithm takes from the environment is named: types, macros, functions
+  - every environment name on the page is in the header
+  - tests/unit/test_environment.c calls each word
+
+Exit status: 0 all is so, 1 it is not, 2 usage.
+"""
+import os
+import re
+import sys
+
+from check_header import BODIES, ENVIRONMENT, Header
+
+NAME = re.compile(r"\b(?:bse|bsi|BSE)_\w*[a-zA-Z0-9]\b(?!_)")
+WORD = re.compile(r"#define (bse_\w+) bse_base_\w+$")
+BUILT_IN = re.compile(r"^static (?:inline )?([^;{}()#]*?\b)bse_base_(\w+)(\([^)]*\))\n\{", re.M)
+PROTOTYPE = re.compile(r"^(?!static)([\w ]*?[ *])(bs[ei]_\w+)(\([^)]*\));$", re.M)
+CODE = re.compile(r"^```c\n(.*?)^```$", re.M | re.S)
+ONLY_BODIES = {"BSE_API_IS_STATIC"}     # what the guard of [6] looks at
+
+
+def spaces(text):
+    return re.sub(r"\s+", " ", text).strip()
+
+
+def read(root, path):
+    with open(os.path.join(root, path), encoding="utf-8") as f:
+        return f.read()
+
+
+def check(root):
+    header = Header(os.path.join(root, "include/bpf_stream.h"))
+    page = read(root, "docs/porting.md")
+    test = re.sub(r"/\*.*?\*/", "", read(root, "tests/unit/test_environment.c"), flags=re.S)
+    code = "\n".join(header.code)
+    words = {m[1] for m in map(WORD.match, header.code) if m}
+    built_in = {f"bse_{m[2]}": spaces(f"{m[1]}bse_{m[2]}{m[3]}") for m in BUILT_IN.finditer(code)}
+    algorithm = {name for i, line in enumerate(header.code)
+                 if header.section[i] > 0 and header.section[i] not in (ENVIRONMENT, BODIES)
+                 for name in NAME.findall(line) if not name.startswith("bsi_")} - ONLY_BODIES
+
+    prototypes = {m[2]: spaces("".join(m.groups())) for block in CODE.findall(page)
+                  for m in PROTOTYPE.finditer(block) if m[2].startswith("bse_")}
+    cells = {name for line in page.splitlines() if line.startswith("| `bse_")
+             for name in NAME.findall(line.split("|")[1])}
+    types = {name for name in cells if re.search(rf"(\}}|\btype\w* \w+|struct) {name}\b", code)}
+    documented = set(prototypes) | cells - types
+    named = set(NAME.findall(page))
+
+    errors = [f"{word} is not documented" for word in sorted(words - documented)]
+    errors += [f"{name} is documented, but is no word of [6a]"
+               for name in sorted(documented - words)]
+    errors += [f"{name}: the page says `{text}`, [6] says `{built_in[name]}`"
+               for name, text in sorted(prototypes.items())
+               if name in built_in and text != built_in[name]]
+    errors += [f"{name} has no prototype on the page"
+               for name in sorted(words & set(built_in) - set(prototypes))]
+    errors += [f"the algorithm uses {name}, which the page does not name"
+               for name in sorted(algorithm - named)]
+    errors += [f"the page speaks of {name}, which is not in the header"
+               for name in sorted(named) if not re.search(rf"\b{name}\b", code)
+               and not (name.startswith("bse_base_") and name.replace("base_", "", 1) in words)
+               and name != "bse_base_x" and name != "bse_x"]
+    errors += [f"tests/unit/test_environment.c does not call {word}"
+               for word in sorted(words) if not re.search(rf"\b{word}\s*\(", test)]
+    return words, errors
+
+
+def main(argv):
+    if argv[1:] in (["-h"], ["--help"]):
+        print(__doc__.strip())
+        return 0
+    if len(argv) > 2 or argv[1:2] and not os.path.isdir(argv[1]):
+        print("usage: check_porting.py [PROJECT_DIRECTORY]", file=sys.stderr)
+        return 2
+    root = argv[1] if len(argv) == 2 else os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    words, errors = check(root)
+    for text in errors:
+        print(f"docs/porting.md: {text}")
+    print(f"docs/porting.md: {len(words)} words: {len(errors)} errors")
+    return 1 if errors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))
