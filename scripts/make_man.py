@@ -1,0 +1,242 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""Make the manual pages of section 3 from the header's comments, so that both stay the same.
+
+usage: make_man.py PROJECT_DIRECTORY OUTPUT_DIRECTORY NAME...
+
+Fills man/bpf_stream.3.in and writes it as bpf_stream.3, and a page for each NAME, which only refers
+to it. In the template, @VERSION@ stands for the version, and these lines for what [4], [5] and [17]
+say: @NAMES@ @SYNOPSIS 5a@ @TYPES 4@ @FUNCTIONS 5a@ @RETURNS 5a@, each with its section, and
+@SIGNAL_SAFE@ @THREADS_ONLY@. What is written by hand, there and in man/bpf_stream.7, is compared:
+
+  - the NAMEs are the functions of the header
+  - the ERRORS of bpf_stream.3 are those that the header's comments name
+  - whatever begins with bpf_ or BPF_ is in the header; the reasons of refusals, the knobs of [2]
+    and the macros of [17] are all spoken of
+
+Exit status: 0 made, 1 something differs, 2 usage.
+"""
+import os
+import re
+import sys
+
+from check_header import API, PROGRAM, Header
+
+CONFIGURATION, TYPES = 2, 4
+MARK = re.compile(r"^@([A-Z_]+)(?: (\w+))?@$", re.M)
+ERROR = re.compile(r"(?<![\w-])-(E[A-Z0-9]{2,})\b")
+PUBLIC = re.compile(r"\b(?:bpf_|BPF_)\w*[a-zA-Z0-9]\b")
+WORD = re.compile(r"(\(*)(?:@(\w+)|(\w+)\(\))([.,;:)]*)")
+DOC = re.compile(r"/\*\*\n(.*?)\n \*/\n", re.S)
+
+
+class Item:
+    """What one kernel-doc comment says."""
+
+    def __init__(self, section, doc, prototype):
+        self.section = section          # "5a"
+        lines = [re.sub(r"^ \* ?", "", line) for line in doc.split("\n")]
+        self.title, _, self.brief = lines[0].partition(" - ")
+        self.name = self.title.split()[-1].replace("()", "")
+        self.prototype = prototype
+        self.params, self.fields, self.text = [], {}, [""]
+        into = None
+        for line in lines[1:]:
+            m = re.match(r"@(\w+|\.\.\.):\s*(.*)", line) or re.match(r"([A-Z]\w+):\s+(.*)", line)
+            if m and line.startswith("@"):
+                into = [m[1], m[2]]
+                self.params.append(into)
+            elif m:
+                into = [m[1], m[2]]
+                self.fields[m[1]] = into
+            elif not line.strip():
+                into = None
+                self.text.append("")
+            elif into:
+                into[1] += " " + line.strip()
+            else:
+                self.text[-1] += " " + line.strip()
+        self.text = [text.strip() for text in self.text if text.strip()]
+
+
+def items(header):
+    """The documented types and functions, in the order of the header."""
+    functions = {name: first for first, name, _ in header.declarations()}
+    sub, starts = "", {}
+    for i in range(len(header.lines)):
+        for line, number, letter, _ in header.subs:
+            if line == i + 1:
+                sub = letter
+        for line, _, _ in header.banners:
+            if line == i + 1:
+                sub = ""
+        starts[i] = f"{header.section[i]}{sub}"
+    for m in DOC.finditer(header.text):
+        first = header.line_of(m.start()) - 1
+        if header.section[first] not in (TYPES, API, PROGRAM):
+            continue
+        following = header.line_of(m.end()) - 1
+        code = " ".join(" ".join(header.code[following:following + 5]).split())
+        item = Item(starts[first], m[1], re.split(r"[;{]", code)[0].strip())
+        if item.name in functions or re.match(r"(struct|enum|typedef) ", item.title):
+            yield item
+
+
+def escape(text):
+    text = text.replace("\\", "\\e").replace("-E", "\\-E")
+    return "\\&" + text if text[:1] in (".", "'") else text
+
+
+def prose(text):
+    """Text with @parameters, functions() and sentences on lines of their own."""
+    lines, plain = [], []
+    for word in text.split():
+        m = WORD.fullmatch(word)
+        if not m:
+            plain.append(escape(word))
+        if plain and (m or word.endswith((".", ".)"))):
+            lines.append(" ".join(plain))
+            plain = []
+        if not m:
+            continue
+        macro = f".Fa {m[2]}" if m[2] else f".Fn {m[3]}"
+        if m[1]:
+            macro = macro.replace(" ", f" {m[1]} ", 1)
+        lines.append(" ".join([macro, *m[4]]))
+    if plain:
+        lines.append(" ".join(plain))
+    return "\n".join(lines)
+
+
+def sentence(text):
+    first = text.split()[0]
+    return (text if "_" in first else text[0].upper() + text[1:]) + \
+        ("" if text.endswith((".", "?")) else ".")
+
+
+def synopsis(item):
+    text = re.sub(r"\b(BSE_API|static|inline)\b|\bBSE_PRINTF\(.*?\)", "", item.prototype).strip()
+    m = re.fullmatch(r"(.*?)\s*\b(\w+)\((.*)\)", text)
+    out = [f".Ft {m[1]}", f".Fo {m[2]}"]
+    out += [f'.Fa "{parameter.strip()}"' for parameter in m[3].split(",")]
+    return "\n".join(out + [".Fc"])
+
+
+def tagged(pairs, macro=""):
+    out = [".Bl -tag -width Ownership -compact"]
+    for tag, text in pairs:
+        out += [f".It {macro}{tag}".rstrip(), prose(text)]
+    return "\n".join(out + [".El"])
+
+
+def describe(item):
+    out = [f".Ss {item.title if ' ' in item.title else item.name}", prose(sentence(item.brief))]
+    if item.params:
+        out.append(".Pp")
+        out.append(tagged(item.params, "Fa "))
+    for text in item.text:
+        out += [".Pp", prose(text)]
+    # What functions return has a section of its own.
+    fields = [f for f in item.fields.values() if f[0] != "Return" or "Context" not in item.fields]
+    if fields:
+        out += [".Pp", tagged(fields, "Em ")]
+    return "\n".join(out)
+
+
+def signal_safe(item, functions):
+    """Of the context it says "Any" or refers to another function."""
+    context = item.fields["Context"][1]
+    m = re.match(r"As (\w+)\(\)", context)
+    return signal_safe(functions[m[1]], functions) if m else context.startswith("Any")
+
+
+def fill(template, header, found):
+    functions = {item.name: item for item in found if "Context" in item.fields}
+    types = [item for item in found if item.name not in functions and "private" not in item.brief and
+             item.name != "bpf_stream"]
+
+    def names(safe):
+        return "\n".join(f".Fn {name} ," for name, item in functions.items()
+                         if signal_safe(item, functions) == safe).rstrip(" ,") + " ."
+
+    def insert(m):
+        kind, section = m[1], m[2]
+        here = [item for item in functions.values() if item.section == section]
+        if kind == "NAMES":
+            return "\n".join(f".Nm {name} ," for name in functions).rstrip(" ,")
+        if kind == "SIGNAL_SAFE":
+            return names(True)
+        if kind == "THREADS_ONLY":
+            return names(False)
+        if kind == "TYPES":
+            here = [item for item in types if item.section == section]
+        made = {
+            "SYNOPSIS": lambda: "\n".join(map(synopsis, here)),
+            "TYPES": lambda: "\n".join(map(describe, here)),
+            "FUNCTIONS": lambda: "\n".join(map(describe, here)),
+            "RETURNS": lambda: tagged([(item.name, item.fields["Return"][1]) for item in here
+                                       if item.fields["Return"][1] != "none."], "Fn "),
+        }.get(kind, lambda: "")()
+        if not here or not made:
+            sys.exit(f"make_man.py: the template's {m.group()} stands for nothing")
+        return made
+
+    version = re.search(r'^#define BPF_STREAM_VERSION "(.*)"', header.text, re.M)[1]
+    return MARK.sub(insert, template).replace("@VERSION@", version)
+
+
+def differences(header, functions, names, template, overview):
+    """What was written by hand and is not so."""
+    public = set(PUBLIC.findall(header.text)) | {"BPF_STREAM"}     # the title
+    comments = "\n".join(line for i, line in enumerate(header.comments)
+                         if header.section[i] in (TYPES, API, PROGRAM))
+    errors = set(ERROR.findall(comments))
+    listed = set(re.findall(r"^\.It Bq Er (\w+)$", template, re.M))
+    configuration = "\n".join(line for i, line in enumerate(header.lines)
+                              if header.section[i] == CONFIGURATION)
+    knobs = set(re.findall(r"^#ifndef (\w+)|^ \* (BPF_\w+)\t", configuration, re.M))
+    knobs = {a or b for a, b in knobs}
+    macros = set(re.findall(r"^#define (bpf_\w+)\(", header.text, re.M))
+    reasons = set(re.findall(r"\bBPF_STREAM_REFUSED_\w+", header.text))
+    both = template + overview
+    yield from (f"man/meson.build does not list {n}" for n in sorted(functions - names))
+    yield from (f"man/meson.build lists {n}, which the header does not declare"
+                for n in sorted(names - functions))
+    yield from (f"bpf_stream.3: ERRORS lacks {n}" for n in sorted(errors - listed))
+    yield from (f"bpf_stream.3: ERRORS has {n}, which the header never names"
+                for n in sorted(listed - errors))
+    for page, text in (("bpf_stream.3", template), ("bpf_stream.7", overview)):
+        yield from (f"{page}: {n} is not in the header"
+                    for n in sorted(set(PUBLIC.findall(text)) - public))
+    yield from (f"no page speaks of {n}"
+                for n in sorted((knobs | macros | reasons) - set(PUBLIC.findall(both))))
+
+
+def main(argv):
+    if argv[1:] in (["-h"], ["--help"]):
+        print(__doc__.strip())
+        return 0
+    if len(argv) < 4:
+        print("usage: make_man.py PROJECT_DIRECTORY OUTPUT_DIRECTORY NAME...", file=sys.stderr)
+        return 2
+    root, out = argv[1:3]
+    header = Header(os.path.join(root, "include/bpf_stream.h"))
+    pages = []
+    for name in ("bpf_stream.3.in", "bpf_stream.7"):
+        with open(os.path.join(root, "man", name), encoding="utf-8") as f:
+            pages.append(f.read())
+    functions = {name for _, name, _ in header.declarations()}
+    errors = list(differences(header, functions, set(argv[3:]), *pages))
+    for text in errors:
+        print(f"make_man.py: {text}", file=sys.stderr)
+    if errors:
+        return 1
+    text = fill(pages[0], header, list(items(header)))
+    for name in ["bpf_stream", *argv[3:]]:
+        with open(os.path.join(out, name + ".3"), "w", encoding="utf-8") as f:
+            f.write(text if name == "bpf_stream" else ".so man3/bpf_stream.3\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

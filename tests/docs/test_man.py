@@ -1,0 +1,162 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""The manual pages are well formed, their examples work, and they are true to the header: each test
+of the last kind breaks a copy of the project, and scripts/make_man.py must refuse to make a page,
+or make one that says what the header says now.
+
+In the environment: MAN, the directory where the pages of section 3 were made. Seen to fail with: a
+list that is not closed; an example that misses a semicolon, and one that prints something else; a
+page that does not refer to bpf_stream.3; checks taken out of make_man.py one by one.
+"""
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+MADE = os.path.abspath(os.environ["MAN"])
+OVERVIEW = os.path.join(ROOT, "man/bpf_stream.7")
+REFERENCE = os.path.join(MADE, "bpf_stream.3")
+NAMES = sorted(name[:-2] for name in os.listdir(MADE)
+               if name.endswith(".3") and name != "bpf_stream.3")
+
+
+def read(path):
+    with open(os.path.join(ROOT, path), encoding="utf-8") as f:
+        return f.read()
+
+
+class Case(unittest.TestCase):
+    def setUp(self):
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.dir = directory.name
+
+    def write(self, path, text):
+        with open(os.path.join(self.dir, path), "w", encoding="utf-8") as f:
+            f.write(text)
+
+    def run_command(self, *command, **more):
+        return subprocess.run(command, cwd=self.dir, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, **more)
+
+
+class Form(Case):
+    @unittest.skipUnless(shutil.which("mandoc"), "no mandoc")
+    def test_mandoc_has_no_complaint(self):
+        p = self.run_command("mandoc", "-T", "lint", "-W", "warning", OVERVIEW, REFERENCE)
+        self.assertEqual((p.returncode, p.stdout), (0, ""))
+
+    def plain_text(self, name):
+        """Without the backspaces that make letters bold or underlined."""
+        p = self.run_command("mandoc", "-T", "ascii", f"man3/{name}.3")
+        self.assertEqual(p.returncode, 0, p.stdout)
+        return re.sub(".\x08", "", p.stdout)
+
+    @unittest.skipUnless(shutil.which("mandoc"), "no mandoc")
+    def test_each_function_has_a_page(self):
+        os.mkdir(os.path.join(self.dir, "man3"))
+        for name in ["bpf_stream", *NAMES]:
+            shutil.copy(os.path.join(MADE, name + ".3"), os.path.join(self.dir, "man3"))
+        want = self.plain_text("bpf_stream")
+        self.assertGreater(len(NAMES), 20)
+        for name in NAMES:
+            self.assertTrue(self.plain_text(name) == want, f"{name}.3 is not bpf_stream.3")
+            self.assertTrue(f"\n     {name}(" in want, f"{name} is not in the synopsis")
+
+    def example(self, path, name):
+        block = re.search(r"^\.Bd -literal.*?\n(#define.*?)^\.Ed", read(path), re.M | re.S)
+        self.write(name + ".c", block[1].replace("\\e", "\\"))
+        p = self.run_command("cc", "-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror",
+                             "-I" + os.path.join(ROOT, "include"), name + ".c", "-o", name,
+                             "-pthread")
+        self.assertEqual((p.returncode, p.stdout), (0, ""))
+        p = self.run_command(os.path.join(self.dir, name), timeout=60)
+        self.assertEqual(p.returncode, 0)
+        return p.stdout
+
+    @unittest.skipUnless(shutil.which("cc"), "no cc")
+    def test_the_examples_work(self):
+        self.assertEqual(self.example(OVERVIEW, "overview"),
+                         "hello from main\nsignal 10 arrived\n")
+        self.assertEqual(self.example(REFERENCE, "reference"), "2 lines\n")
+
+
+class Truth(Case):
+    def setUp(self):
+        super().setUp()
+        for directory in ("include", "man"):
+            shutil.copytree(os.path.join(ROOT, directory), os.path.join(self.dir, directory))
+
+    def make(self, *names):
+        p = self.run_command(sys.executable, "-B", os.path.join(ROOT, "scripts/make_man.py"),
+                             self.dir, self.dir, *(names or NAMES))
+        return p.returncode, p.stdout
+
+    def change(self, path, old, new):
+        text = read(path)
+        self.assertIn(old, text)
+        self.write(path, text.replace(old, new))
+
+    def refused(self, path, old, new, message):
+        self.change(path, old, new)
+        status, out = self.make()
+        self.assertEqual(status, 1, out)
+        self.assertIn(message, out)
+
+    def test_the_project_passes(self):
+        self.assertEqual(self.make(), (0, ""))
+
+    def test_the_page_that_was_made_is_the_one_of_this_header(self):
+        self.make()
+        self.assertEqual(read(os.path.join(self.dir, "bpf_stream.3")), read(REFERENCE))
+
+    def test_a_function_that_is_not_listed(self):
+        status, out = self.make(*NAMES[1:])
+        self.assertEqual(status, 1)
+        self.assertIn(f"does not list {NAMES[0]}", out)
+
+    def test_a_function_that_went(self):
+        status, out = self.make(*NAMES, "bpf_stream_gone")
+        self.assertEqual(status, 1)
+        self.assertIn("bpf_stream_gone, which the header does not declare", out)
+
+    def test_a_prototype_that_changed(self):
+        self.change("include/bpf_stream.h", "size_t bpf_stream_pool_trim(void);",
+                    "long bpf_stream_pool_trim(int some);")
+        self.assertEqual(self.make(), (0, ""))
+        self.assertIn('.Ft long\n.Fo bpf_stream_pool_trim\n.Fa "int some"\n.Fc',
+                      read(os.path.join(self.dir, "bpf_stream.3")))
+
+    def test_a_context_that_changed(self):
+        self.change("include/bpf_stream.h", " * Context:   Any. Keeps errno.\n * Progress:  "
+                    "Lock-free. One system", " * Context:   Threads.\n * Progress:  Lock-free. One system")
+        self.assertEqual(self.make(), (0, ""))
+        threads_only = read(os.path.join(self.dir, "bpf_stream.3")).split("for threads only")[1]
+        self.assertIn(".Fn bpf_stream_pool_trim", threads_only.split(".Sh")[0])
+
+    def test_an_error_that_is_not_explained(self):
+        self.refused("include/bpf_stream.h", "0, or -EINVAL if the capacity",
+                     "0, -EFAULT, or -EINVAL if the capacity", "ERRORS lacks EFAULT")
+
+    def test_an_error_that_does_not_happen(self):
+        self.refused("man/bpf_stream.3.in", ".It Bq Er ENOENT", ".It Bq Er ESRCH",
+                     "ERRORS has ESRCH")
+
+    def test_names_that_do_not_exist(self):
+        self.refused("man/bpf_stream.7", ".Fn bpf_stream_read ,", ".Fn bpf_stream_get ,",
+                     "bpf_stream.7: bpf_stream_get is not in the header")
+        self.refused("man/bpf_stream.3.in", "BPF_STREAM_PRINT_MAX", "BPF_STREAM_MAX",
+                     "bpf_stream.3: BPF_STREAM_MAX is not in the header")
+
+    def test_a_knob_that_no_page_names(self):
+        self.refused("include/bpf_stream.h", "#ifndef BPF_STREAM_LEVELS\n",
+                     "#ifndef BPF_STREAM_KNOB\n#endif\n#ifndef BPF_STREAM_LEVELS\n",
+                     "no page speaks of BPF_STREAM_KNOB")
+
+
+if __name__ == "__main__":
+    unittest.main()
