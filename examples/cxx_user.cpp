@@ -60,7 +60,8 @@ private:
 	static int append(void *ctx, const void *data, size_t len) noexcept
 	{
 		try {
-			static_cast<std::string *>(ctx)->append(static_cast<const char *>(data), len);
+			static_cast<std::string *>(ctx)->append(static_cast<const char *>(data),
+								len);
 			return static_cast<int>(len);
 		} catch (const std::bad_alloc &) {
 			return -ENOMEM;

@@ -39,7 +39,7 @@ static int drain_all(struct bpf_stream *s, int fd)
 
 	do {
 		n = bpf_stream_drain_fd(s, fd, SIZE_MAX);
-		/* No room now. A descriptor that blocks would not tell, but wait. */
+		/* No room now. One that blocks would wait by itself. */
 		if (n == -EAGAIN)
 			poll(&writable, 1, -1);
 	} while (n > 0 || n == -EAGAIN || n == -EINTR);

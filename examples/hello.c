@@ -16,7 +16,7 @@ int main(void)
 	int err;
 	int n;
 
-	/* NULL: the default options, with which it cannot fail. It allocates nothing. */
+	/* NULL: the default options. This cannot fail, and allocates nothing. */
 	bpf_stream_init(&s, NULL);
 
 	/* A message is any number of bytes; newlines are yours to add. */
@@ -24,12 +24,12 @@ int main(void)
 	if (!err)
 		err = bpf_stream_printf(&s, "%d + %d = %d\n", 1, 2, 1 + 2);
 	if (err) {
-		/* Errors are negative errno values, as everywhere in this library. */
+		/* Errors are negative, as everywhere in this library. */
 		fprintf(stderr, "hello: cannot store: %s\n", strerror(-err));
 		return 1;
 	}
 
-	/* All that is pending, in the order of the pushes, to standard output. */
+	/* All that is pending, in the order of the pushes. */
 	n = bpf_stream_drain_fd(&s, 1, SIZE_MAX);
 
 	bpf_stream_destroy(&s);

@@ -13,8 +13,8 @@
  * the reader hears the bell first and drains then: what a drain comes too
  * early for has a ring of its own that is still to be heard.
  *
- * It costs a system call for each push. streamcat.c has a bell that is rung only
- * if it is not rung already.
+ * It costs a system call for each push. streamcat.c has a bell that is rung
+ * only if it is not rung already.
  */
 #define BPF_STREAM_IMPLEMENTATION
 #include "bpf_stream.h"
@@ -80,7 +80,7 @@ static void *reader(void *arg)
 
 	do {
 		bell_wait();
-		/* Look before draining: then the drain is behind the last push. */
+		/* Before draining: then the drain is behind the last push. */
 		last = atomic_load(&closing);
 		do {
 			n = bpf_stream_drain_fd(&messages, 1, SIZE_MAX);

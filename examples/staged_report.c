@@ -25,7 +25,7 @@ static void somebody_else(struct bpf_stream *log)
 	bpf_stream_printf(log, "(something else)\n");
 }
 
-/* One report about all disks that are nearly full; none if there is no such disk. */
+/* One report about all disks that are nearly full, if there are any. */
 static int report(struct bpf_stream *log, const char *host, const struct disk *disks, size_t n)
 {
 	struct bpf_stream_stage stage;

@@ -4,9 +4,9 @@
  *
  *	cc -std=c11 -Iinclude examples/static_pool.c -o static_pool -pthread
  *
- * The streams of a process share one pool. It is 64 MiB of address space, unless
- * the program gives it another region before the first push. That size is a
- * hard bound: beyond it a push is refused with -ENOMEM, and counted.
+ * The streams of a process share one pool. It is 64 MiB of address space,
+ * unless the program gives it another region before the first push. That size
+ * is a hard bound: beyond it a push is refused with -ENOMEM, and counted.
  */
 #define BPF_STREAM_IMPLEMENTATION
 #include "bpf_stream.h"
@@ -57,7 +57,7 @@ static int discard(void *ctx, const void *data, size_t len)
 
 int main(void)
 {
-	/* The region is the library's from now on; it lives as long as the process. */
+	/* The region is the library's from now on, and never given back. */
 	int err = bpf_stream_pool_use(region, sizeof(region), 0);
 
 	if (err) {

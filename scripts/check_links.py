@@ -12,6 +12,7 @@ import os
 import re
 import sys
 
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 FENCED = r"^(```|~~~).*?^\1[^\n]*$"
 CODE = re.compile(FENCED + r"|`+[^`\n]*`+", re.M | re.S)
 LINK = re.compile(r"\[[^\]]*\]\(\s*<?([^)\s>]*)>?[^)]*\)")
@@ -74,7 +75,7 @@ def main(argv):
     if len(argv) > 2 or argv[1:2] and not os.path.isdir(argv[1]):
         print("usage: check_links.py [PROJECT_DIRECTORY]", file=sys.stderr)
         return 2
-    root = argv[1] if len(argv) == 2 else os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    root = argv[1] if len(argv) == 2 else ROOT
     count, errors = check(root)
     for text in errors:
         print(text)

@@ -19,6 +19,7 @@ import sys
 
 from check_header import BODIES, ENVIRONMENT, Header
 
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 NAME = re.compile(r"\b(?:bse|bsi|BSE)_\w*[a-zA-Z0-9]\b(?!_)")
 WORD = re.compile(r"#define (bse_\w+) bse_base_\w+$")
 BUILT_IN = re.compile(r"^static (?:inline )?([^;{}()#]*?\b)bse_base_(\w+)(\([^)]*\))\n\{", re.M)
@@ -41,12 +42,14 @@ def check(root):
     page = read(root, "docs/porting.md")
     test = re.sub(r"/\*.*?\*/", "", read(root, "tests/unit/test_environment.c"), flags=re.S)
     code = "\n".join(header.code)
+    # What the header has: words, built-in prototypes, all names that the algorithm uses.
     words = {m[1] for m in map(WORD.match, header.code) if m}
     built_in = {f"bse_{m[2]}": spaces(f"{m[1]}bse_{m[2]}{m[3]}") for m in BUILT_IN.finditer(code)}
     algorithm = {name for i, line in enumerate(header.code)
                  if header.section[i] > 0 and header.section[i] not in (ENVIRONMENT, BODIES)
                  for name in NAME.findall(line) if not name.startswith("bsi_")} - ONLY_BODIES
 
+    # What the page has: prototypes, and first cells of tables, where types stand, too.
     prototypes = {m[2]: spaces("".join(m.groups())) for block in CODE.findall(page)
                   for m in PROTOTYPE.finditer(block) if m[2].startswith("bse_")}
     cells = {name for line in page.splitlines() if line.startswith("| `bse_")
@@ -81,7 +84,7 @@ def main(argv):
     if len(argv) > 2 or argv[1:2] and not os.path.isdir(argv[1]):
         print("usage: check_porting.py [PROJECT_DIRECTORY]", file=sys.stderr)
         return 2
-    root = argv[1] if len(argv) == 2 else os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    root = argv[1] if len(argv) == 2 else ROOT
     words, errors = check(root)
     for text in errors:
         print(f"docs/porting.md: {text}")

@@ -13,6 +13,7 @@ say: @NAMES@ @SYNOPSIS 5a@ @TYPES 4@ @FUNCTIONS 5a@ @RETURNS 5a@, each with its 
   - the ERRORS of bpf_stream.3 are those that the header's comments name
   - whatever begins with bpf_ or BPF_ is in the header; the reasons of refusals, the knobs of [2]
     and the macros of [17] are all spoken of
+  - the paragraphs `From any context` and `From threads only` of bpf_stream.7 are as [5] says
 
 Exit status: 0 made, 1 something differs, 2 usage.
 """
@@ -150,10 +151,22 @@ def signal_safe(item, functions):
     return signal_safe(functions[m[1]], functions) if m else context.startswith("Any")
 
 
-def fill(template, header, found):
-    functions = {item.name: item for item in found if "Context" in item.fields}
-    types = [item for item in found if item.name not in functions and "private" not in item.brief and
-             item.name != "bpf_stream"]
+def contexts(overview, functions):
+    """What bpf_stream.7 says wrongly about where functions may be called from."""
+    for begin, safe in (("From any context", True), ("From threads only", False)):
+        paragraph = overview.partition(begin)[2].partition(".Pp")[0]
+        told = set(re.findall(r"^\.Fn (\w+)", paragraph, re.M))
+        true = {name for name, item in functions.items()
+                if item.section.startswith(str(API)) and signal_safe(item, functions) == safe}
+        yield from (f"bpf_stream.7: {begin}: {n} is not" for n in sorted(told - true))
+        # The first paragraph names groups of functions, too.
+        yield from (f"bpf_stream.7: {begin}: {n} is missing" for n in sorted(true - told)
+                    if not safe and n != "bpf_stream_selfcheck")
+
+
+def fill(template, header, found, functions):
+    types = [item for item in found if item.name not in functions and item.name != "bpf_stream" and
+             "private" not in item.brief]
 
     def names(safe):
         return "\n".join(f".Fn {name} ," for name, item in functions.items()
@@ -225,13 +238,15 @@ def main(argv):
     for name in ("bpf_stream.3.in", "bpf_stream.7"):
         with open(os.path.join(root, "man", name), encoding="utf-8") as f:
             pages.append(f.read())
-    functions = {name for _, name, _ in header.declarations()}
-    errors = list(differences(header, functions, set(argv[3:]), *pages))
+    found = list(items(header))
+    functions = {item.name: item for item in found if "Context" in item.fields}
+    errors = list(differences(header, set(functions), set(argv[3:]), *pages))
+    errors += contexts(pages[1], functions)
     for text in errors:
         print(f"make_man.py: {text}", file=sys.stderr)
     if errors:
         return 1
-    text = fill(pages[0], header, list(items(header)))
+    text = fill(pages[0], header, found, functions)
     for name in ["bpf_stream", *argv[3:]]:
         with open(os.path.join(out, name + ".3"), "w", encoding="utf-8") as f:
             f.write(text if name == "bpf_stream" else ".so man3/bpf_stream.3\n")

@@ -74,7 +74,8 @@ class Porting(Case):
         self.broken(TEST, "bse_slot_set(", "other(", "does not call bse_slot_set")
 
     def test_a_word_that_is_called_in_comments_only(self):
-        self.broken(TEST, "bse_slot_set(", "other(/* bse_slot_set() */", "does not call bse_slot_set")
+        self.broken(TEST, "bse_slot_set(", "other(/* bse_slot_set() */",
+                    "does not call bse_slot_set")
 
     def test_a_word_that_went(self):
         self.broken(HEADER, "#define bse_unkeep bse_base_unkeep\n", "",

@@ -6,8 +6,8 @@ In the environment: EXAMPLES, the programs that were built, separated by newline
 
 Seen to fail with: a handler that does not push; a report that is printed message by message, and
 one that is committed though nothing was found; a reader that ends at its first ring; a drain that
-gives up on -EAGAIN; a pool that was not given; a sink that says less than it took; a program that is
-not built; an example without a test.
+gives up on -EAGAIN; a pool that was not given; a sink that says less than it took; a program that
+is not built; an example without a test.
 """
 import os
 import re

@@ -132,11 +132,20 @@ class Truth(Case):
                       read(os.path.join(self.dir, "bpf_stream.3")))
 
     def test_a_context_that_changed(self):
-        self.change("include/bpf_stream.h", " * Context:   Any. Keeps errno.\n * Progress:  "
-                    "Lock-free. One system", " * Context:   Threads.\n * Progress:  Lock-free. One system")
+        text = read("include/bpf_stream.h")
+        start = text.index(" * bpf_stream_selfcheck() - ")
+        self.write("include/bpf_stream.h",
+                   text[:start] + text[start:].replace("Threads.", "Any.", 1))
         self.assertEqual(self.make(), (0, ""))
         threads_only = read(os.path.join(self.dir, "bpf_stream.3")).split("for threads only")[1]
-        self.assertIn(".Fn bpf_stream_pool_trim", threads_only.split(".Sh")[0])
+        self.assertIn(".Fn bpf_stream_thread_release", threads_only)
+        self.assertNotIn(".Fn bpf_stream_selfcheck", threads_only.split(".Sh")[0])
+
+    def test_contexts_that_the_overview_has_wrong(self):
+        self.refused("man/bpf_stream.7", ".Fn bpf_stream_try_read ,", ".Fn bpf_stream_read ,",
+                     "From any context: bpf_stream_read is not")
+        self.refused("man/bpf_stream.7", ".Fn bpf_stream_drain_fd ,\n.Fn bpf_stream_read ,",
+                     ".Fn bpf_stream_read ,", "From threads only: bpf_stream_drain_fd is missing")
 
     def test_an_error_that_is_not_explained(self):
         self.refused("include/bpf_stream.h", "0, or -EINVAL if the capacity",

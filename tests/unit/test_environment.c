@@ -7,13 +7,14 @@
  * Seen to fail with: read-modify-writes made of a load and a store; a
  * compare-exchange that does not tell what it found; leave that does not leave,
  * or only counts down; slots shared by threads; a slot that changes its count
- * before its page, keeps its room meanwhile, or gets it too early; a page too many, or too few; "was empty" always, or
- * when nothing is pending; a capacity that cannot be reached; a fit check whose
- * sum wraps; a detach that refunds; a lock without owner, without wake-up,
- * without memory of its waiters, that a try always gets, that loses errno or
- * does not count forks; cancellation left on in it, or off behind it or behind a
- * failed try; a shared child that may write; a write of the first piece only, or
- * one that loses errno; memory pieces that do not move on; messages not added.
+ * before its page, keeps its room meanwhile, or gets it too early; a page too
+ * many, or too few; "was empty" always, or when nothing is pending; a capacity
+ * that cannot be reached; a fit check whose sum wraps; a detach that refunds; a
+ * lock without owner, without wake-up, without memory of its waiters, that a
+ * try always gets, that loses errno or does not count forks; cancellation left
+ * on in it, or off behind it or behind a failed try; a shared child that may
+ * write; a write of the first piece only, or one that loses errno; memory
+ * pieces that do not move on; messages not added.
  */
 #define BPF_STREAM_STATIC
 #define BPF_STREAM_POOL_BYTES (64u * 4096u)
