@@ -91,7 +91,7 @@ static uint32_t text_of(uint32_t number, char text[TEXT])
 	return len;
 }
 
-static int chain_add_number(struct bsi_chain *chain, uint32_t number)
+static int chain_add_number(struct bse_chain *chain, uint32_t number)
 {
 	char text[TEXT];
 	uint32_t len = text_of(number, text);
@@ -131,7 +131,7 @@ struct numbers {
 
 /* The same list three times, and what was detached last. */
 struct lists {
-	bse_log log;
+	struct bpf_stream stream;
 	struct __cds_lfs_stack stack;
 	struct queue queue;
 	uint32_t pending;
@@ -230,16 +230,16 @@ static bool fails(const char *what)
 }
 
 /* A chain of ours and a queue with the same numbers. */
-static bool make_chain(const struct step *step, uint32_t first, struct bsi_chain *chain,
+static bool make_chain(const struct step *step, uint32_t first, struct bse_chain *chain,
 		       struct queue *queue)
 {
 	uint32_t i = 0;
 	uint32_t n;
 
-	*chain = (struct bsi_chain){ 0 };
+	*chain = (struct bse_chain){ 0 };
 	queue_init(queue);
 	while (i < step->elements) {
-		struct bsi_chain part = { 0 };
+		struct bse_chain part = { 0 };
 
 		for (n = 0; n < step->part && i < step->elements; n++, i++) {
 			struct node *node = &nodes[first + i];
@@ -259,7 +259,7 @@ static bool make_chain(const struct step *step, uint32_t first, struct bsi_chain
 static bool publish(const struct step *step, struct lists *lists)
 {
 	uint32_t first = nodes_used;
-	struct bsi_chain chain;
+	struct bse_chain chain;
 	struct queue queue;
 	bool stack_was_empty = false;
 	bool queue_was_empty;
@@ -271,8 +271,8 @@ static bool publish(const struct step *step, struct lists *lists)
 		return fails("no page for an element");
 	link = chain.newest;
 	if (step->kind == REFUSE) {
-		if (bse_log_publish(&lists->log, chain.newest, chain.oldest, chain.bytes,
-				    lists->pending + chain.bytes - 1) != -ENOSPC)
+		lists->stream.capacity = lists->pending + chain.bytes - 1;
+		if (bse_log_publish(&lists->stream, &chain) != -ENOSPC)
 			return fails("accepted above the capacity");
 		for (i = step->elements; i-- > 0; link = bse_next_of(link))
 			if (!link || number_of(link) != first + i)
@@ -284,8 +284,8 @@ static bool publish(const struct step *step, struct lists *lists)
 	}
 	nodes_used += step->elements;
 	lists->pending += chain.bytes;
-	was_empty = bse_log_publish(&lists->log, chain.newest, chain.oldest, chain.bytes,
-				    lists->pending);
+	lists->stream.capacity = lists->pending;
+	was_empty = bse_log_publish(&lists->stream, &chain);
 	if (was_empty < 0)
 		return fails("refused within the capacity");
 	for (i = 0; i < step->elements; i++) {
@@ -322,7 +322,7 @@ static bool give_back(struct lists *lists)
 	for (link = lists->held; link; link = bse_next_of(link))
 		bytes += bsi_elem_len(bse_elem_of(link));
 	bsi_list_release(lists->held);
-	bse_log_refund(&lists->log, bytes);
+	bse_log_refund(&lists->stream, bytes);
 	lists->pending -= bytes;
 	lists->held = 0;
 	queue_init(&lists->held_queue);
@@ -337,7 +337,7 @@ static bool detach(struct lists *lists)
 
 	if (!give_back(lists))
 		return false;
-	link = bse_log_detach(&lists->log);
+	link = bse_log_detach(&lists->stream);
 	ours_to_numbers(link, &ours);
 	stack_to_numbers(__cds_lfs_pop_all(&lists->stack), &theirs);
 	if (!same(&ours, "stack's:", &theirs))
@@ -354,7 +354,7 @@ static bool run_step(const struct step *step, struct lists *lists)
 	bool passed = step->kind == DETACH ? detach(lists) :
 		      step->kind == GIVE_BACK ? give_back(lists) : publish(step, lists);
 
-	if (passed && bse_log_pending(&lists->log) != lists->pending)
+	if (passed && bse_log_pending(&lists->stream) != lists->pending)
 		passed = fails("pending is not the sum of what is in");
 	return passed;
 }
@@ -383,7 +383,7 @@ static bool run_in_one_thread(uint64_t seed)
 	make_script(seed, step, &steps);
 	nodes_used = 0;
 	for (i = 0; i < LISTS; i++) {
-		bse_log_init(&lists[i].log);
+		bse_stream_init(&lists[i].stream, INT_MAX);
 		__cds_lfs_init(&lists[i].stack);
 		queue_init(&lists[i].queue);
 		queue_init(&lists[i].held_queue);
@@ -433,7 +433,7 @@ struct structure {
 };
 
 static struct {
-	bse_log log;
+	struct bpf_stream stream;
 	size_t capacity;
 	struct __cds_lfs_stack stack;
 	struct queue queue;
@@ -501,12 +501,12 @@ static void see_end_of_batch(void)
 
 static void ours_init(void)
 {
-	bse_log_init(&shared.log);
+	bse_stream_init(&shared.stream, shared.capacity);
 }
 
 static bool ours_publish(struct writer *w, uint32_t first, uint32_t n)
 {
-	struct bsi_chain chain = { 0 };
+	struct bse_chain chain = { 0 };
 	uint32_t i;
 	int was_empty;
 
@@ -514,8 +514,7 @@ static bool ours_publish(struct writer *w, uint32_t first, uint32_t n)
 		if (chain_add_number(&chain, w->id << SEQ_BITS | (first + i)))
 			return false;
 	for (;;) {
-		was_empty = bse_log_publish(&shared.log, chain.newest, chain.oldest, chain.bytes,
-					    shared.capacity);
+		was_empty = bse_log_publish(&shared.stream, &chain);
 		if (was_empty != -ENOSPC)
 			return was_empty >= 0;
 		if (bse_next_of(chain.oldest))
@@ -531,11 +530,11 @@ static bool ours_collect(void)
 
 	bsi_list_release(reader.held);
 	if (reader.held_bytes)
-		bse_log_refund(&shared.log, reader.held_bytes);
+		bse_log_refund(&shared.stream, reader.held_bytes);
 	reader.held_bytes = 0;
-	if (bse_log_pending(&shared.log) > shared.capacity)
+	if (bse_log_pending(&shared.stream) > shared.capacity)
 		see_wrong("pending is above the capacity", 0);
-	reader.held = bsi_list_reverse(bse_log_detach(&shared.log));
+	reader.held = bsi_list_reverse(bse_log_detach(&shared.stream));
 	for (link = reader.held; link; link = bse_next_of(link)) {
 		see(number_of(link));
 		reader.held_bytes += bsi_elem_len(bse_elem_of(link));
@@ -719,8 +718,8 @@ static bool run_in_threads(uint64_t seed, uint32_t threads, const struct structu
 		if (reader.next[t] != writer[t].elements)
 			see_wrong("the end, where some are missing",
 				  t << SEQ_BITS | reader.next[t]);
-	if (structure == &structures[0] && bse_log_pending(&shared.log))
-		see_wrong("pending at the end", (uint32_t)bse_log_pending(&shared.log));
+	if (structure == &structures[0] && bse_log_pending(&shared.stream))
+		see_wrong("pending at the end", (uint32_t)bse_log_pending(&shared.stream));
 	if (structure == &structures[0] && !reader.wrong && !pool_is_whole())
 		see_wrong("the pool is not whole at the end", 0);
 	if (!reader.wrong)

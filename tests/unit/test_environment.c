@@ -700,6 +700,26 @@ Test(environment, log__two_writers_and_a_reader_lose_nothing_and_count_the_edges
 	cr_assert_eq(bse_log_pending(&shared.s), 0u);
 }
 
+/* ---- Stages ---------------------------------------------------------- */
+
+Test(environment, stage__holds_a_chain)
+{
+	struct bpf_stream_stage ss = { 0 };
+	struct bse_chain chain = bse_stage_load(&ss);
+
+	cr_assert_eq(chain.newest, 0u);
+	cr_assert_eq(chain.bytes, 0u);
+	cr_assert_eq(chain.messages, 0u);
+	unit_chain_add(&chain, 0, 3);
+	chain.messages = 2;
+	bse_stage_store(&ss, &chain);
+	chain = bse_stage_load(&ss);
+	cr_assert_eq(unit_number(chain.newest), 2u);
+	cr_assert_eq(unit_number(chain.oldest), 0u);
+	cr_assert_eq(chain.bytes, 12u);
+	cr_assert_eq(chain.messages, 2u);
+}
+
 /* ---- Lock ------------------------------------------------------------ */
 
 static struct bpf_stream locked;
