@@ -29,7 +29,7 @@
  *   [13] STREAM - push and print
  *   [14] STAGE - groups
  *   [15] READER - drain and read
- *   [16] LIFECYCLE - init, destroy, pool, threads
+ *   [16] LIFECYCLE - init, destroy
  *   [17] PROGRAM - the two streams of a program
  *   [18] SELFCHECK - the invariants as code
  */

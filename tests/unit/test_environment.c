@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * The vocabulary of [6a]: what every environment must keep, whatever it is made
- * of. Only words are used here, no built-in behind them; compile with another
- * BPF_STREAM_ENV_HEADER to examine that one.
+ * of. Only words are used here, and of what is built in just a look at whether
+ * somebody sleeps for a lock; compile with another BPF_STREAM_ENV_HEADER to
+ * examine that one.
  *
  * Seen to fail with: read-modify-writes made of a load and a store; a
  * compare-exchange that does not tell what it found; leave that does not leave,
