@@ -1,0 +1,1144 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * every_fault - everything that can fail fails, once at each place
+ *
+ * Each scenario runs once undisturbed, to count its page requests, sink calls,
+ * compare-exchanges and system calls; then once for every kind of fault and
+ * every place, with that fault there. Rivals are real: they push, fill the
+ * stream, or change the free list between a look and its compare-exchange,
+ * which then must fail. A denied page is denied by an empty pool. After that,
+ * rounds in which each place may fail, and threads that use the pool first at
+ * the same time, with mmap failing for some.
+ *
+ * A model keeps the books: every byte that comes out is compared, every error
+ * must have its reason, and at the end of each run pending, delivered and
+ * refused must agree with it, the self-check is clean, no page is in use, all
+ * pages can be filled at once, and one pool is mapped.
+ *
+ * Seen to fail with the header changed so that: a split, a refused publish, a
+ * freed stage or destroy keeps elements; a refused publish keeps its link to the
+ * log, or links only once; a failed turn keeps its slot or quota; a page used
+ * once is not retired; tags of free lists do not change; the link of a freed
+ * page is set once; fresh pages are taken without a retry, or beyond the end;
+ * the pool that came second stays mapped, or is gone on with; a failed mmap
+ * changes errno, or hides a pool that is there; a failed exit hook is believed;
+ * a failed madvise counts, or costs the page; refusals are not counted, or with
+ * other figures; a commit forgets its stage; a failed stage_push adds a length;
+ * a sink's claim of too much is believed, its short count goes on, its error is
+ * told after progress, or keeps the lock; consumed lengths start over.
+ */
+#define BPF_STREAM_STATIC
+#define BPF_STREAM_SELFCHECK 1
+#define BPF_STREAM_POOL_BYTES (64u * 4096u)
+#define BPF_STREAM_ENV_HEADER "every_fault_env.h"
+#include "bpf_stream.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define CAPACITY 40000u
+#define STREAMS 3u
+#define CROWD 6u
+
+/* ---- What can fail, and where ------------------------------------------ */
+
+enum place {
+	AT_PAGE,		/* a page is asked for */
+	AT_MMAP,
+	AT_MADVISE,
+	AT_KEY,			/* the exit hook is set */
+	AT_SINK,		/* a sink is called, the user's or one of ours */
+	AT_LOG,			/* compare-exchange of a stream's log */
+	AT_LIST,		/* compare-exchange of a free list */
+	AT_FRESH,		/* compare-exchange of the number of used pages */
+	AT_POOL,		/* compare-exchange of the pool's address */
+	PLACES
+};
+
+enum fault {
+	NONE,
+	PAGE_DENIED,
+	MMAP_FAILED,
+	MMAP_RIVAL,
+	MADVISE_FAILED,
+	KEY_FAILED,
+	SINK_ERROR,
+	SINK_NOTHING,
+	SINK_ONE,
+	SINK_LESS,
+	SINK_TOO_MUCH,
+	LOG_RIVAL,
+	LOG_FILLED,
+	LIST_STOLEN,
+	LIST_SWAPPED,
+	FRESH_STOLEN,
+	POOL_RIVAL,
+	FAULTS
+};
+
+static const struct {
+	const char *name;
+	enum place at;
+} faults[FAULTS] = {
+	[NONE] = { "none", PLACES },
+	[PAGE_DENIED] = { "page-denied", AT_PAGE },
+	[MMAP_FAILED] = { "mmap-failed", AT_MMAP },
+	[MMAP_RIVAL] = { "mmap-rival", AT_MMAP },		/* fails; a handler had luck */
+	[MADVISE_FAILED] = { "madvise-failed", AT_MADVISE },
+	[KEY_FAILED] = { "key-failed", AT_KEY },
+	[SINK_ERROR] = { "sink-error", AT_SINK },
+	[SINK_NOTHING] = { "sink-nothing", AT_SINK },
+	[SINK_ONE] = { "sink-one", AT_SINK },			/* takes one byte */
+	[SINK_LESS] = { "sink-less", AT_SINK },			/* all but one byte */
+	[SINK_TOO_MUCH] = { "sink-too-much", AT_SINK },		/* claims one more */
+	[LOG_RIVAL] = { "log-rival", AT_LOG },			/* publishes first */
+	[LOG_FILLED] = { "log-filled", AT_LOG },		/* and leaves no room */
+	[LIST_STOLEN] = { "list-stolen", AT_LIST },		/* takes the first page */
+	[LIST_SWAPPED] = { "list-swapped", AT_LIST },		/* the second; the first is back */
+	[FRESH_STOLEN] = { "fresh-stolen", AT_FRESH },
+	[POOL_RIVAL] = { "pool-rival", AT_POOL },
+};
+
+static const char *scenario = "";	/* for the report */
+static enum fault planned;		/* happens at the number-th of its places */
+static uint64_t number;
+static uint64_t places[PLACES];		/* passed so far in this run */
+static uint64_t happened[FAULTS];
+static unsigned int sheltered;		/* above 0: nothing fails */
+static uint64_t chance;			/* not 0: every place fails with 1 : chance */
+static uint64_t seed;
+static uint64_t drawn;			/* numbers, from this seed */
+static uint64_t passed;
+
+/* Threads that all find no pool, and what befalls their calls of mmap. */
+static struct {
+	unsigned int threads;		/* 0: no crowd */
+	unsigned int fails;		/* the call with this number; CROWD + 1: the first of each */
+	unsigned int calls;
+	unsigned int mapped;
+} crowd;
+
+static void report(int line, const char *what)
+{
+	printf("FAIL %s %s %llu, seed %llu: line %d: %s\n%llu passed, 1 failed, 0 skipped\n",
+	       scenario, chance ? "random" : faults[planned].name, (unsigned long long)number,
+	       (unsigned long long)seed, line, what, (unsigned long long)passed);
+	fflush(stdout);
+	_exit(1);
+}
+
+#define CHECK(condition)				\
+	do {						\
+		if (!(condition))			\
+			report(__LINE__, #condition);	\
+	} while (0)
+
+static void check_sound(int line, struct bpf_stream *s)
+{
+	const char *broken = bpf_stream_selfcheck(s);
+
+	if (broken)
+		report(line, broken);
+}
+
+/* 0 to @below - 1. */
+static uint64_t draw(uint64_t below)
+{
+	uint64_t x = seed + ++drawn * 0x9e3779b97f4a7c15u;
+
+	x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+	x = (x ^ x >> 27) * 0x94d049bb133111ebu;
+	return (x ^ x >> 31) % below;
+}
+
+/* The fault that happens here and now. */
+static enum fault due(enum place at)
+{
+	enum fault fault = NONE;
+
+	if (sheltered)
+		return NONE;
+	places[at]++;
+	if (!chance && planned && faults[planned].at == at && places[at] == number)
+		fault = planned;
+	if (chance && !draw(chance))
+		do
+			fault = 1 + (enum fault)draw(FAULTS - 1);
+		while (faults[fault].at != at);
+	happened[fault]++;
+	return fault;
+}
+
+/* ---- The model --------------------------------------------------------- */
+
+struct book {
+	struct bpf_stream s;			/* first: &s.log is a struct book */
+	char text[1u << 20];			/* all that was accepted */
+	size_t accepted;
+	size_t taken;
+	uint64_t messages;
+	struct bpf_stream_count refused[BPF_STREAM_REFUSALS];
+};
+
+static struct book book[STREAMS];
+static uint64_t denied;			/* page requests that found none */
+static uint64_t no_memory;		/* of these, and of mmap */
+static unsigned int mapped;		/* pools that are mapped now */
+static uint64_t trimmed;
+static size_t call_taken;		/* by the sink, in this drain */
+static int call_error;			/* and its last error */
+static bool call_ended;			/* it took less than it was offered */
+
+static void open_book(struct book *b, size_t capacity)
+{
+	struct bpf_stream_options opts = { .capacity = capacity };
+
+	b->accepted = 0;
+	b->taken = 0;
+	b->messages = 0;
+	memset(b->refused, 0, sizeof(b->refused));
+	CHECK(!bpf_stream_init(&b->s, &opts));
+}
+
+static void accept_text(struct book *b, const char *text, size_t len, uint64_t messages)
+{
+	CHECK(b->accepted + len <= sizeof(b->text));
+	memcpy(b->text + b->accepted, text, len);
+	b->accepted += len;
+	b->messages += messages;
+}
+
+/* What a push, print or commit of @len bytes said, which began at @memory. */
+static void note(struct book *b, int err, uint64_t memory, const char *text, size_t len,
+		 uint64_t messages)
+{
+	enum bpf_stream_refusal why = BPF_STREAM_REFUSED_INVALID;
+
+	CHECK(errno == EXDEV);
+	if (!err) {
+		accept_text(b, text, len, messages);
+		return;
+	}
+	if (err == -ENOMEM) {
+		CHECK(no_memory > memory);
+		why = BPF_STREAM_REFUSED_POOL;
+	} else if (err == -ENOSPC) {
+		CHECK(b->accepted - b->taken + len > b->s.capacity);
+		why = BPF_STREAM_REFUSED_FULL;
+	} else if (err == -E2BIG) {
+		CHECK(len > b->s.capacity || len > BPF_STREAM_PRINT_MAX);
+		why = BPF_STREAM_REFUSED_SIZE;
+	} else {
+		CHECK(err == -EINVAL && !len);
+	}
+	b->refused[why].messages += messages;
+	b->refused[why].bytes += len;
+}
+
+/* A text unlike every other one. */
+static void make(char *text, size_t len)
+{
+	static uint32_t last;
+	uint32_t x = ++last * 2654435761u;
+	size_t i;
+
+	for (i = 0; i < len; i++) {
+		text[i] = (char)(x >> 24);
+		x = x * 1664525u + 1013904223u;
+	}
+}
+
+static int push(struct book *b, size_t len)
+{
+	char text[CAPACITY + 1];
+	uint64_t memory = no_memory;
+	int err;
+
+	CHECK(len <= sizeof(text));
+	make(text, len);
+	errno = EXDEV;
+	err = bpf_stream_push(&b->s, text, len);
+	note(b, err, memory, text, len, len ? 1 : 0);
+	return err;
+}
+
+/* @n bytes came out of @b. */
+static void compare(struct book *b, const char *data, size_t n)
+{
+	CHECK(n <= b->accepted - b->taken);
+	CHECK(!memcmp(data, b->text + b->taken, n));
+	b->taken += n;
+}
+
+/* What a sink that is offered @len bytes answers; not more: it takes them. */
+static int answer(size_t len)
+{
+	int ret = (int)len;
+
+	CHECK(!call_ended);
+	switch (due(AT_SINK)) {
+	case SINK_ERROR:
+		ret = -EIO;
+		break;
+	case SINK_NOTHING:
+		ret = 0;
+		break;
+	case SINK_ONE:
+		ret = 1;
+		break;
+	case SINK_LESS:
+		ret = (int)len - 1;
+		break;
+	case SINK_TOO_MUCH:
+		ret = (int)len + 1;
+		break;
+	default:
+		break;
+	}
+	if (ret < 0 || (size_t)ret > len)
+		call_error = ret < 0 ? ret : -EINVAL;
+	else
+		call_taken += (size_t)ret;
+	call_ended = ret != (int)len;
+	return ret;
+}
+
+static bool gathering;			/* take_memory serves a drain with a user's sink */
+static struct book *sink_pushes;	/* where a sink pushes to, or NULL */
+
+static int sink(void *ctx, const void *data, size_t len)
+{
+	int ret = answer(len);
+
+	/* First: what this call takes is not refunded yet. */
+	if (sink_pushes)
+		(void)push(sink_pushes, 9);
+	if (ret > 0 && (size_t)ret <= len)
+		compare(ctx, data, (size_t)ret);
+	return ret;
+}
+
+static void begin_call(void)
+{
+	call_taken = 0;
+	call_error = 0;
+	call_ended = false;
+	errno = EXDEV;
+}
+
+/* A drain or read returned @ret. */
+static void end_call(struct book *b, int ret)
+{
+	struct bpf_stream_stats stats;
+
+	CHECK(errno == EXDEV);
+	CHECK(ret == (call_taken ? (int)call_taken : call_error));
+	bpf_stream_get_stats(&b->s, &stats);
+	CHECK(stats.pending == b->accepted - b->taken);
+	check_sound(__LINE__, &b->s);
+}
+
+static void drain(struct book *b, size_t max)
+{
+	int ret;
+
+	begin_call();
+	gathering = true;
+	ret = max % 2 ? bpf_stream_drain(&b->s, sink, b, max) :
+			bpf_stream_try_drain(&b->s, sink, b, max);
+	gathering = false;
+	end_call(b, ret);
+}
+
+static void read_bytes(struct book *b, size_t len)
+{
+	static char buf[1u << 20];
+	int ret;
+
+	CHECK(len <= sizeof(buf));
+	begin_call();
+	ret = len % 2 ? bpf_stream_read(&b->s, buf, len) : bpf_stream_try_read(&b->s, buf, len);
+	if (ret > 0)
+		compare(b, buf, (size_t)ret);
+	end_call(b, ret);
+}
+
+static void drain_file(struct book *b, int fd, size_t max)
+{
+	char buf[CAPACITY];
+	int ret;
+
+	CHECK(!ftruncate(fd, 0) && !lseek(fd, 0, SEEK_SET));
+	begin_call();
+	ret = bpf_stream_drain_fd(&b->s, fd, max);
+	if (ret > 0) {
+		CHECK(pread(fd, buf, sizeof(buf), 0) == ret);
+		compare(b, buf, (size_t)ret);
+	}
+	end_call(b, ret);
+}
+
+/* A stage, and the text in it. */
+struct group {
+	struct bpf_stream_stage ss;
+	char text[2 * CAPACITY];
+	size_t len;
+	uint64_t messages;
+};
+
+static void group_add(struct group *g, size_t len)
+{
+	uint64_t memory = no_memory;
+	int err;
+
+	CHECK(len <= sizeof(g->text) - g->len);
+	make(g->text + g->len, len);
+	errno = EXDEV;
+	err = bpf_stream_stage_push(&g->ss, g->text + g->len, len);
+	CHECK(errno == EXDEV);
+	CHECK(!err || (err == -ENOMEM && no_memory > memory));
+	if (err)
+		return;
+	g->len += len;
+	g->messages++;
+}
+
+static int group_commit(struct group *g, struct book *b)
+{
+	int err;
+
+	errno = EXDEV;
+	err = bpf_stream_stage_commit_to(&g->ss, &b->s);
+	note(b, err, no_memory, g->text, g->len, g->messages);
+	if (!err) {
+		g->len = 0;
+		g->messages = 0;
+	}
+	CHECK(g->ss.len == g->len);
+	return err;
+}
+
+static void trim(void)
+{
+	uint64_t before = trimmed;
+	size_t ret;
+
+	errno = EXDEV;
+	ret = bpf_stream_pool_trim();
+	CHECK(errno == EXDEV);
+	CHECK(ret == trimmed - before);
+}
+
+/* ---- Rivals and failing words ------------------------------------------ */
+
+static bse_page stolen[BPF_STREAM_POOL_BYTES / BPF_STREAM_PAGE_SIZE];
+static unsigned int stolen_count;
+static unsigned int handlers;		/* how many may still come in */
+
+/* Somebody else comes in: nothing fails for him. */
+static int rival_push(struct book *b, size_t len)
+{
+	int saved = errno;
+	int err;
+
+	sheltered++;
+	err = push(b, len);
+	sheltered--;
+	errno = saved;
+	return err;
+}
+
+/* A handler; to it, everything can happen, too. */
+static void interrupt(void)
+{
+	int saved = errno;
+
+	if (sheltered || !handlers)
+		return;
+	handlers--;
+	(void)push(&book[1], 1500);
+	errno = saved;
+}
+
+static bse_page steal(bse_u64 *list)
+{
+	struct bse_pool *pool = bse_pool_known();
+	bse_page page = list ? bse_free_pop(pool, list) : bse_page_fresh(pool);
+
+	if (page)
+		bse_base_u32_store_relaxed(&pool->page[page].next, BSE_PAGE_IN_USE);
+	return page;
+}
+
+/* True if the list, or the number of used pages if NULL, is not as it was. */
+static bool rob(enum fault fault, bse_u64 *list)
+{
+	bse_page first;
+	bse_page second = 0;
+
+	sheltered++;
+	first = steal(list);
+	if (first && fault == LIST_SWAPPED)
+		second = steal(list);
+	if (second)
+		stolen[stolen_count++] = second;
+	if (first && fault != LIST_SWAPPED)
+		stolen[stolen_count++] = first;
+	/* To an empty list, something comes. */
+	if (!first && list)
+		first = steal(NULL);
+	else if (first && fault != LIST_SWAPPED)
+		list = NULL;
+	if (first && list)
+		bse_free_push(bse_pool_known(), list, first);
+	sheltered--;
+	return first;
+}
+
+static void give_back_stolen(void)
+{
+	while (stolen_count)
+		bse_base_page_put(stolen[--stolen_count]);
+}
+
+/* Denied because there is none: somebody has them all for this moment. */
+static int fault_page_get(bse_page *page)
+{
+	bse_page all[BPF_STREAM_POOL_BYTES / BPF_STREAM_PAGE_SIZE];
+	unsigned int n = 0;
+	int err;
+
+	interrupt();
+	if (due(AT_PAGE)) {
+		sheltered++;
+		do
+			err = bse_base_page_get(&all[n++]);
+		while (!err);
+		for (n--; n; n--)
+			bse_base_page_put(all[n - 1]);
+		sheltered--;
+	} else {
+		err = bse_base_page_get(page);
+	}
+	if (err && !crowd.threads) {
+		no_memory++;
+		denied += bse_pool_found() ? 1 : 0;
+	}
+	return err;
+}
+
+static bool fault_list_cas(bool cas(bse_u64 *, uint64_t *, uint64_t), bse_u64 *list,
+			   uint64_t *old, uint64_t v)
+{
+	enum fault fault = due(AT_LIST);
+	bool beaten = fault && rob(fault, list);
+	bool done = cas(list, old, v);
+
+	CHECK(!beaten || !done);
+	return done;
+}
+
+static bool fault_u64_cas_acquire(bse_u64 *p, uint64_t *old, uint64_t v)
+{
+	return fault_list_cas(bse_base_u64_cas_acquire, p, old, v);
+}
+
+static bool fault_u64_cas_release(bse_u64 *p, uint64_t *old, uint64_t v)
+{
+	struct bse_pool *pool = bse_pool_known();
+	struct book *b = (struct book *)(void *)p;
+	enum fault fault;
+	bool beaten;
+	bool done;
+
+	if (p == &pool->hot || p == &pool->cold)
+		return fault_list_cas(bse_base_u64_cas_release, p, old, v);
+	interrupt();
+	fault = due(AT_LOG);
+	beaten = fault && !rival_push(b, fault == LOG_FILLED ? b->s.capacity -
+				      (b->accepted - b->taken) : 5);
+	done = bse_base_u64_cas_release(p, old, v);
+	CHECK(!beaten || !done);
+	return done;
+}
+
+static bool fault_u32_cas_relaxed(bse_u32 *p, uint32_t *old, uint32_t v)
+{
+	struct bse_pool *pool = bse_pool_known();
+	enum fault fault = pool && p == &pool->fresh ? due(AT_FRESH) : NONE;
+	bool beaten = fault && rob(fault, NULL);
+	bool done = bse_base_u32_cas_relaxed(p, old, v);
+
+	CHECK(!beaten || !done);
+	return done;
+}
+
+static bool fault_ptr_cas_release(bse_ptr *p, void **old, void *v)
+{
+	bool beaten = due(AT_POOL) && !rival_push(&book[0], 3);
+	bool done = bse_base_ptr_cas_release(p, old, v);
+
+	CHECK(!beaten || !done);
+	return done;
+}
+
+/* As much of the pieces as the answer says. */
+static int fault_take(bsi_take *take, void *ctx, const struct bse_piece *piece, unsigned int n)
+{
+	struct bse_piece part[BSE_PIECES];
+	size_t len = 0;
+	size_t left;
+	unsigned int i;
+	int ret;
+
+	for (i = 0; i < n; i++)
+		len += piece[i].len;
+	ret = answer(len);
+	left = ret < 0 || (size_t)ret > len ? 0 : (size_t)ret;
+	for (i = 0; left; i++) {
+		part[i] = piece[i];
+		if (part[i].len > left)
+			part[i].len = left;
+		left -= part[i].len;
+	}
+	if (i)
+		(void)take(ctx, part, i);
+	return ret;
+}
+
+static int fault_take_memory(void *ctx, const struct bse_piece *piece, unsigned int n)
+{
+	return gathering ? bse_base_take_memory(ctx, piece, n) :
+			   fault_take(bse_base_take_memory, ctx, piece, n);
+}
+
+static int fault_take_fd(void *ctx, const struct bse_piece *piece, unsigned int n)
+{
+	return fault_take(bse_base_take_fd, ctx, piece, n);
+}
+
+/* ---- Failing system calls ---------------------------------------------- */
+
+static bool crowd_mmap_fails(void)
+{
+	unsigned int call = __atomic_add_fetch(&crowd.calls, 1, __ATOMIC_ACQ_REL);
+
+	if (call > crowd.threads)
+		return false;
+	while (__atomic_load_n(&crowd.calls, __ATOMIC_ACQUIRE) < crowd.threads)
+		sched_yield();
+	return crowd.fails > CROWD || call == crowd.fails;
+}
+
+static void *fault_mmap(void *at, size_t bytes, int prot, int flags, int fd, off_t offset)
+{
+	enum fault fault = crowd.threads ? NONE : due(AT_MMAP);
+
+	if (fault || (crowd.threads && crowd_mmap_fails())) {
+		if (fault == MMAP_RIVAL)
+			(void)rival_push(&book[0], 3);
+		else if (fault)
+			no_memory++;
+		errno = ENOMEM;
+		return MAP_FAILED;
+	}
+	__atomic_add_fetch(&mapped, 1, __ATOMIC_RELAXED);
+	return (mmap)(at, bytes, prot, flags, fd, offset);
+}
+
+static int fault_munmap(void *at, size_t bytes)
+{
+	__atomic_sub_fetch(&mapped, 1, __ATOMIC_RELAXED);
+	return (munmap)(at, bytes);
+}
+
+static int fault_madvise(void *at, size_t bytes, int advice)
+{
+	if (due(AT_MADVISE)) {
+		errno = EINVAL;
+		return -1;
+	}
+	trimmed++;
+	return (madvise)(at, bytes, advice);
+}
+
+static int fault_setspecific(pthread_key_t key, const void *value)
+{
+	return !crowd.threads && due(AT_KEY) ? ENOMEM : (pthread_setspecific)(key, value);
+}
+
+/* ---- Scenarios --------------------------------------------------------- */
+
+static void push_small(void)
+{
+	size_t len;
+
+	for (len = 1; len < 4000; len = len * 3 + 1)
+		(void)push(&book[0], len);
+	(void)push(&book[0], 0);
+	(void)push(&book[0], CAPACITY + 1);
+}
+
+static void push_large(void)
+{
+	static const size_t size[] = { 4084, 4085, 8168, 8169, 15000, 20000, 1, 30000 };
+	unsigned int i;
+
+	for (i = 0; i < sizeof(size) / sizeof(size[0]); i++) {
+		(void)push(&book[0], size[i]);
+		if (i % 2)
+			read_bytes(&book[0], size[i] - 100);
+	}
+}
+
+static void print(void)
+{
+	static const uint64_t args[] = { 42, (uintptr_t)"text" };
+	uint64_t memory;
+	char text[2048];
+	int width;
+	int err;
+
+	for (width = 1; width < 1100; width += 340) {
+		int len = snprintf(text, sizeof(text), "%*d %s", width, 42, "text");
+
+		memory = no_memory;
+		errno = EXDEV;
+		err = bpf_stream_printf(&book[0].s, "%*d %s", width, 42, "text");
+		note(&book[0], err, memory, text, (size_t)len, 1);
+	}
+	memory = no_memory;
+	errno = EXDEV;
+	err = bpf_stream_bprintf(&book[0].s, "%d %s", args, sizeof(args));
+	note(&book[0], err, memory, "42 text", 7, 1);
+	err = bpf_stream_bprintf(&book[0].s, "%n", args, sizeof(args));
+	CHECK(err == -EINVAL);
+	note(&book[0], err, memory, "", 0, 1);
+}
+
+static void stage(void)
+{
+	struct group g = { .len = 0 };
+	unsigned int round;
+
+	bpf_stream_stage_init(&g.ss);
+	for (round = 0; round < 5; round++) {
+		group_add(&g, 10);
+		group_add(&g, 9000);
+		group_add(&g, 1);
+		(void)push(&book[0], 50);
+		if (group_commit(&g, &book[0]) && group_commit(&g, &book[1]))
+			drain(&book[0], SIZE_MAX);
+	}
+	(void)group_commit(&g, &book[2]);
+	group_add(&g, 5000);
+	group_add(&g, 5);
+	bpf_stream_stage_free(&g.ss);
+}
+
+static void nested(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < 6; i++) {
+		handlers = i;
+		(void)push(&book[0], 3000 * i + 1);
+	}
+	/* Deeper than there are levels. */
+	handlers = BPF_STREAM_LEVELS + 2;
+	(void)push(&book[0], 2000);
+	handlers = 0;
+}
+
+static void several_streams(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < 30; i++) {
+		(void)push(&book[i % STREAMS], 100 + 60 * i);
+		if (i % 7 == 6)
+			drain(&book[i / 7 % STREAMS], 501 * i);
+	}
+}
+
+static void readers(void)
+{
+	int fd = (int)syscall(SYS_memfd_create, "drained", 0u);
+	unsigned int i;
+
+	CHECK(fd >= 0);
+	for (i = 0; i < 12; i++) {
+		(void)push(&book[0], 1 + 700 * i);
+		(void)push(&book[0], 30);
+		sink_pushes = &book[i % 2];
+		drain(&book[0], 1000 + i);
+		sink_pushes = NULL;
+		read_bytes(&book[0], 900 + i);
+		drain_file(&book[0], fd, 1000);
+	}
+	for (i = 0; i < 200; i++)
+		(void)push(&book[0], 1 + i % 70);
+	drain_file(&book[0], fd, SIZE_MAX);
+	drain(&book[0], SIZE_MAX);
+	close(fd);
+}
+
+static void destroy(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < 10; i++)
+		(void)push(&book[0], 1500);
+	(void)push(&book[1], 1500);
+	read_bytes(&book[0], 2000);
+	(void)push(&book[0], 10000);
+	bpf_stream_destroy(&book[0].s);
+	open_book(&book[0], CAPACITY);
+	(void)push(&book[0], 20000);
+}
+
+static void *push_and_end(void *release)
+{
+	(void)push(&book[0], 20);
+	(void)push(&book[2], 5000);
+	if (release) {
+		bpf_stream_thread_release();
+		(void)push(&book[0], 30);
+		bpf_stream_thread_release();
+	}
+	return NULL;
+}
+
+static void in_thread(void *run(void *), void *arg)
+{
+	pthread_t thread;
+
+	CHECK(!pthread_create(&thread, NULL, run, arg));
+	CHECK(!pthread_join(thread, NULL));
+}
+
+static void threads(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < 4; i++) {
+		(void)push(&book[0], 10);
+		in_thread(push_and_end, i % 2 ? &book : NULL);
+		read_bytes(&book[0], 35);
+	}
+	bpf_stream_thread_release();
+	(void)push(&book[0], 10);
+}
+
+static void trims(void)
+{
+	unsigned int i;
+
+	trim();
+	for (i = 0; i < 3; i++) {
+		(void)push(&book[0], 20000);
+		(void)push(&book[1], 100);
+		read_bytes(&book[0], 15000);
+		trim();
+		(void)push(&book[0], 3000);
+		trim();
+	}
+}
+
+static unsigned int exhausted;
+
+/* Each message keeps a page from the others. */
+static void exhaust(void)
+{
+	unsigned int round;
+	unsigned int i;
+
+	for (round = 0; round < 2; round++) {
+		(void)push(&book[1], 2000);
+		for (i = 0; i < 70; i++) {
+			(void)push(&book[i % 2], 10);
+			bpf_stream_thread_release();
+		}
+		exhausted += no_memory ? 1 : 0;
+		(void)push(&book[2], 10000);
+		read_bytes(&book[0], 100);
+		(void)push(&book[0], 10000);
+		drain(&book[0], SIZE_MAX);
+		drain(&book[1], 5);
+	}
+}
+
+static const struct {
+	const char *name;
+	void (*run)(void);
+} scenarios[] = {
+	{ "push-small", push_small },
+	{ "push-large", push_large },
+	{ "print", print },
+	{ "stage", stage },
+	{ "nested", nested },
+	{ "several-streams", several_streams },
+	{ "readers", readers },
+	{ "destroy", destroy },
+	{ "threads", threads },
+	{ "trims", trims },
+	{ "exhaust", exhaust },
+};
+
+#define SCENARIOS (sizeof(scenarios) / sizeof(scenarios[0]))
+
+/* ---- Runs -------------------------------------------------------------- */
+
+static void check_pool(size_t in_use)
+{
+	struct bpf_stream_pool_stats pool;
+
+	bpf_stream_pool_get_stats(&pool);
+	CHECK(pool.in_use == in_use);
+	CHECK(pool.denied == denied);
+	check_sound(__LINE__, NULL);
+}
+
+static void check_no_page_in_use(void)
+{
+	check_pool(0);
+	CHECK(!bse_pool_known() || !bse_base_u32_load_relaxed(&bse_pool_known()->kept));
+}
+
+static void check_book(struct book *b)
+{
+	struct bpf_stream_stats stats;
+	unsigned int i;
+
+	check_sound(__LINE__, &b->s);
+	bpf_stream_get_stats(&b->s, &stats);
+	CHECK(stats.pending == b->accepted - b->taken);
+	CHECK(stats.delivered.bytes == b->taken);
+	CHECK(b->taken < b->accepted || stats.delivered.messages == b->messages);
+	for (i = 0; i < BPF_STREAM_REFUSALS; i++) {
+		CHECK(stats.refused[i].messages == b->refused[i].messages);
+		CHECK(stats.refused[i].bytes == b->refused[i].bytes);
+	}
+}
+
+/* All pages at once, to the last byte. */
+static void check_whole_pool(void)
+{
+	static char text[BPF_STREAM_POOL_BYTES];
+	struct book *b = &book[0];
+	size_t len = bse_pool_pages() * BSI_ELEM_MAX;
+
+	open_book(b, sizeof(text));
+	make(text, len);
+	errno = EXDEV;
+	note(b, bpf_stream_push(&b->s, text, len), no_memory, text, len, 1);
+	CHECK(b->accepted == len);
+	(void)push(b, 1);
+	CHECK(b->refused[BPF_STREAM_REFUSED_POOL].messages == 1);
+	check_pool(bse_pool_pages());
+	read_bytes(b, sizeof(text));
+	CHECK(b->taken == len);
+	check_book(b);
+}
+
+/* What came before left nothing behind, and all goes on. */
+static void check_all_is_well(void)
+{
+	unsigned int i;
+
+	give_back_stolen();
+	for (i = 0; i < STREAMS; i++) {
+		check_book(&book[i]);
+		read_bytes(&book[i], sizeof(book[i].text));
+		CHECK(!push(&book[i], 100));
+		read_bytes(&book[i], 100);
+		CHECK(book[i].taken == book[i].accepted);
+		check_book(&book[i]);
+	}
+	bpf_stream_thread_release();
+	check_no_page_in_use();
+	check_whole_pool();
+	for (i = 0; i < STREAMS; i++) {
+		CHECK(!push(&book[i], 5000));
+		bpf_stream_destroy(&book[i].s);
+	}
+}
+
+static void *run_in_thread(void *list)
+{
+	const unsigned int *i = list;
+	unsigned int n;
+
+	for (n = 0; n < STREAMS; n++)
+		open_book(&book[n], CAPACITY);
+	sheltered--;
+	for (n = 0; n < (chance ? 3 : 1); n++)
+		scenarios[i[n]].run();
+	sheltered++;
+	check_all_is_well();
+	return NULL;
+}
+
+/* As in a process that has just begun. */
+static void forget_pool(void)
+{
+	void *pool = bse_pool_known();
+
+	CHECK(mapped == 1);
+	bse_unpoison(pool, BPF_STREAM_POOL_BYTES);
+	CHECK(!fault_munmap(pool, BPF_STREAM_POOL_BYTES));
+	bse_base_ptr_store_relaxed(&bse_process.pool, NULL);
+	denied = 0;
+}
+
+/* In a thread of its own, whose end must give back the last page. */
+static void run(const unsigned int *list)
+{
+	memset(places, 0, sizeof(places));
+	no_memory = 0;
+	in_thread(run_in_thread, (void *)(uintptr_t)list);
+	check_no_page_in_use();
+	forget_pool();
+	passed++;
+}
+
+static void run_each(unsigned int i, enum fault fault)
+{
+	scenario = scenarios[i].name;
+	planned = fault;
+	for (number = 1; ; number++) {
+		run(&i);
+		if (places[faults[fault].at] < number)
+			break;
+	}
+	/* The last run was one without a fault. */
+	if (number > 1)
+		printf(" %s %llu", faults[fault].name, (unsigned long long)number - 1);
+}
+
+static void run_rounds(uint64_t rounds)
+{
+	unsigned int list[3];
+
+	for (; rounds; rounds--, seed++) {
+		drawn = 0;
+		chance = 2 + draw(30);
+		list[0] = (unsigned int)draw(SCENARIOS);
+		list[1] = (unsigned int)draw(SCENARIOS);
+		list[2] = (unsigned int)draw(SCENARIOS);
+		scenario = scenarios[list[0]].name;
+		run(list);
+	}
+	chance = 0;
+}
+
+/* ---- First use by many at once ----------------------------------------- */
+
+static void *push_until_accepted(void *ctx)
+{
+	unsigned int *refused = ctx;
+	int err;
+
+	for (*refused = 0; *refused < 2; ++*refused) {
+		err = bpf_stream_push(&book[0].s, "a crowd", 7);
+		CHECK(!err || err == -ENOMEM);
+		if (!err)
+			break;
+	}
+	return NULL;
+}
+
+static void run_crowd(unsigned int n, unsigned int fails)
+{
+	unsigned int refused[CROWD];
+	unsigned int sum = 0;
+	pthread_t thread[CROWD];
+	struct bpf_stream_stats stats;
+	char buf[8 * CROWD];
+	unsigned int i;
+
+	scenario = "crowd";
+	number = fails;
+	open_book(&book[0], CAPACITY);
+	memset(&crowd, 0, sizeof(crowd));
+	crowd.threads = n;
+	crowd.fails = fails;
+	for (i = 0; i < n; i++)
+		CHECK(!pthread_create(&thread[i], NULL, push_until_accepted, &refused[i]));
+	for (i = 0; i < n; i++) {
+		CHECK(!pthread_join(thread[i], NULL));
+		CHECK(refused[i] < 2);
+		sum += refused[i];
+	}
+	crowd.threads = 0;
+	CHECK(sum <= (fails > CROWD ? n : 1));
+	bpf_stream_get_stats(&book[0].s, &stats);
+	CHECK(stats.refused[BPF_STREAM_REFUSED_POOL].messages == sum);
+	CHECK(bpf_stream_read(&book[0].s, buf, sizeof(buf)) == (int)(7 * n));
+	for (i = 0; i < n; i++)
+		CHECK(!memcmp(buf + 7 * i, "a crowd", 7));
+	check_no_page_in_use();
+	check_whole_pool();
+	bpf_stream_thread_release();
+	check_no_page_in_use();
+	forget_pool();
+	passed++;
+}
+
+/* ---- The program ------------------------------------------------------- */
+
+static int usage(FILE *to, const char *name)
+{
+	fprintf(to, "usage: %s [--seed N] [--rounds N]\n"
+		"Every fault at every place of every scenario, then N rounds in which each place\n"
+		"may fail. A round has the seed that its report tells; --seed takes it. Exit: 0\n"
+		"all is well, 1 not so, 2 usage.\n", name);
+	return to == stdout ? 0 : 2;
+}
+
+int main(int argc, char **argv)
+{
+	uint64_t rounds = getenv("BPF_STREAM_FULL") ? 50000 : 500;
+	unsigned int i;
+	int arg;
+
+	seed = (uint64_t)time(NULL);
+	for (arg = 1; arg < argc; arg++) {
+		uint64_t *value = !strcmp(argv[arg], "--seed") ? &seed :
+				  !strcmp(argv[arg], "--rounds") ? &rounds : NULL;
+		char *end;
+
+		if (!strcmp(argv[arg], "--help"))
+			return usage(stdout, argv[0]);
+		if (!value || ++arg == argc || *argv[arg] < '0' || *argv[arg] > '9')
+			return usage(stderr, argv[0]);
+		*value = strtoull(argv[arg], &end, 10);
+		if (*end)
+			return usage(stderr, argv[0]);
+	}
+	printf("seed %llu, %llu rounds\n", (unsigned long long)seed, (unsigned long long)rounds);
+	sheltered = 1;
+	for (i = 0; i < SCENARIOS; i++) {
+		enum fault fault;
+
+		printf("%s:", scenarios[i].name);
+		for (fault = NONE + 1; fault < FAULTS; fault++)
+			run_each(i, fault);
+		printf("\n");
+	}
+	for (i = 1; i < FAULTS; i++)
+		CHECK(happened[i] >= 5);
+	CHECK(exhausted >= 100);
+	run_rounds(rounds);
+	for (i = 2; i <= CROWD; i++) {
+		unsigned int fails;
+
+		for (fails = 0; fails <= i; fails++)
+			run_crowd(i, fails);
+		run_crowd(i, CROWD + 1);
+	}
+	printf("%llu passed, 0 failed, 0 skipped\n", (unsigned long long)passed);
+	return 0;
+}
