@@ -115,9 +115,8 @@ static uint64_t passed;
 /* Threads that all find no pool, and what befalls their calls of mmap. */
 static struct {
 	unsigned int threads;		/* 0: no crowd */
-	unsigned int fails;		/* the call with this number; CROWD + 1: the first of each */
+	unsigned int fails;		/* this call; CROWD + 1: the first of each thread */
 	unsigned int calls;
-	unsigned int mapped;
 } crowd;
 
 static void report(int line, const char *what)
