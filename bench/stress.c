@@ -117,7 +117,8 @@ static struct option options[OPTIONS] = {
 	[CAPACITY] = { "capacity", "BYTES", "the stream's capacity",
 		       SIZE, false, HEAD, INT_MAX, BPF_STREAM_DEFAULT_CAPACITY },
 	[POOL] = { "pool", "BYTES", "give the library a pool of this size; 0: its own",
-		   SIZE, true, 8u * BPF_STREAM_PAGE_SIZE, (uint64_t)32 << 30, 0 },
+		   SIZE, true, 8u * BPF_STREAM_PAGE_SIZE,
+		   SIZE_MAX < (uint64_t)32 << 30 ? SIZE_MAX : (uint64_t)32 << 30, 0 },
 };
 
 static bool quiet;
@@ -1148,9 +1149,9 @@ static void *obtain(size_t count, size_t size)
 /* The stream, the pool, and how long messages can be. */
 static void set_up(void)
 {
-	struct bpf_stream_options opts = { options[CAPACITY].value };
+	struct bpf_stream_options opts = { (size_t)options[CAPACITY].value };
 	uint64_t bound = options[CAPACITY].value;
-	uint64_t bytes = options[POOL].value;
+	size_t bytes = (size_t)options[POOL].value;
 	void *region;
 	int rc;
 
