@@ -1,0 +1,139 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#
+# Fetch the newest version of a Debian package and unpack it; nothing is installed.
+#
+# usage: fetch_deb.sh SUITE PACKAGE DIRECTORY
+#
+# SUITE is sid, trixie-backports, ...; what PACKAGE contains is unpacked into DIRECTORY. Prints
+# the version. Neither needs root nor changes the machine's package lists: apt-get works on a
+# configuration of its own in ${XDG_CACHE_HOME:-$HOME/.cache}/bpf_stream/debian, where one version
+# of each package is kept, too. Suites are looked at again after 12 hours. The mirror is that of
+# the machine's own sources, else deb.debian.org; apt's settings about proxies are kept. What was
+# interrupted goes on where it was.
+#
+# Exit status: 0 unpacked, 1 it cannot be got (the last line on stderr says why), 2 usage.
+
+set -u
+export LC_ALL=C
+
+die()
+{
+	echo "fetch_deb: $*" >&2
+	exit 1
+}
+
+if [ $# -ne 3 ] || [[ $1$2 == *[!a-z0-9.+-]* || $1 == -* ]]; then
+	echo 'usage: fetch_deb.sh SUITE PACKAGE DIRECTORY' >&2
+	exit 2
+fi
+suite=$1 package=$2
+command -v apt-get >/dev/null || die 'there is no apt-get here'
+mkdir -p "$3" || die "cannot write to $3"
+directory=$(cd "$3" && pwd) || die "cannot enter $3"
+[ -n "${XDG_CACHE_HOME:-${HOME:-}}" ] || die 'neither XDG_CACHE_HOME nor HOME is set'
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/bpf_stream/debian/$suite
+mkdir -p "$cache/lists/partial" "$cache/archives/partial" "$cache/debs/$package" ||
+	die "cannot write to $cache"
+cd "$cache" || die "cannot enter $cache"
+{ exec 9>lock; } 2>/dev/null || die "cannot write to $cache"
+flock 9
+
+# Writes a line for each mirror that may have the suite.
+list_mirrors()
+{
+	local codename
+	# shellcheck source=/dev/null
+	codename=$(. /etc/os-release 2>/dev/null; echo "${VERSION_CODENAME:-none}")
+	{
+		apt-get indextargets --no-release-info \
+			--format "\$(REPO_URI) \$(RELEASE)" 'Created-By: Packages' 2>/dev/null |
+			awk -v r="$codename" '$2 == r { print $1 }'
+		echo http://deb.debian.org/debian/
+	} | awk '!seen[$0]++' >mirrors
+}
+
+configure()
+{
+	local keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+	list_mirrors
+	apt-config dump | grep "^Acquire::" >apt.conf
+	cat >>apt.conf <<-END
+		Dir::State::Lists "$PWD/lists";
+		Dir::State::status "$PWD/status";
+		Dir::Cache "$PWD";
+		Dir::Cache::Archives "$PWD/archives";
+		Dir::Cache::pkgcache "";
+		Dir::Cache::srcpkgcache "";
+		Dir::Etc::Main "/dev/null";
+		Dir::Etc::Parts "/dev/null";
+		Dir::Etc::SourceList "$PWD/sources.list";
+		Dir::Etc::SourceParts "/dev/null";
+		Dir::Etc::Preferences "/dev/null";
+		Dir::Etc::PreferencesParts "/dev/null";
+		APT::Sandbox::User "root";
+		Acquire::Languages "none";
+		Acquire::GzipIndexes "true";
+		Acquire::PDiffs "false";
+		Acquire::http::Timeout "20";
+		Acquire::https::Timeout "20";
+	END
+	: >status
+	signed=''
+	[ ! -f $keyring ] || signed=" [signed-by=$keyring]"
+	export APT_CONFIG=$PWD/apt.conf
+}
+
+# From the first mirror that has it; without any, what is known already has to do.
+update_lists()
+{
+	local mirror
+	[ -z "$(find updated -mmin -720 2>/dev/null)" ] || return 0
+	while read -r mirror; do
+		echo "deb$signed $mirror $suite main" >sources.list
+		if apt-get -qq --error-on=any update >update.log 2>&1; then
+			cp sources.list updated
+			return
+		fi
+	done <mirrors
+	! cp updated sources.list 2>/dev/null || return 0
+	die "cannot get the list of $suite: $(grep '^[EW]:' update.log | head -n 1)"
+}
+
+# Sets url, file, bytes and sum of the newest version. apt-get download would begin anew each time,
+# apt-helper goes on with a file that is there in part.
+resolve()
+{
+	local found
+	found=$(apt-get --print-uris download "$package" 2>/dev/null | grep "^'") ||
+		die "$suite has no package $package"
+	read -r url file bytes sum <<<"$found"
+	url=${url//\'/} file=debs/$package/$file sum=${sum#SHA256:}
+}
+
+is_here()
+{
+	[ -f "$file" ] && echo "$sum  $file" | sha256sum --check --status
+}
+
+download()
+{
+	local quiet=-qq
+	echo "fetch_deb: $url, $(((bytes + 1023) / 1024)) KiB" >&2
+	[ ! -t 2 ] || quiet=-q=0
+	/usr/lib/apt/apt-helper $quiet download-file "$url" "$file" "SHA256:$sum" >&2
+	is_here
+}
+
+configure
+update_lists
+resolve
+if ! is_here && ! download; then	# a list may name what the mirror no longer has
+	rm updated
+	update_lists
+	resolve
+	is_here || download || die "cannot get $package of $suite"
+fi
+find "debs/$package" -type f ! -path "$file" -delete
+dpkg-deb -x "$file" "$directory" || die "cannot unpack $file in $directory"
+dpkg-deb -f "$file" Version
