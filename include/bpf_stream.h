@@ -94,8 +94,15 @@
  * each message takes a page until it is read. A thread whose first push is in
  * a handler while the C library ends it leaves its page behind.
  *
- * dlclose: allowed when no call is under way. The pool stays mapped. A library
- * loaded with dlopen needs initial-exec TLS, which glibc has and musl has not.
+ * Libraries: a stream or stage is used by one copy of the bodies, the one that
+ * made it. Shared libraries should hide theirs: with BPF_STREAM_STATIC, or with
+ * -fvisibility=hidden. If two export them, the loader picks one for both, and
+ * what a compiler inlined of the other one corrupts the streams.
+ *
+ * dlopen: needs initial-exec TLS, which glibc has and musl has not. dlclose is
+ * allowed when no call is under way, nor the end of a thread that pushed. The
+ * pool stays mapped (trim it first), and glibc loses the TLS of a library that
+ * was not the last one loaded. If linked with -z nodelete, it just stays.
  *
  * fork: with the pool that is set up by itself, or with a private region,
  * both processes go on, each with its own copy of what was pending. A stream
@@ -1300,10 +1307,7 @@ static bse_page bse_free_pop(struct bse_pool *pool, bse_u64 *list)
 		 */
 		next = bse_u32_load_relaxed(&pool->page[page].next);	/* ORD(free_pop:B) */
 		next |= (head & ~BSE_PAGE_MASK) + BSE_PAGE_MASK + 1;
-		/*
-		 * Acquire, with free_push:B: all earlier holders were finished
-		 * with the page's memory.
-		 */
+		/* Acquire, with free_push:B: all holders were finished. */
 	} while (!bse_u64_cas_acquire(list, &head, next));		/* ORD(free_pop:C) */
 	return page;
 }
@@ -1459,7 +1463,6 @@ BSE_API void bpf_stream_pool_get_stats(struct bpf_stream_pool_stats *stats)
 static void bse_process_forked(void)
 {
 	struct bse_pool *pool = bse_pool_known();
-
 	uint32_t kept = 0;
 	uint32_t i;
 
@@ -3029,10 +3032,7 @@ BSE_API int bpf_stream_stage_commit_to(struct bpf_stream_stage *ss, struct bpf_s
 /* What a user's sink is offered is gathered in a buffer of this size. */
 #define BSI_GATHER 2048u
 
-/*
- * Takes the pieces, or a first part of them: how many bytes, or a negative
- * errno if none.
- */
+/* Takes the pieces, or a first part: how many bytes, or a negative errno. */
 typedef int bsi_take(void *ctx, const struct bse_piece *piece, unsigned int n);
 
 struct bsi_sink {
