@@ -20,7 +20,7 @@ class Result(unittest.TestResult):
 
     def report(self, test, text=""):
         self.bad = True
-        print(f"FAIL {test.id().split('.', 1)[1]}\n{text}", flush=True)
+        print(f"FAIL {test.id().split('.', 1)[-1]}\n{text}", flush=True)
 
     def addSuccess(self, test):
         print(f"ok   {test.id().split('.', 1)[1]}", flush=True)

@@ -115,6 +115,14 @@ class RunUnittest(WithDirectory):
     def test_no_test_fails(self):
         self.assertEqual(self.run_on()[0], 1)
 
+    def test_failing_setup_of_the_module_fails(self):
+        text = "import unittest\ndef setUpModule():\n    1 / 0\n"
+        text += "class T(unittest.TestCase):\n    def test(self):\n        pass\n"
+        status, out = run(UNITTEST, self.write("t.py", text))
+        self.assertEqual(status, 1)
+        self.assertIn("FAIL setUpModule", out)
+        self.assertTrue(out.endswith("\n0 passed, 1 failed, 0 skipped\n"))
+
     def test_all_skipped(self):
         self.assertEqual(self.run_on("self.skipTest('x')")[0], 77)
 
