@@ -325,9 +325,7 @@ static void *writer(void *id)
 	self = *(unsigned int *)id;
 	hook = at_hook;
 	for (i = 0; !look(&stop); i++) {
-		struct stream *st = &stream[i % STREAMS];
-
-		err = i % 32 < 30 ? push_record(st, 2 * (self - 1)) : push_group(st, 2 * (self - 1));
+		err = (i % 32 < 30 ? push_record : push_group)(&stream[i % STREAMS], 2 * (self - 1));
 		if (born)
 			child_goes_on();
 		/* Nothing comes in there: signals are blocked, as at the thread's end. */
@@ -547,6 +545,12 @@ static void child_is_refused(void)
 
 static void become_fresh(void)
 {
+	sigset_t set;
+
+	/* The new program has no handler; one that is pending would end it. */
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	CHECK(!pthread_sigmask(SIG_BLOCK, &set, NULL));
 	execl("/proc/self/exe", "processes", "fresh", (char *)NULL);
 	report(__LINE__, "exec failed");
 }
@@ -595,8 +599,6 @@ static void check_nothing_is_here(void)
 	while (fgets(line, sizeof(line), maps))
 		CHECK(!strstr(line, "processes_pool"));
 	fclose(maps);
-	/* It comes perhaps from a handler. */
-	CHECK(!sigprocmask(SIG_SETMASK, &(sigset_t){ 0 }, NULL));
 }
 
 static void use_shared_region(void)
@@ -646,12 +648,14 @@ static void run_round(enum where where, const pthread_t *writers, pthread_t read
 		offer(IN_MAIN);
 	if (born)
 		child_goes_on();
-	if (where == IN_HANDLER)
-		CHECK(!pthread_kill(writers[i], SIGUSR1));
-	if (where == IN_READERS_HANDLER)
-		CHECK(!pthread_kill(reading, SIGUSR1));
-	while (!look(&made))
+	/* More than once: a thread that has not begun yet is no writer. */
+	while (!look(&made)) {
+		if (where == IN_HANDLER)
+			CHECK(!pthread_kill(writers[i], SIGUSR1));
+		if (where == IN_READERS_HANDLER)
+			CHECK(!pthread_kill(reading, SIGUSR1));
 		nap();
+	}
 	wait_for(made);
 }
 

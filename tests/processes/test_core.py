@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""A process aborts in the middle of a push; its core opens in gdb, and scripts/gdb_bpf_stream.py
+shows what was pending: all that was accepted, in order, and nothing else.
+
+Cores come from the kernel where it writes them here, else from gdb's generate-core-file.
+
+Seen to fail with: a text written behind its publish (100 rounds); a script that forgets the
+backlog, the log's order, consumed lengths, or that messages have several elements.
+"""
+import glob
+import os
+import pathlib
+import random
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import unittest
+
+VICTIM = os.environ["CORE_VICTIM"]
+SCRIPT = str(pathlib.Path(__file__).resolve().parents[2] / "scripts/gdb_bpf_stream.py")
+ROUNDS = 100 if os.environ.get("BPF_STREAM_FULL") else 4
+SEED = int(os.environ.get("BPF_STREAM_SEED", time.time()))
+FILLED = [r"'cond\n'", r"""'\x00third"\n'""", "'" + "x" * 10000 + r"\n'"]
+PENDING = 5 + 8 + 10001
+
+print(f"seed {SEED}, {ROUNDS} rounds", flush=True)
+
+
+def gdb(*commands, args=()):
+    """The output of gdb for the commands."""
+    line = ["gdb", "-nx", "-batch", "-iex", "set debuginfod enabled off"]
+    for command in ("set pagination off", "set width 0", f"source {SCRIPT}", *commands):
+        line += ["-ex", command]
+    done = subprocess.run([*line, "--args", VICTIM, *args], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120, text=True)
+    return done.stdout
+
+
+def why_not_gdb():
+    if not shutil.which("gdb"):
+        return "gdb is not installed"
+    if "bpf-stream EXPR" not in gdb("help bpf-stream"):
+        return "this gdb has no Python"
+    return None
+
+
+def why_not_kernel():
+    pattern = pathlib.Path("/proc/sys/kernel/core_pattern").read_text().strip()
+    if not pattern or pattern.startswith("|") or "/" in pattern:
+        return f"the kernel's core_pattern is '{pattern}'"
+    if resource.getrlimit(resource.RLIMIT_CORE)[1] != resource.RLIM_INFINITY:
+        return "cores are limited here"
+    return None
+
+
+NO_GDB = why_not_gdb()
+NO_CORE = why_not_kernel()
+
+
+@unittest.skipIf(NO_GDB, NO_GDB)
+class Core(unittest.TestCase):
+    def setUp(self):
+        scratch = tempfile.TemporaryDirectory()
+        self.addCleanup(scratch.cleanup)
+        self.scratch = scratch.name
+
+    def core_of_kernel(self, mode):
+        def allow():
+            resource.setrlimit(resource.RLIMIT_CORE, [resource.RLIM_INFINITY] * 2)
+
+        done = subprocess.run([VICTIM, mode], cwd=self.scratch, preexec_fn=allow, timeout=120)
+        self.assertEqual(done.returncode, -signal.SIGABRT)
+        cores = [path for path in glob.glob(self.scratch + "/*") if os.path.isfile(path)]
+        if not cores:
+            self.skipTest("the kernel wrote no core")
+        return cores[0]
+
+    def core_of_gdb(self, mode, *commands):
+        """The path, and what @commands showed of the process itself."""
+        path = os.path.join(self.scratch, "generated")
+        out = gdb("run", f"generate-core-file {path}", *commands, args=[mode])
+        if not os.path.exists(path):
+            for line in out.splitlines():
+                if re.search("ptrace|not permitted|denied", line):
+                    self.skipTest(f"gdb may run no process here: {line}")
+            self.fail(out)
+        return path, out
+
+    def open_core(self, mode):
+        """What gdb shows of a core: the lines behind each of its two commands."""
+        if NO_CORE:
+            path, _ = self.core_of_gdb(mode)
+        else:
+            path = self.core_of_kernel(mode)
+        return self.show(path)
+
+    def show(self, path):
+        out = gdb(f"core-file {path}", "output accepted", r"echo \n", "bpf-stream stream")
+        os.remove(path)
+        self.assertIn("SIGABRT", out)
+        found = re.search(r"^\{(\d+), (\d+)\}\n(pending .*)\n((?:'.*'\n)*)\Z", out, re.M)
+        self.assertTrue(found, out)
+        accepted = [int(found[1]), int(found[2])]
+        return accepted, found[3], found[4].splitlines()
+
+    def check_filled(self, shown):
+        self.assertEqual(shown[1], f"pending {PENDING} bytes, 3 messages")
+        self.assertEqual(shown[2], FILLED)
+
+    def test_abort_at_each_place_of_a_push_shows_what_was_accepted(self):
+        for place in "entered", "getting", "counting", "placing", "leaving", "publishing":
+            with self.subTest(place):
+                self.check_filled(self.open_core(place))
+
+    def test_core_of_a_shared_region_shows_its_texts(self):
+        self.check_filled(self.open_core("shared"))
+
+    def test_core_that_gdb_makes_and_its_process_show_the_same(self):
+        path, out = self.core_of_gdb("leaving", "bpf-stream stream_pointer")
+        self.assertIn("\n".join([f"pending {PENDING} bytes, 3 messages", *FILLED, ""]), out)
+        self.check_filled(self.show(path))
+
+    @unittest.skipIf(NO_CORE, NO_CORE)
+    def test_core_that_the_kernel_makes_opens(self):
+        self.check_filled(self.show(self.core_of_kernel("leaving")))
+
+    def test_abort_in_a_sink_shows_what_was_not_taken(self):
+        _, head, messages = self.open_core("sink")
+        self.assertEqual(head, f"pending {PENDING - 13} bytes, 1 messages")
+        self.assertEqual(messages, FILLED[2:])
+
+    def test_abort_at_any_instruction_shows_each_accepted_message_once(self):
+        numbers = random.Random(SEED)
+        for _ in range(ROUNDS):
+            microseconds = str(numbers.randrange(1, 2000))
+            with self.subTest(microseconds):
+                accepted, head, messages = self.open_core(microseconds)
+                self.assertNotIn(";", head)
+                for lane, count in zip("ab", accepted):
+                    mine = [text for text in messages if text[1] == lane]
+                    # One more may be published, and not counted by its thread yet.
+                    self.assertIn(len(mine), [count, count + 1])
+                    self.assertEqual(mine, [rf"'{lane}{i}\n'" for i in range(len(mine))])
+                self.assertEqual(len(messages), len([m for m in messages if m[1] in "ab"]))
+                size = sum(len(text) - 3 for text in messages)
+                self.assertEqual(head, f"pending {size} bytes, {len(messages)} messages")
