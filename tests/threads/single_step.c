@@ -1,0 +1,661 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * single_step - a handler comes in at every instruction of every operation
+ *
+ * A thread runs one operation with the processor's trap flag set, and at its
+ * k-th instruction the trap's handler comes in, as any signal's might: it reads,
+ * pushes two messages, jumps out. Then the next k, until the operation has no
+ * more instructions. Each time, afterwards:
+ *
+ * - what was accepted is read once and whole: first what was there before, then
+ *   the handler's messages and the operation's, in either order but not mixed,
+ *   then what was pushed behind them;
+ * - after a jump, the operation's messages may be missing, as a whole;
+ * - the invariants hold, and all pages come back when the thread has ended. A
+ *   jump may cost the pages of the operation's messages, one page more, and a
+ *   place in the quota of kept pages.
+ *
+ * With --stride N only each N-th instruction has its turn; the seed chooses
+ * where that begins. What is done with signals blocked counts as one
+ * instruction.
+ *
+ * Seen to fail, with a copy of the header broken on purpose:
+ */
+#define _GNU_SOURCE
+#include <signal.h>
+
+static int step_sigmask(int how, const sigset_t *set, sigset_t *old);
+
+#define pthread_sigmask step_sigmask
+#define BPF_STREAM_STATIC
+#define BPF_STREAM_SELFCHECK 1
+#ifndef BPF_STREAM_PAGE_SIZE
+#define BPF_STREAM_PAGE_SIZE 1024u	/* so that copying takes few instructions */
+#endif
+#include "bpf_stream.h"
+#undef pthread_sigmask
+
+#include <setjmp.h>
+#include <sys/wait.h>
+#include <ucontext.h>
+#include "threads.h"
+
+#if !defined(__x86_64__) || !defined(__linux__)
+#define NOT_HERE "no x86-64 processor's trap flag here"
+#elif defined(THREADS_TSAN)
+#define NOT_HERE "the thread sanitizer's own code cannot be interrupted anywhere"
+#endif
+
+#ifdef NOT_HERE
+static int step_sigmask(int how, const sigset_t *set, sigset_t *old)
+{
+	return pthread_sigmask(how, set, old);
+}
+
+int main(int argc, char **argv)
+{
+	const struct threads_option options[] = { { NULL, NULL, NULL, NULL } };
+
+	threads_options(argc, argv, options);
+	(void)threads_pages_out;
+	(void)threads_full;
+	(void)threads_random;
+	(void)threads_note;
+	printf("SKIP: single_step: %s\n", NOT_HERE);
+	threads_result.skipped++;
+	return threads_summary();
+}
+#else
+
+#define ELEM BSI_ELEM_MAX
+#define CAPACITY 100000u
+#define LIMIT 1200u		/* seconds: what takes longer hangs */
+#define TRAP_FLAG 0x100
+
+#ifdef BSE_ASAN
+static const bool poisons = true;
+#else
+static const bool poisons;
+#endif
+
+struct text {
+	char bytes[8 * BPF_STREAM_PAGE_SIZE];
+	size_t len;
+};
+
+/* What should come out, and what came out. */
+static struct text before;
+static struct text operation;
+static struct text handler;
+static struct text after;
+static struct text got_in_operation;
+static struct text got_in_handler;
+static struct text got_at_end;
+
+static struct bpf_stream stream;
+static const struct op *op;
+static const struct mode *mode;
+static bool accepted;			/* the operation said so */
+static volatile bool jumped;
+static uint64_t target;			/* the instruction at which the handler comes in */
+static const char *complaint;
+
+static void complain(const char *what)
+{
+	if (!complaint)
+		complaint = what;
+}
+
+/* ---- Messages ---------------------------------------------------------- */
+
+static void add(struct text *text, char tag, size_t len)
+{
+	char *at = text->bytes + text->len;
+	size_t i;
+
+	at[0] = tag;
+	for (i = 1; i < len; i++)
+		at[i] = (char)('0' + (i * 7 + i / 10 + i / 1000 + (size_t)tag) % 75);
+	text->len += len;
+}
+
+static void add_before(char tag, size_t len)
+{
+	add(&before, tag, len);
+	if (bpf_stream_push(&stream, before.bytes + before.len - len, len))
+		complain("a push before the operation failed");
+}
+
+/* As much as may be: what comes now needs another page. */
+static void fill_page(void)
+{
+	add_before('f', ELEM - 20);
+}
+
+static void read_before(void)
+{
+	if (bpf_stream_read(&stream, got_at_end.bytes, sizeof(got_at_end.bytes)) !=
+	    (int)before.len)
+		complain("not all could be read before the operation");
+	before.len = 0;
+}
+
+/* ---- Operations -------------------------------------------------------- */
+
+static void prepare_push(void)
+{
+	add_before('b', 50);
+	add(&operation, 'o', 40);
+}
+
+static void prepare_first(void)
+{
+	add(&operation, 'o', 40);
+}
+
+/* The old page has elements that are not read. */
+static void prepare_turn(void)
+{
+	fill_page();
+	add(&operation, 'o', 200);
+}
+
+/* The old page comes back at once, and is the new one. */
+static void prepare_turn_over(void)
+{
+	fill_page();
+	read_before();
+	add(&operation, 'o', 200);
+}
+
+static void prepare_large(void)
+{
+	add_before('b', 50);
+	add(&operation, 'o', 2 * ELEM + 300);
+}
+
+/* Deeper than the levels. */
+static void prepare_deep(void)
+{
+	uint32_t depth;
+	unsigned int i;
+
+	prepare_push();
+	for (i = 0; i < BPF_STREAM_LEVELS; i++)
+		bse_enter(&depth);
+}
+
+static bool run_push(void)
+{
+	return !bpf_stream_push(&stream, operation.bytes, operation.len);
+}
+
+#define FORMAT "%3d %s"
+#define ARGUMENTS -4, "ab"
+
+static void prepare_print(void)
+{
+	add_before('b', 50);
+	operation.len = (size_t)snprintf(operation.bytes, sizeof(operation.bytes), FORMAT,
+					 ARGUMENTS);
+}
+
+static bool run_printf(void)
+{
+	return !bpf_stream_printf(&stream, FORMAT, ARGUMENTS);
+}
+
+static void prepare_stage(void)
+{
+	add_before('b', 50);
+	add(&operation, 's', 100);
+	add(&operation, 't', ELEM + 300);
+}
+
+static bool run_stage(void)
+{
+	static struct bpf_stream_stage ss;
+
+	bpf_stream_stage_init(&ss);
+	if (bpf_stream_stage_push(&ss, operation.bytes, 100) ||
+	    bpf_stream_stage_push(&ss, operation.bytes + 100, ELEM + 300) ||
+	    bpf_stream_stage_commit_to(&ss, &stream))
+		complain("a stage call failed");
+	bpf_stream_stage_free(&ss);
+	return true;
+}
+
+static void prepare_nothing_more(void)
+{
+	add_before('b', 50);
+}
+
+static bool run_stage_free(void)
+{
+	static struct bpf_stream_stage ss;
+
+	bpf_stream_stage_init(&ss);
+	if (bpf_stream_stage_push(&ss, before.bytes, 40) ||
+	    bpf_stream_stage_push(&ss, before.bytes, ELEM + 10))
+		complain("a stage call failed");
+	bpf_stream_stage_free(&ss);
+	return false;
+}
+
+static void prepare_read(void)
+{
+	add_before('b', 50);
+	add_before('c', ELEM + 200);
+	add_before('d', 30);
+	fill_page();
+}
+
+static bool run_read(void)
+{
+	int n = bpf_stream_read(&stream, got_in_operation.bytes, ELEM + 265);
+
+	if (n != (int)(ELEM + 265) && !got_in_handler.len)
+		complain("a read fell short");
+	got_in_operation.len = (size_t)n;
+	return false;
+}
+
+static bool run_try_read(void)
+{
+	int n = bpf_stream_try_read(&stream, got_in_operation.bytes, 150);
+
+	if (n != 150)
+		complain("a read fell short");
+	got_in_operation.len = (size_t)n;
+	return false;
+}
+
+static int keep(void *ctx, const void *data, size_t len)
+{
+	struct text *text = ctx;
+
+	memcpy(text->bytes + text->len, data, len);
+	text->len += len;
+	return (int)len;
+}
+
+static bool run_drain(void)
+{
+	if (bpf_stream_drain(&stream, keep, &got_in_operation, SIZE_MAX) < 0)
+		complain("a drain failed");
+	return false;
+}
+
+static void prepare_idle(void)
+{
+	prepare_read();
+	read_before();
+}
+
+static bool run_release(void)
+{
+	bpf_stream_thread_release();
+	return false;
+}
+
+static bool run_end(void)
+{
+	bse_thread_exit(NULL);
+	return false;
+}
+
+static bool run_trim(void)
+{
+	bpf_stream_pool_trim();
+	return false;
+}
+
+struct op {
+	const char *name;
+	void (*prepare)(void);
+	bool (*run)(void);
+	unsigned int pages;		/* of its messages; 0: a jump is not allowed */
+	size_t room;			/* in the stream for all but what is before; 0: enough */
+	bool first_use;			/* each time in a process without a pool */
+};
+
+static const struct op ops[] = {
+	{ "push", prepare_push, run_push, 1, 0, false },
+	{ "first_push_of_a_thread", prepare_first, run_push, 1, 0, false },
+	{ "first_push_of_a_process", prepare_first, run_push, 1, 0, true },
+	{ "page_turn", prepare_turn, run_push, 1, 0, false },
+	{ "page_turn_to_the_same", prepare_turn_over, run_push, 1, 0, false },
+	{ "push_of_three_elements", prepare_large, run_push, 3, 0, false },
+	{ "push_below_the_levels", prepare_deep, run_push, 1, 0, false },
+	{ "push_into_a_full_stream", prepare_large, run_push, 3, 2 * ELEM + 400, false },
+	{ "printf", prepare_print, run_printf, 1, 0, false },
+	{ "stage_commit", prepare_stage, run_stage, 3, 0, false },
+	{ "stage_free", prepare_nothing_more, run_stage_free, 3, 0, false },
+	{ "read", prepare_read, run_read, 0, 0, false },
+	{ "try_read", prepare_read, run_try_read, 0, 0, false },
+	{ "drain", prepare_read, run_drain, 0, 0, false },
+	{ "thread_release", prepare_read, run_release, 0, 0, false },
+	{ "thread_release_of_idle_pages", prepare_idle, run_release, 0, 0, false },
+	{ "thread_end", prepare_nothing_more, run_end, 0, 0, false },
+	{ "pool_trim", prepare_idle, run_trim, 0, 0, false },
+};
+
+/* ---- The handler ------------------------------------------------------- */
+
+struct mode {
+	const char *name;
+	bool reads;
+	bool pushes;
+	bool jumps;
+};
+
+static const struct mode modes[] = {
+	{ "pushes", false, true, false },
+	{ "reads_and_pushes", true, true, false },
+	{ "jumps", false, false, true },
+	{ "pushes_and_jumps", false, true, true },
+};
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+static enum { IDLE, STARTING, STEPPING } volatile phase;
+static volatile bool held;		/* signals are blocked */
+static volatile uint64_t steps;
+static sigjmp_buf back;
+
+/* A trap that is blocked would kill; what is blocked, does not come in. */
+static int step_sigmask(int how, const sigset_t *set, sigset_t *old)
+{
+	sigset_t but_trap = *set;
+	int err;
+
+	sigdelset(&but_trap, SIGTRAP);
+	if (how == SIG_BLOCK)
+		held = true;
+	err = pthread_sigmask(how, &but_trap, old);
+	if (how != SIG_BLOCK)
+		held = false;
+	return err;
+}
+
+static void push_in_handler(const char *bytes, size_t len)
+{
+	int err = bpf_stream_push(&stream, bytes, len);
+
+	if (!err)
+		keep(&handler, bytes, len);
+	else if (err != -ENOSPC || !op->room)
+		complain("a push in the handler failed");
+}
+
+static void come_in(void)
+{
+	static struct text text;
+	int n;
+
+	text.len = 0;
+	add(&text, 'h', 30);
+	add(&text, 'i', ELEM + 90);
+	errno = 77;
+	if (mode->reads) {
+		n = bpf_stream_try_read(&stream, got_in_handler.bytes, ELEM);
+		if (n >= 0)
+			got_in_handler.len = (size_t)n;
+		else if (n != -EDEADLK && n != -EBUSY)
+			complain("a read in the handler failed");
+	}
+	if (mode->pushes) {
+		push_in_handler(text.bytes, 30);
+		push_in_handler(text.bytes + 30, ELEM + 90);
+	}
+	if (errno != 77)
+		complain("errno did not stay");
+}
+
+static void on_trap(int sig, siginfo_t *info, void *context)
+{
+	greg_t *flags = &((ucontext_t *)context)->uc_mcontext.gregs[REG_EFL];
+	int saved = errno;
+
+	(void)sig;
+	(void)info;
+	if (phase == STARTING)
+		*flags |= TRAP_FLAG;
+	if (phase == STEPPING && !held && ++steps == target) {
+		phase = IDLE;
+		come_in();
+		if (mode->jumps) {
+			jumped = true;
+			siglongjmp(back, 1);
+		}
+	}
+	if (phase == IDLE)
+		*flags &= ~TRAP_FLAG;
+	errno = saved;
+}
+
+/* ---- One time ---------------------------------------------------------- */
+
+static void *run_stepped(void *ignored)
+{
+	uint32_t depth;
+
+	op->prepare();
+	depth = bse_u32_load_relaxed(&bse_self.depth);
+	errno = 78;
+	if (!sigsetjmp(back, 1)) {
+		phase = STARTING;
+		raise(SIGTRAP);
+		phase = STEPPING;
+		accepted = op->run();
+		phase = IDLE;
+		if (errno != 78)
+			complain("errno changed");
+		if (depth != bse_u32_load_relaxed(&bse_self.depth) && op->run != run_end)
+			complain("the depth changed");
+	}
+	if (op->prepare == prepare_deep && !jumped)
+		bse_leave(0);
+	add(&after, 'z', 30);
+	if (bpf_stream_push(&stream, after.bytes, 30))
+		complain("a push behind the operation failed");
+	return ignored;
+}
+
+static void join(struct text *to, const struct text *a, const struct text *b,
+		 const struct text *c)
+{
+	to->len = 0;
+	keep(to, a->bytes, a->len);
+	keep(to, b->bytes, b->len);
+	keep(to, c->bytes, c->len);
+}
+
+static bool same(const struct text *a, const struct text *b)
+{
+	return a->len == b->len && !memcmp(a->bytes, b->bytes, a->len);
+}
+
+/* Is it this, then what was pushed last? */
+static bool is(const struct text *all, const struct text *a, const struct text *b)
+{
+	static struct text want;
+
+	join(&want, &before, a, b);
+	keep(&want, after.bytes, after.len);
+	return same(all, &want);
+}
+
+static bool is_allowed(const struct text *all)
+{
+	static const struct text nothing;
+
+	if ((jumped || !accepted) && is(all, &handler, &nothing))
+		return true;
+	return (jumped || accepted) && (is(all, &handler, &operation) ||
+					is(all, &operation, &handler));
+}
+
+/* The operation's reading and the handler's: each may have been the first. */
+static void check_texts(void)
+{
+	static struct text all;
+	bool allowed;
+
+	join(&all, &got_in_handler, &got_in_operation, &got_at_end);
+	allowed = is_allowed(&all);
+	join(&all, &got_in_operation, &got_in_handler, &got_at_end);
+	if (!allowed && !is_allowed(&all))
+		complain("what was read is not what was accepted");
+}
+
+static void check_pages(size_t out_before, uint32_t kept_before)
+{
+	size_t out = threads_pages_out() - out_before;
+	uint32_t kept = bse_u32_load_relaxed(&bse_pool_known()->kept) - kept_before;
+	const char *broken;
+
+	if (jumped) {
+		if (out > op->pages + 1 || kept > 1)
+			complain("the jump cost too much");
+		return;
+	}
+	if (out || kept)
+		complain("pages did not come back");
+	broken = bpf_stream_selfcheck(mode->jumps ? &stream : NULL);
+	if (broken)
+		complain(broken);
+}
+
+/* True if the handler came in. */
+static bool step_once(void)
+{
+	struct bpf_stream_options options = { .capacity = CAPACITY };
+	size_t out = threads_pages_out();
+	uint32_t kept = bse_pool_known() ? bse_u32_load_relaxed(&bse_pool_known()->kept) : 0;
+	const char *broken;
+	pthread_t thread;
+	int n;
+
+	before.len = operation.len = handler.len = after.len = 0;
+	got_in_operation.len = got_in_handler.len = 0;
+	accepted = jumped = false;
+	steps = 0;
+	if (op->room)
+		options.capacity = 50 + op->room;
+	bpf_stream_init(&stream, &options);
+	if (pthread_create(&thread, NULL, run_stepped, NULL) || pthread_join(thread, NULL))
+		complain("no thread");
+	broken = bpf_stream_selfcheck(&stream);
+	if (broken)
+		complain(broken);
+	n = bpf_stream_read(&stream, got_at_end.bytes, sizeof(got_at_end.bytes));
+	got_at_end.len = n < 0 ? 0 : (size_t)n;
+	check_texts();
+	check_pages(out, kept);
+	if (complaint)
+		printf("FAIL: %s, handler %s at instruction %" PRIu64 ": %s\n", op->name,
+		       mode->name, target, complaint);
+	fflush(stdout);
+	if (complaint)
+		_exit(1);
+	return steps >= target;
+}
+
+static bool step_once_in_child(void)
+{
+	int status = -1;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(step_once() ? 0 : 2);
+	if (pid < 0 || waitpid(pid, &status, 0) != pid || !WIFEXITED(status) ||
+	    WEXITSTATUS(status) == 1)
+		_exit(1);
+	return WEXITSTATUS(status) == 0;
+}
+
+/* In a process of its own, so that what one jump costs stays there. */
+static int step_through(uint64_t stride, uint64_t seed)
+{
+	uint64_t times = 0;
+
+	alarm(LIMIT);
+	for (target = 1 + seed % stride;; target += stride) {
+		if (!(op->first_use ? step_once_in_child() : step_once()))
+			break;
+		times++;
+	}
+	if (!times)
+		printf("FAIL: %s: no instructions\n", op->name);
+	printf("  %s, handler %s: came in %" PRIu64 " times\n", op->name, mode->name, times);
+	fflush(stdout);
+	return times ? 0 : 1;
+}
+
+/* An emulator may ignore the flag. */
+static bool traps(void)
+{
+	target = UINT64_MAX;
+	phase = STARTING;
+	raise(SIGTRAP);
+	phase = STEPPING;
+	phase = IDLE;
+	return steps > 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct sigaction action = { .sa_sigaction = on_trap, .sa_flags = SA_SIGINFO };
+	/* Under the address sanitizer there are many more instructions. */
+	uint64_t stride = threads_full() ? (poisons ? 37 : 1) : (poisons ? 997 : 23);
+	uint64_t seed = (uint64_t)time(NULL);
+	const char *only = NULL;
+	const struct threads_option options[] = {
+		{ "seed", "which instructions, modulo the stride; default: the clock", &seed, NULL },
+		{ "stride", "each so many instructions have their turn", &stride, NULL },
+		{ "op", "only this operation", NULL, &only },
+		{ NULL, NULL, NULL, NULL },
+	};
+	int status;
+	pid_t pid;
+	unsigned int i;
+	unsigned int k;
+
+	(void)threads_random;
+	threads_options(argc, argv, options);
+	if (!stride)
+		return 2;
+	printf("seed %" PRIu64 ", stride %" PRIu64 "\n", seed, stride);
+	sigaction(SIGTRAP, &action, NULL);
+	if (!traps()) {
+		printf("SKIP: single_step: the processor's trap flag does nothing here\n");
+		threads_result.skipped++;
+		return threads_summary();
+	}
+	for (i = 0; i < COUNT(ops); i++) {
+		op = &ops[i];
+		if (only && strcmp(only, op->name))
+			continue;
+		if (poisons && op->first_use) {
+			printf("SKIP: %s: poisoning a pool takes too many instructions\n",
+			       op->name);
+			threads_result.skipped++;
+			continue;
+		}
+		for (k = 0; k < COUNT(modes); k++) {
+			mode = &modes[k];
+			if (mode->jumps && !op->pages)
+				continue;
+			fflush(stdout);
+			pid = fork();
+			if (pid == 0)
+				_exit(step_through(stride, seed));
+			if (pid < 0 || waitpid(pid, &status, 0) != pid)
+				status = -1;
+			threads_note(op->name, status);
+		}
+	}
+	return threads_summary();
+}
+#endif
