@@ -240,27 +240,26 @@ class PkgConfig(Case):
 
 @needs("cmake")
 class CMake(Case):
-    def build(self, instead=None, prefix=""):
-        """Build README.md's project, perhaps with other lines instead of find_package()."""
+    def build(self, place, instead=None, prefix=""):
+        """Build README.md's project, perhaps with other lines for find_package(), and see
+        where the header comes from."""
         text = SAYS["cmake"][0]
         if instead:
             text = re.sub(r"find_package\(.*\)\n", lambda m: instead, text)
-        text += ("get_target_property(links bpf_stream::bpf_stream INTERFACE_LINK_LIBRARIES)\n"
-                 'message(STATUS "links to ${links}.")\n')
+        text += ("get_target_property(place bpf_stream::bpf_stream INTERFACE_INCLUDE_DIRECTORIES)\n"
+                 "get_target_property(links bpf_stream::bpf_stream INTERFACE_LINK_LIBRARIES)\n"
+                 'message(STATUS "header in ${place}, links to ${links}.")\n')
         write(text, self.dir, "CMakeLists.txt")
         write(MAIN, self.dir, "main.c")
-        out = run("cmake", "-B", "build", f"-DCMAKE_PREFIX_PATH={prefix}",
-                  "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON", cwd=self.dir)
-        self.assertIn("links to Threads::Threads.\n", out)
+        out = run("cmake", "-B", "build", f"-DCMAKE_PREFIX_PATH={prefix}", cwd=self.dir)
+        self.assertIn(f"-- header in {place}, links to Threads::Threads.\n", out)
         self.assertNotIn("Warning", out)
         run("cmake", "--build", "build", cwd=self.dir)
         self.assertEqual(run("build/main", cwd=self.dir), EXPECTED)
-        return shlex.split(
-            json.loads(read(self.dir, "build/compile_commands.json"))[0]["command"])
 
     def test_find_package__also_in_a_moved_tree(self):
         moved = shutil.copytree(PREFIX, os.path.join(self.dir, "moved"))
-        self.assertIn(f"{moved}/include", self.build(prefix=moved))
+        self.build(f"{moved}/include", prefix=moved)
 
     def test_find_package__with_versions(self):
         major, minor, patch = map(int, VERSION.split("."))
@@ -281,12 +280,11 @@ class CMake(Case):
 
     def test_add_subdirectory(self):
         copy = shutil.copytree(TREE, os.path.join(self.dir, "bpf_stream"))
-        self.assertIn(f"-I{copy}/include", self.build(SAYS["cmake"][1]))
+        self.build(f"{copy}/include", SAYS["cmake"][1])
 
     def test_fetch_content(self):
         archive(self.dir)
-        command = self.build(SAYS["cmake"][2])
-        self.assertIn(f"-I{self.dir}/build/_deps/bpf_stream-src/include", command)
+        self.build(f"{self.dir}/build/_deps/bpf_stream-src/include", SAYS["cmake"][2])
 
     @needs("c++")
     def test_cxx_program__has_the_bodies_in_a_c_file(self):
