@@ -25,22 +25,27 @@
  * counted; a release or a thread's end keeps its page, or its share; a batch of
  * returns loses an entry, or a page is given back too early; a message that
  * finds no page half-way keeps the other half; a push that fails there is not
- * counted; a free list keeps its tag; cold pages are forgotten; trim loses the
- * page, or wipes it when others may have it already.
+ * counted; a free list's tag stays; cold pages are forgotten; trim loses the
+ * page, wipes its neighbour, or wipes it when others may have it already; a
+ * drain does not wait; a message larger than the pool is tried; eight pages do
+ * not suffice; and, under ThreadSanitizer, the reader's lock is relaxed.
  */
 #define BPF_STREAM_STATIC
 #define BPF_STREAM_SELFCHECK 1
 #define BPF_STREAM_PROG
+#define BPF_STREAM_ENV_HEADER "../tests/exhaustion/yield_env.h"
 #include "bpf_stream.h"
 #include "../program.h"
 
 #include <pthread.h>
 #include <sched.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 #define PAGE BPF_STREAM_PAGE_SIZE
-#define REGION_PAGES 256u		/* in the static array */
+#define REGION_PAGES 64u		/* in the static array */
 #define CROWD 32u			/* the most threads that write */
+#define HOPELESS 1000000u		/* refusals in a row after which nothing will come */
 
 static uint64_t seed;
 static uint64_t rounds;
@@ -278,6 +283,12 @@ static void *worker_ends(void)
 	return NULL;
 }
 
+static void wait_for_room(uint32_t tries)
+{
+	WANT(tries < HOPELESS);
+	sched_yield();
+}
+
 static bool are_done(uint32_t n)
 {
 	return __atomic_load_n(&done, __ATOMIC_ACQUIRE) == n;
@@ -317,6 +328,7 @@ static int push_one(struct worker *w, uint32_t body_below)
 static void *one_of_the_crowd(void *arg)
 {
 	struct worker *w = arg;
+	uint32_t tries;
 	uint64_t i;
 
 	for (i = 0; i < rounds; i++) {
@@ -326,8 +338,8 @@ static void *one_of_the_crowd(void *arg)
 	}
 	pthread_barrier_wait(&barrier);
 	for (i = 0; i < messages / CROWD; i++)
-		while (push_one(w, 600))
-			sched_yield();
+		for (tries = 0; push_one(w, 600); tries++)
+			wait_for_room(tries);
 	return worker_ends();
 }
 
@@ -507,7 +519,7 @@ static void bytes_of_four(void)
 	single_bytes(4);
 }
 
-/* The library's own pool has 16,351 pages, so fewer rounds do for a quick look. */
+/* Four million bytes fit into the library's own pool: fewer rounds for a quick look. */
 static void bytes_in_own_pool(void)
 {
 	rounds = program_number(rounds < 3 ? rounds : 3, rounds);
@@ -546,17 +558,20 @@ static int push_group(struct worker *w)
 static void *write_groups(void *arg)
 {
 	struct worker *w = arg;
+	uint32_t tries;
 
 	while (w->seq < messages / WRITERS)
-		if (push_group(w))
-			sched_yield();
+		for (tries = 0; push_group(w); tries++)
+			wait_for_room(tries);
 	return worker_ends();
 }
 
 static void *trim_beside(void *trimmed)
 {
-	while (!are_done(WRITERS))
+	while (!are_done(WRITERS)) {
 		*(size_t *)trimmed += bpf_stream_pool_trim();
+		sched_yield();
+	}
 	return NULL;
 }
 
@@ -702,11 +717,15 @@ static int read_own(uint32_t t, bool try)
 static void drain_common(struct worker *w)
 {
 	size_t most = program_below(&w->random, 2) ? SIZE_MAX : program_below(&w->random, 3000);
-	int n = program_below(&w->random, 2) ?
-			bpf_stream_drain(stream_at(0), parse, &parsers[0], most) :
-			bpf_stream_try_drain(stream_at(0), parse, &parsers[0], most);
+	int n;
 
-	WANT(n >= 0 || n == -EBUSY);
+	if (program_below(&w->random, 2)) {
+		n = bpf_stream_drain(stream_at(0), parse, &parsers[0], most);
+		WANT(n >= 0);
+	} else {
+		n = bpf_stream_try_drain(stream_at(0), parse, &parsers[0], most);
+		WANT(n >= 0 || n == -EBUSY);
+	}
 }
 
 /* A stream of one's own, given up with what is in it. */
@@ -833,8 +852,8 @@ static const struct test tests[] = {
 	  REGION_PAGES },
 	{ "memfd__bytes_of_four_threads_fit_as_often_each_time", bytes_of_four, MEMFD,
 	  REGION_PAGES },
-	{ "static_array__trim_beside_traffic_harms_no_text", trimming, ARRAY, 64 },
-	{ "memfd__trim_beside_traffic_harms_no_text", trimming, MEMFD, 64 },
+	{ "static_array__trim_beside_traffic_harms_no_text", trimming, ARRAY, REGION_PAGES },
+	{ "memfd__trim_beside_traffic_harms_no_text", trimming, MEMFD, REGION_PAGES },
 	{ "static_array__eight_pages_serve_all_calls", eight_pages, ARRAY, 8 },
 	{ "memfd__eight_pages_serve_all_calls", eight_pages, MEMFD, 8 },
 };
@@ -851,6 +870,8 @@ static bool run_in_child(const struct test *test)
 	if (pid < 0)
 		abort();
 	if (!pid) {
+		/* Who ends this program ends its case. */
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		use_region(test->place, test->pages);
 		test->run();
 		exit(0);
@@ -874,6 +895,7 @@ int main(int argc, char **argv)
 	};
 	unsigned int passed = 0;
 	unsigned int failed = 0;
+	unsigned int skipped = 0;
 	size_t i;
 
 	seed = (uint64_t)time(NULL);
@@ -886,13 +908,19 @@ int main(int argc, char **argv)
 
 		if (name && !strstr(tests[i].name, name))
 			continue;
+		if (PROGRAM_TSAN && tests[i].place == OWN) {
+			printf("SKIP: %s: slow, and one thread races with nobody\n",
+			       tests[i].name);
+			skipped++;
+			continue;
+		}
 		ok = run_in_child(&tests[i]);
 		*(ok ? &passed : &failed) += 1;
 		printf("%s: %s\n", ok ? "passed" : "FAILED", tests[i].name);
 	}
-	if (!passed && !failed) {
+	if (!passed && !failed && !skipped) {
 		fprintf(stderr, "exhaustion: no case has '%s' in its name\n", name);
 		return 2;
 	}
-	return program_end(passed, failed, 0);
+	return program_end(passed, failed, skipped);
 }
