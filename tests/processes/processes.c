@@ -319,13 +319,15 @@ static void child_goes_on(void);
 
 static void *writer(void *id)
 {
+	uint32_t lane;
 	uint64_t i;
 	int err;
 
 	self = *(unsigned int *)id;
+	lane = 2 * (self - 1);
 	hook = at_hook;
 	for (i = 0; !look(&stop); i++) {
-		err = (i % 32 < 30 ? push_record : push_group)(&stream[i % STREAMS], 2 * (self - 1));
+		err = (i % 32 < 30 ? push_record : push_group)(&stream[i % STREAMS], lane);
 		if (born)
 			child_goes_on();
 		/* Nothing comes in there: signals are blocked, as at the thread's end. */
