@@ -31,6 +31,17 @@
  * digits, then filling. A lane is a thread, or the handlers of one.
  *
  * Seen to fail, with a copy of the header broken on purpose:
+ *
+ *   a key above 31 set in a push      in_malloc_late hangs in malloc
+ *   malloc in a first push            in_malloc hangs, plain: memory
+ *   20 bytes lost by each thread      plain: malloc gave out more
+ *   a mapping lost by each thread     plain: mappings
+ *   an exit hook that does nothing    plain, cancelled, ..._anywhere: pages
+ *   pages kept behind the exit hook   destructors: pages
+ *   cancellation left on in a drain   cancelled hangs, the lock is lost
+ *   no page below the levels          jumped: a push fails
+ *   one-shot pages not retired        jumped, plain_late: pages
+ *   8 bytes too few for an element    plain: a message is damaged
  */
 #define BPF_STREAM_STATIC
 #define BPF_STREAM_SELFCHECK 1

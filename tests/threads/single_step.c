@@ -20,6 +20,16 @@
  * instruction.
  *
  * Seen to fail, with a copy of the header broken on purpose:
+ *
+ *   one level for all handlers         push: not what was accepted
+ *   an element counted after leave     push: pages
+ *   a log changed by a plain store     push: not what was accepted
+ *   a page retired before its slot is  page_turn, jump: cost too much
+ *     empty
+ *   a refused message not given back   push_into_a_full_stream: pages
+ *   signals let into a release         thread_release: pages
+ *   an owner that is not written       read hangs
+ *   errno lost in unlock               read: errno
  */
 #define _GNU_SOURCE
 #include <signal.h>
@@ -91,6 +101,8 @@ static struct text after;
 static struct text got_in_operation;
 static struct text got_in_handler;
 static struct text got_at_end;
+static struct text late;		/* pushed when all was read */
+static struct text got_late;
 
 static struct bpf_stream stream;
 static const struct op *op;
@@ -436,6 +448,15 @@ static void on_trap(int sig, siginfo_t *info, void *context)
 
 /* ---- One time ---------------------------------------------------------- */
 
+static void read_to(struct text *text)
+{
+	int n = bpf_stream_read(&stream, text->bytes, sizeof(text->bytes));
+
+	if (n < 0)
+		complain("a last read failed");
+	text->len = n < 0 ? 0 : (size_t)n;
+}
+
 static void *run_stepped(void *ignored)
 {
 	uint32_t depth;
@@ -459,6 +480,14 @@ static void *run_stepped(void *ignored)
 	add(&after, 'z', 30);
 	if (bpf_stream_push(&stream, after.bytes, 30))
 		complain("a push behind the operation failed");
+	read_to(&got_at_end);
+	/* Into the pages that came back; with what is left of a jump beside. */
+	add(&late, 'l', ELEM - 100);
+	if (bpf_stream_push(&stream, late.bytes, ELEM - 100))
+		complain("a late push failed");
+	add(&late, 'm', 200);
+	if (bpf_stream_push(&stream, late.bytes + ELEM - 100, 200))
+		complain("a late push failed");
 	return ignored;
 }
 
@@ -507,6 +536,8 @@ static void check_texts(void)
 	join(&all, &got_in_operation, &got_in_handler, &got_at_end);
 	if (!allowed && !is_allowed(&all))
 		complain("what was read is not what was accepted");
+	if (!same(&got_late, &late))
+		complain("what was pushed late is not what was read");
 }
 
 static void check_pages(size_t out_before, uint32_t kept_before)
@@ -535,9 +566,8 @@ static bool step_once(void)
 	uint32_t kept = bse_pool_known() ? bse_u32_load_relaxed(&bse_pool_known()->kept) : 0;
 	const char *broken;
 	pthread_t thread;
-	int n;
 
-	before.len = operation.len = handler.len = after.len = 0;
+	before.len = operation.len = handler.len = after.len = late.len = 0;
 	got_in_operation.len = got_in_handler.len = 0;
 	accepted = jumped = false;
 	steps = 0;
@@ -549,8 +579,7 @@ static bool step_once(void)
 	broken = bpf_stream_selfcheck(&stream);
 	if (broken)
 		complain(broken);
-	n = bpf_stream_read(&stream, got_at_end.bytes, sizeof(got_at_end.bytes));
-	got_at_end.len = n < 0 ? 0 : (size_t)n;
+	read_to(&got_late);
 	check_texts();
 	check_pages(out, kept);
 	if (complaint)
@@ -612,7 +641,7 @@ int main(int argc, char **argv)
 	uint64_t seed = (uint64_t)time(NULL);
 	const char *only = NULL;
 	const struct threads_option options[] = {
-		{ "seed", "which instructions, modulo the stride; default: the clock", &seed, NULL },
+		{ "seed", "where the strides begin; default: the clock", &seed, NULL },
 		{ "stride", "each so many instructions have their turn", &stride, NULL },
 		{ "op", "only this operation", NULL, &only },
 		{ NULL, NULL, NULL, NULL },
