@@ -571,23 +571,27 @@ static void *live(void *lane)
 	return this_case->live(lane);
 }
 
-/* Until the newest thread has its messages; other threads may have filled up. */
-static void wait_until_busy(void)
+/* Until the newest thread has its messages, and is somewhere behind these. */
+static void wait_until_busy(uint64_t *state)
 {
+	struct timespec a_while = { 0, (long)(threads_random(state) % 50000) };
 	struct timespec until;
 
 	for (;;) {
 		clock_gettime(CLOCK_REALTIME, &until);
 		until.tv_sec++;
 		if (!sem_timedwait(&busy, &until))
-			return;
+			break;
+		/* Other threads may have filled the stream. */
 		(void)bpf_stream_drain(&stream, check, NULL, SIZE_MAX);
 	}
+	nanosleep(&a_while, NULL);
 }
 
 /* Threads @from to @to - 1. Returns how many pages they may have cost. */
 static size_t run_threads(uint32_t from, uint32_t to, uint32_t *inside)
 {
+	uint64_t state = seed ^ from;
 	pthread_t ring[LIVE];
 	size_t bound = 0;
 	size_t cost;
@@ -606,7 +610,7 @@ static size_t run_threads(uint32_t from, uint32_t to, uint32_t *inside)
 		if (pthread_create(&ring[i % LIVE], NULL, live, (void *)(uintptr_t)i))
 			complain("no thread", i, 0);
 		if (this_case->cancelled) {
-			wait_until_busy();
+			wait_until_busy(&state);
 			pthread_cancel(ring[i % LIVE]);
 		}
 	}
