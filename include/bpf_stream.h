@@ -84,15 +84,18 @@
  * before another one began comes out first. A group is contiguous.
  *
  * Jumping out of a handler, or cancelling a thread, in the middle of a push or
- * a stage call loses its message with the pages that it had, and one page more
- * at most; later pushes work. Such a stage may only be initialised again. Never
+ * a stage call loses its message with the pages that it had, one page more and
+ * one of the thread's BPF_STREAM_LEVELS at most, and in the process's first push
+ * the pool it was setting up; later pushes work. Such a stage may only be
+ * initialised again. Never
  * jump out of a sink, of try_drain, or of a handler that interrupted a drain,
  * read, destroy, pool_use, trim or thread_release.
  *
  * Threads keep pages only where an exit hook can be set. glibc cannot do so in
  * a push if 32 pthread keys were made before this library's, at its load: then
- * each message takes a page until it is read. A thread whose first push is in
- * a handler while the C library ends it leaves its page behind.
+ * each message takes a page until it is read. A thread whose first push comes
+ * while the C library ends it, in a handler or in the last round of destructors,
+ * leaves its page behind.
  *
  * Libraries: a stream or stage is used by one copy of the bodies, the one that
  * made it. Shared libraries should hide theirs: with BPF_STREAM_STATIC, or with

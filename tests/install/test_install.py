@@ -36,8 +36,6 @@ WANTED = {
     "share/doc/bpf_stream/README.md",
     "share/doc/bpf_stream/docs/design.md",
     "share/doc/bpf_stream/examples/streamcat.c",
-    "share/man/man3/bpf_stream_push.3",
-    "share/man/man7/bpf_stream.7",
     "share/pkgconfig/bpf_stream.pc",
 }
 
@@ -128,6 +126,8 @@ class Installation(Case):
     def test_install__puts_everything_into_include_and_share(self):
         files = files_below(PREFIX)
         self.assertLessEqual(WANTED, files)
+        self.assertLessEqual({"share/man/man3/bpf_stream_push.3", "share/man/man7/bpf_stream.7"},
+                             files)
         self.assertEqual({path.split("/")[0] for path in files}, {"include", "share"})
         self.assertEqual([path for path in files if path.endswith("meson.build")], [])
 
