@@ -84,17 +84,16 @@
  * before another one began comes out first. A group is contiguous.
  *
  * Jumping out of a handler, or cancelling a thread, in the middle of a push or
- * a stage call loses its message with the pages that it had, one page more and
- * one of the thread's BPF_STREAM_LEVELS at most, and in the process's first push
- * the pool it was setting up; later pushes work. Such a stage may only be
- * initialised again. Never
- * jump out of a sink, of try_drain, or of a handler that interrupted a drain,
- * read, destroy, pool_use, trim or thread_release.
+ * a stage call loses its message with the pages that it had; at most one page
+ * more, one of the thread's BPF_STREAM_LEVELS, and, in the first push of the
+ * process, the pool being set up. Later pushes work. Such a stage may only be
+ * initialised again. Never jump out of a sink, of try_drain, or of a handler
+ * that interrupted a drain, read, destroy, pool_use, trim or thread_release.
  *
  * Threads keep pages only where an exit hook can be set. glibc cannot do so in
  * a push if 32 pthread keys were made before this library's, at its load: then
  * each message takes a page until it is read. A thread whose first push comes
- * while the C library ends it, in a handler or in the last round of destructors,
+ * while the C library ends it, in a handler or the last round of destructors,
  * leaves its page behind.
  *
  * Libraries: a stream or stage is used by one copy of the bodies, the one that

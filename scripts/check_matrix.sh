@@ -78,7 +78,7 @@ for cc in gcc-12 clang-14; do
 	done
 done
 for cxx in g++ clang++-14 clang++-19; do
-	for std in c++11 c++20; do
+	for std in c++11 c++14 c++17 c++20; do
 		for extra in '' -DBPF_STREAM_PROG -DBPF_STREAM_SELFCHECK=1; do
 			add $cxx ok "$cxx $std declare $extra" "-std=$std $common $extra" declare.cc
 		done

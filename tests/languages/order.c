@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * The header between two others, named by FIRST and LAST on the command line;
- * linked with two_impl.c, or complete with -DBPF_STREAM_IMPLEMENTATION.
+ * linked with bodies.c, or complete with -DBPF_STREAM_IMPLEMENTATION.
  */
 #ifdef FIRST
 #include FIRST

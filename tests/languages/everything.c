@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Calls every public function as a user would, and checks what it returns and
+ * what comes out. It has the declarations alone, is valid C11 and valid C++11,
+ * and is linked with bodies.c by builds.sh, which runs it in every language,
+ * with every compiler and on every machine, and looks at its symbols to see
+ * that no function is left out.
+ *
+ * Each build must print the same. Exit status: 0 passed, 1 failed.
+ *
+ * Seen to fail with copies of the header in which: a push stores less than it
+ * was given; BSE_DECLS_BEGIN is empty in C++; a function is declared, or a macro
+ * defined, that is not used here.
+ */
+#define BPF_STREAM_PROG
+#define BPF_STREAM_SELFCHECK 1
+#include "bpf_stream.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define REGION (64u * 4096u)
+
+static struct bpf_stream s;
+static char region[REGION] __attribute__((__aligned__(4096)));
+static unsigned int passed;
+static unsigned int failed;
+
+static void check(const char *what, int line, long long got, long long want)
+{
+	if (got == want) {
+		passed++;
+	} else {
+		failed++;
+		printf("FAIL line %d: %s is %lld, not %lld\n", line, what, got, want);
+	}
+}
+
+#define IS(what, want) check(#what, __LINE__, (long long)(what), (long long)(want))
+
+/* What is pending in @t is the text @want and nothing else. */
+static void check_text(struct bpf_stream *t, int line, const char *want)
+{
+	char got[256];
+	int len = bpf_stream_read(t, got, sizeof(got));
+	int same = len == (int)strlen(want) && !memcmp(got, want, (size_t)len);
+
+	if (!same)
+		printf("'%.*s' instead of '%s'\n", len < 0 ? 0 : len, got, want);
+	check("the text", line, same, 1);
+}
+
+#define HOLDS(t, want) check_text(t, __LINE__, want)
+
+/* A sink of C; in C++ it is wrapped as users do it. */
+struct text {
+	char bytes[64];
+	size_t len;
+};
+
+static int keep(void *ctx, const void *data, size_t len)
+{
+	struct text *text = (struct text *)ctx;
+
+	if (len > sizeof(text->bytes) - text->len)
+		len = sizeof(text->bytes) - text->len;
+	memcpy(text->bytes + text->len, data, len);
+	text->len += len;
+	return (int)len;
+}
+
+#ifdef __cplusplus
+static bpf_stream_sink *const sink = [](void *ctx, const void *data, size_t len) {
+	return keep(ctx, data, len);
+};
+#else
+static bpf_stream_sink *const sink = keep;
+#endif
+
+__attribute__((__format__(__printf__, 1, 2))) static int print(const char *fmt, ...)
+{
+	va_list ap;
+	int rc;
+
+	va_start(ap, fmt);
+	rc = bpf_stream_vprintf(&s, fmt, ap);
+	va_end(ap);
+	return rc;
+}
+
+static void use_pool(void)
+{
+	struct bpf_stream_pool_stats pool;
+
+	IS(bpf_stream_pool_use(NULL, REGION, 0), -EINVAL);
+	IS(bpf_stream_pool_use(region, REGION, 2), -EINVAL);
+	IS(bpf_stream_pool_use(region, REGION, 0), 0);
+	IS(bpf_stream_pool_use(region, REGION, BPF_STREAM_POOL_SHARED), -EBUSY);
+	bpf_stream_pool_get_stats(&pool);
+	IS(pool.page_size, 4096);
+	IS(pool.total > 32 && pool.total <= 64, 1);
+	IS(pool.in_use, 0);
+}
+
+static void use_prints(void)
+{
+	const uint64_t args[] = { 42, (uint64_t)(uintptr_t)"text" };
+
+	IS(bpf_stream_init(&s, NULL), 0);
+	IS(bpf_stream_push(&s, "push;", 5), 0);
+	IS(bpf_stream_push(&s, NULL, 0), 0);
+	IS(bpf_stream_printf(&s, "%s %d %#llx;", "printf", -7, 0xffffffffffull), 0);
+	IS(print("%c %zu %ld;", 'v', sizeof(uint64_t), LONG_MIN / LONG_MAX), 0);
+	IS(bpf_stream_bprintf(&s, "%u %s;", args, sizeof(args)), 0);
+	IS(bpf_stream_bprintf(&s, "%u %s;", args, 8), -EINVAL);
+	HOLDS(&s, "push;printf -7 0xffffffffff;v 8 -1;42 text;");
+	bpf_stream_destroy(&s);
+}
+
+static void use_capacity(void)
+{
+	struct bpf_stream_options opts = { (size_t)INT_MAX + 1 };
+	struct bpf_stream_stats stats;
+
+	IS(bpf_stream_init(&s, &opts), -EINVAL);
+	opts.capacity = 8;
+	IS(bpf_stream_init(&s, &opts), 0);
+	IS(bpf_stream_push(&s, "123456789", 9), -E2BIG);
+	IS(bpf_stream_push(&s, "12345678", 8), 0);
+	IS(bpf_stream_push(&s, "90", 2), -ENOSPC);
+	IS(bpf_stream_printf(&s, "%d", 0), -ENOSPC);
+	HOLDS(&s, "12345678");
+	IS(bpf_stream_push(&s, "abc", 3), 0);
+	bpf_stream_get_stats(&s, &stats);
+	IS(stats.capacity, 8);
+	IS(stats.pending, 3);
+	IS(stats.delivered.messages, 1);
+	IS(stats.delivered.bytes, 8);
+	IS(stats.refused[BPF_STREAM_REFUSED_FULL].messages, 2);
+	IS(stats.refused[BPF_STREAM_REFUSED_FULL].bytes, 3);
+	IS(stats.refused[BPF_STREAM_REFUSED_SIZE].bytes, 9);
+	bpf_stream_destroy(&s);
+}
+
+static void use_readers(void)
+{
+	struct text text = { { 0 }, 0 };
+	char got[16];
+	int ends[2];
+
+	IS(bpf_stream_init(&s, NULL), 0);
+	IS(bpf_stream_push(&s, "drain try_drain read try_read fd ", 33), 0);
+	IS(bpf_stream_drain(&s, sink, &text, 6), 6);
+	IS(bpf_stream_try_drain(&s, sink, &text, 10), 10);
+	IS(text.len, 16);
+	IS(memcmp(text.bytes, "drain try_drain ", 16), 0);
+	IS(bpf_stream_read(&s, got, 5), 5);
+	IS(bpf_stream_try_read(&s, got + 5, 9), 9);
+	IS(memcmp(got, "read try_read ", 14), 0);
+	IS(pipe(ends), 0);
+	IS(bpf_stream_drain_fd(&s, ends[1], SIZE_MAX), 3);
+	IS(read(ends[0], got, sizeof(got)), 3);
+	IS(memcmp(got, "fd ", 3), 0);
+	IS(bpf_stream_drain_fd(&s, ends[1], SIZE_MAX), 0);
+	IS(close(ends[0]) | close(ends[1]), 0);
+	IS(bpf_stream_push(&s, "x", 1), 0);
+	IS(bpf_stream_drain_fd(&s, -1, 1), -EBADF);
+	IS((uintptr_t)bpf_stream_selfcheck(&s), 0);
+	bpf_stream_destroy(&s);
+}
+
+static void use_stages(void)
+{
+	struct bpf_stream_stage stage;
+
+	IS(bpf_stream_init(&s, NULL), 0);
+	bpf_stream_stage_init(&stage);
+	IS(bpf_stream_stage_push(&stage, "push ", 5), 0);
+	IS(bpf_stream_stage_printk(&stage, "%s;", "printk"), 0);
+	IS(bpf_stream_push(&s, "before;", 7), 0);
+	IS(bpf_stream_stage_commit_to(&stage, &s), 0);
+	IS(bpf_stream_stage_push(&stage, "dropped", 7), 0);
+	bpf_stream_stage_free(&stage);
+	IS(bpf_stream_stage_commit_to(&stage, &s), 0);
+	HOLDS(&s, "before;push printk;");
+	bpf_stream_destroy(&s);
+}
+
+static void on_signal(int sig)
+{
+	(void)sig;
+	IS(bpf_stream_push(&s, "handler;", 8), 0);
+}
+
+static void *thread_main(void *arg)
+{
+	IS(bpf_stream_printf(&s, "%s;", (const char *)arg), 0);
+	bpf_stream_thread_release();
+	return NULL;
+}
+
+static void use_contexts(void)
+{
+	struct bpf_stream_pool_stats pool;
+	char name[] = "thread";
+	pthread_t thread;
+
+	IS(bpf_stream_init(&s, NULL), 0);
+	IS(signal(SIGUSR1, on_signal) == SIG_ERR, 0);
+	IS(raise(SIGUSR1), 0);
+	IS(pthread_create(&thread, NULL, thread_main, name), 0);
+	IS(pthread_join(thread, NULL), 0);
+	HOLDS(&s, "handler;thread;");
+	bpf_stream_destroy(&s);
+	bpf_stream_thread_release();
+	bpf_stream_pool_get_stats(&pool);
+	IS(pool.in_use, 0);
+	IS(bpf_stream_pool_trim() > 0, 1);
+	IS((uintptr_t)bpf_stream_selfcheck(NULL), 0);
+}
+
+static void use_program(void)
+{
+	static struct bpf_prog_aux aux;
+	struct bpf_prog prog = { &aux };
+	const uint64_t args[] = { 7 };
+	struct bpf_stream_stage stage;
+	char got[64];
+
+	bpf_prog_stream_init(&prog);
+	IS(bpf_stream_vprintk(BPF_STDOUT, "out %d", args, sizeof(args), &aux), 0);
+	IS(bpf_stream_vprintk(3, "", NULL, 0, &aux), -ENOENT);
+	bpf_stream_stage(stage, &prog, BPF_STDERR,
+			 (void)bpf_stream_printk(stage, "err %d;", 8));
+	bpf_stream_stage_init(&stage);
+	IS(bpf_stream_printk(stage, "more"), 0);
+	IS(bpf_stream_stage_commit(&stage, &prog, BPF_STDERR), 0);
+	IS(bpf_prog_stream_read(&prog, BPF_STDOUT, got, sizeof(got)), 5);
+	IS(memcmp(got, "out 7", 5), 0);
+	IS(bpf_prog_stream_read(&prog, BPF_STDERR, got, sizeof(got)), 10);
+	IS(memcmp(got, "err 8;more", 10), 0);
+	IS(bpf_prog_stream_error_limit(&prog), 0);
+	bpf_prog_stream_free(&prog);
+}
+
+int main(void)
+{
+	use_pool();
+	use_prints();
+	use_capacity();
+	use_readers();
+	use_stages();
+	use_contexts();
+	use_program();
+	printf("%s: %u passed, %u failed, 0 skipped\n", BPF_STREAM_VERSION, passed, failed);
+	return failed != 0;
+}
