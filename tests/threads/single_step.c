@@ -611,9 +611,14 @@ static int step_through(uint64_t stride, uint64_t seed)
 
 	alarm(LIMIT);
 	for (target = 1 + seed % stride;; target += stride) {
-		if (!(op->first_use ? step_once_in_child() : step_once()))
+		if (op->first_use ? step_once_in_child() : step_once()) {
+			times++;
+			continue;
+		}
+		if (times || target == 1)
 			break;
-		times++;
+		/* Shorter than where it was to begin: its first one, then. */
+		target = 1 - stride;
 	}
 	if (!times)
 		printf("FAIL: %s: no instructions\n", op->name);
