@@ -1099,7 +1099,7 @@ static int usage(FILE *to, const char *name)
 
 int main(int argc, char **argv)
 {
-	uint64_t rounds = getenv("BPF_STREAM_FULL") ? 50000 : 500;
+	uint64_t rounds = getenv("BPF_STREAM_FULL") ? 20000 : 500;
 	unsigned int i;
 	int arg;
 

@@ -260,6 +260,7 @@ static void init_stream(struct stream *st)
 static void make_process(enum where where);
 
 static int stop;
+static int tries;			/* of writers; counts only as far as is asked for */
 static int wanted;			/* enum where: a process is to be made */
 static int wanted_writer;		/* by this one, if by one */
 static int wanted_later;		/* so many places in pushes from now */
@@ -330,6 +331,8 @@ static void *writer(void *id)
 		err = (i % 32 < 30 ? push_record : push_group)(&stream[i % STREAMS], lane);
 		if (born)
 			child_goes_on();
+		if (look(&tries) < 100)
+			__atomic_fetch_add(&tries, 1, __ATOMIC_RELEASE);
 		/* Nothing comes in there: signals are blocked, as at the thread's end. */
 		hook = NULL;
 		if (i % 500 == 0)
@@ -681,8 +684,8 @@ static uint64_t run(uint64_t rounds)
 	start(&reading, reader, NULL);
 	for (round = 0; round < rounds; round++)
 		run_round((enum where)(1 + (seed + round) % (WHERES - 1)), writers, reading);
-	if (mode == FRESH)
-		nanosleep(&(struct timespec){ 0, 20000000 }, NULL);
+	while (look(&tries) < 100)
+		nap();
 	set(&stop, 1);
 	for (i = 0; i < threads; i++)
 		CHECK(!pthread_join(writers[i], NULL));
