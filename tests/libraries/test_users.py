@@ -24,7 +24,7 @@ import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 INCLUDE = os.environ.get("INCLUDE", os.path.join(HERE, "../../include"))
-BODIES = os.path.join(HERE, "../build/two_impl.c")
+BODIES = os.path.join(HERE, "../languages/bodies.c")
 FLAGS = ["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-O2", "-pthread", "-I" + INCLUDE]
 IMPLEMENTATION = "-DBPF_STREAM_IMPLEMENTATION"
 # Of the second library: with pools apart, these are its own.
