@@ -84,17 +84,16 @@
  * before another one began comes out first. A group is contiguous.
  *
  * Jumping out of a handler, or cancelling a thread, in the middle of a push or
- * a stage call loses its message with the pages that it had; at most one page
- * more, one of the thread's BPF_STREAM_LEVELS, and, in the first push of the
- * process, the pool being set up. Later pushes work. Such a stage may only be
- * initialised again. Never jump out of a sink, of try_drain, or of a handler
- * that interrupted a drain, read, destroy, pool_use, trim or thread_release.
+ * a stage call loses its message with its pages; at most one page more, one of
+ * the thread's BPF_STREAM_LEVELS, one of the pages that threads may keep, and,
+ * in a process's first push, the pool being set up. Later pushes work. Such a
+ * stage may only be initialised again. Never jump out of a sink, of try_drain,
+ * or of what interrupted a drain, read, destroy, pool_use, trim or release.
  *
  * Threads keep pages only where an exit hook can be set. glibc cannot do so in
  * a push if 32 pthread keys were made before this library's, at its load: then
  * each message takes a page until it is read. A thread whose first push comes
- * while the C library ends it, in a handler or the last round of destructors,
- * leaves its page behind.
+ * in the last round of destructors, or a handler then, leaves its page behind.
  *
  * Libraries: a stream or stage is used by one copy of the bodies, the one that
  * made it. Shared libraries should hide theirs: with BPF_STREAM_STATIC, or with
@@ -177,9 +176,11 @@
 
 #if defined(__KERNEL__)
 #error "bpf_stream.h: the kernel environment is not part of this version"
-#elif !defined(__GNUC__) || !(defined(__cplusplus) || defined(__STDC_VERSION__))
-#error "bpf_stream.h: needs GCC or Clang, and C11 or C++11: -std=c11 or newer"
 #include "no more than this error"	/* it is not there: compilers stop */
+#elif !defined(__GNUC__) || (defined(__cplusplus) && __cplusplus < 201103L) || \
+	(!defined(__cplusplus) && !(defined(__STDC_VERSION__) && __STDC_VERSION__ >= 201112L))
+#error "bpf_stream.h: needs GCC or Clang, and C11 or C++11: -std=c11 or newer"
+#include "no more than this error"	/* as above */
 #elif defined(__cplusplus) && (defined(BPF_STREAM_IMPLEMENTATION) || defined(BPF_STREAM_STATIC))
 #error "bpf_stream.h: the bodies are C: define BPF_STREAM_IMPLEMENTATION in a .c file"
 #include "no more than this error"	/* as above */
@@ -1470,6 +1471,7 @@ static void bse_process_forked(void)
 
 	/* Relaxed, all: the child has one thread. */
 	bse_u32_fetch_add_relaxed(&bse_process.forks, 1);		/* ORD(forked:A) */
+	bse_u32_store_relaxed(&bse_process.adopting, pool ? 1 : 0);	/* ORD(forked:D) */
 	if (!pool)
 		return;
 	if (pool->flags & BPF_STREAM_POOL_SHARED) {
@@ -1730,6 +1732,7 @@ static void bse_base_unlock(bse_mutex *lock)
 
 static void bse_base_stream_init(struct bpf_stream *s, size_t capacity)
 {
+	/* Private until the stream is handed on. */
 	*s = (struct bpf_stream){ .capacity = (uint32_t)capacity };
 }
 
@@ -1897,8 +1900,8 @@ static void bse_base_get_counts(const struct bpf_stream *s, struct bpf_stream_st
  *   give_back:A / give_back:B / attach:A / attach:C / release:A - relaxed: one
  *       thread; a handler beside it does the same - planned
  *   unload:A / unload:B - relaxed: no call runs beside an unload - planned
- *   lock:A / usable:A / forked:A / forked:B / forked:C - relaxed: written while
- *       the process has one thread - planned
+ *   lock:A / usable:A / forked:A / forked:B / forked:C / forked:D - relaxed:
+ *       written while the process has one thread - planned
  *   lock:C / lock:E / unlock:A - relaxed: one thread looks for its own
  *       value - planned
  *   lock:D - relaxed: asks for a wake-up; unlock:B reads the same
@@ -2172,10 +2175,10 @@ static inline int bsi_elem_add(struct bse_chain *chain, const void *data, uint32
 static int bsi_message_split(struct bse_chain *chain, const char *data, size_t len)
 {
 	size_t pages = bse_pool_pages();
-	int err = pages ? -E2BIG : -ENOMEM;
+	int err = bse_usable();
 
-	if (len <= pages * BSI_ELEM_MAX)
-		err = 0;
+	if (!err && len > pages * BSI_ELEM_MAX)
+		err = pages ? -E2BIG : -ENOMEM;
 	while (!err && len > BSI_ELEM_MAX) {
 		err = bsi_elem_add(chain, data, BSI_ELEM_MAX, 0);
 		data += BSI_ELEM_MAX;

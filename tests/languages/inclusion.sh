@@ -74,7 +74,7 @@ for cc in gcc clang-14 clang-19 musl-gcc; do
 		told -D_DEFAULT_SOURCE $CC -D_POSIX_C_SOURCE=200809L -c "${late[@]}"
 	check "$cc: with GNU asked for it compiles" build_and_run -D_GNU_SOURCE "${late[@]}"
 	CC="$cc -std=gnu11 $warnings" check "$cc: as GNU C it compiles" build_and_run "${late[@]}"
-	for std in c90 gnu90; do
+	for std in c90 gnu90 iso9899:199409 c99; do
 		check "$cc -std=$std: it advises -std=c11" told -std=c11 $cc -std=$std -Iinclude -c order.c
 		check "$cc -std=$std: also where the bodies are" \
 			told -std=c11 $cc -std=$std -Iinclude -c bodies.c

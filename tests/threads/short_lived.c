@@ -76,8 +76,8 @@ static int __lsan_do_recoverable_leak_check(void)
 #define HIGHEST (CAPACITY / HEAD + LIVE * 8)	/* pages at a time, of any number of threads */
 #define JUMPS 1000u
 #ifndef LIMIT
-#define LIMIT 600u
-#endif		/* seconds: a case that takes longer hangs */
+#define LIMIT 280u		/* seconds: a case that takes longer hangs */
+#endif
 
 /* Set in the processes of the cases: how many keys are made first. */
 static const char keys_variable[] = "SHORT_LIVED_KEYS";

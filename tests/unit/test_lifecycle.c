@@ -13,7 +13,8 @@
  * quota; release unblocks signals; a key that allocates is set; a page used
  * once is not retired; forks are not counted, or forget who keeps pages; the
  * child of a shared region may push, read, commit, destroy, trim, keep its
- * slots, free a stage, or learns only that a stream is full.
+ * slots, free a stage, or learns only that a stream is full or a message too
+ * large; a fork keeps the mark of a pool_use that did not come over.
  */
 #define BPF_STREAM_STATIC
 #define BPF_STREAM_SELFCHECK 1
@@ -571,6 +572,44 @@ Test(lifecycle, fork__in_a_sink_keeps_both_readers, .timeout = 120)
 	unit_assert_reads(&s, "parent");
 }
 
+static char larger[REGION + 1];	/* than any message in that pool */
+static int adopting;
+
+static void adopt_slowly(enum hook_point point)
+{
+	if (point != HOOK_POOLING)
+		return;
+	unit_flag_set(&adopting, 1);
+	unit_flag_wait(&adopting, 2);
+}
+
+static void *use_region_slowly(void *arg)
+{
+	hook = adopt_slowly;
+	cr_assert_eq(bpf_stream_pool_use(arg, REGION, 0), 0);
+	return NULL;
+}
+
+static int child_uses_region(void *arg)
+{
+	return bpf_stream_pool_use(arg, REGION, 0) ? 1 : 0;
+}
+
+/*
+ * A fork while another thread was about to make its region the pool: in the
+ * child there was no pool, and each region was refused as one too many.
+ */
+Test(lifecycle, fork__in_the_middle_of_pool_use_leaves_the_child_free_to_use_one)
+{
+	pthread_t thread;
+
+	unit_start(&thread, use_region_slowly, region);
+	unit_flag_wait(&adopting, 1);
+	cr_assert_eq(unit_in_child(child_uses_region, region), 0);
+	unit_flag_set(&adopting, 2);
+	unit_join(thread);
+}
+
 Test(lifecycle, fork__with_a_shared_region_only_the_parent_goes_on, .timeout = 120)
 {
 	const int child_base = __LINE__;
@@ -578,11 +617,13 @@ Test(lifecycle, fork__with_a_shared_region_only_the_parent_goes_on, .timeout = 1
 	struct bpf_stream_count foreign;
 	struct bpf_stream_stage ss;
 	struct bpf_stream full;
+	struct bpf_stream wide;
 	size_t before;
 	pid_t pid;
 
 	cr_assert_neq(base, MAP_FAILED);
 	unit_make_stream(&s, 100);
+	unit_make_stream(&wide, 0);
 	cr_assert_eq(bpf_stream_pool_use(base, REGION, BPF_STREAM_POOL_SHARED), 0);
 	bpf_stream_stage_init(&ss);
 	cr_assert_eq(bpf_stream_init(&full, &(struct bpf_stream_options){ .capacity = 4 }), 0);
@@ -597,10 +638,12 @@ Test(lifecycle, fork__with_a_shared_region_only_the_parent_goes_on, .timeout = 1
 	if (!pid) {
 		CHILD_WANTS(bpf_stream_push(&s, "x", 1) == -EPERM);
 		CHILD_WANTS(bpf_stream_push(&s, text, 90) == -EPERM);
+		CHILD_WANTS(bpf_stream_push(&wide, larger, sizeof(larger)) == -EPERM);
 		CHILD_WANTS(bpf_stream_push(&full, "x", 1) == -EPERM);
 		CHILD_WANTS(bpf_stream_printf(&s, "%d", 1) == -EPERM);
 		CHILD_WANTS(bpf_stream_bprintf(&s, "x", NULL, 0) == -EPERM);
 		CHILD_WANTS(bpf_stream_stage_push(&ss, "x", 1) == -EPERM);
+		CHILD_WANTS(bpf_stream_stage_push(&ss, larger, sizeof(larger)) == -EPERM);
 		CHILD_WANTS(bpf_stream_stage_printk(&ss, "x") == -EPERM);
 		CHILD_WANTS(bpf_stream_stage_commit_to(&ss, &s) == -EPERM);
 		CHILD_WANTS(bpf_stream_stage_commit_to(&ss, &full) == -EPERM);
