@@ -515,8 +515,8 @@ BSE_API int bpf_stream_vprintf(struct bpf_stream *s, const char *fmt, va_list ap
  * Ordering:  As bpf_stream_push().
  * Ownership: The text and what the arguments point to are copied.
  * Return:    As bpf_stream_printf(); -EINVAL also if @len is not valid, @args
- *            is NULL with a @len, or arguments are missing; -ENOSPC also if
- *            the arguments take more than 512 bytes.
+ *            is NULL with a @len, or arguments are missing; -ENOSPC also if one
+ *            finds no room in the 512 bytes for all; strings are cut to these.
  */
 BSE_API int bpf_stream_bprintf(struct bpf_stream *s, const char *fmt,
 			       const uint64_t *args, uint32_t len);

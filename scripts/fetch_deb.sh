@@ -75,6 +75,7 @@ configure()
 		Acquire::Languages "none";
 		Acquire::GzipIndexes "true";
 		Acquire::PDiffs "false";
+		Acquire::Check-Valid-Until "false";
 		Acquire::http::Timeout "20";
 		Acquire::https::Timeout "20";
 	END
