@@ -50,12 +50,6 @@
 #define RACE_DETECTOR 0
 #endif
 
-#ifdef BSE_ASAN
-#define ADDRESS_SANITIZER 1
-#else
-#define ADDRESS_SANITIZER 0
-#endif
-
 #define THREADS_MAX 16u
 #define LANES (2 * THREADS_MAX)		/* of each writer, and of its handlers */
 #define STREAMS 2u
@@ -496,12 +490,8 @@ static void child_goes_on(void)
 		if (i % 50 == 49)
 			read_all(&stream[i / 50 % STREAMS], NOWHERE);
 	}
-	/*
-	 * Not with sanitizers: the race detector allows no thread in the child of
-	 * many, and the other one may hang where a thread that did not come over
-	 * was just being started, with a lock of its runtime.
-	 */
-	if (!RACE_DETECTOR && !ADDRESS_SANITIZER) {
+	/* The race detector allows no thread in the child of many threads. */
+	if (!RACE_DETECTOR) {
 		for (i = 0; i < 2; i++)
 			start(&thread[i], child_writer, &id[i]);
 		for (i = 0; i < 2; i++)
