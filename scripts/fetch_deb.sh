@@ -9,7 +9,7 @@
 # the version. Neither needs root nor changes the machine's package lists: apt-get works on a
 # configuration of its own in ${XDG_CACHE_HOME:-$HOME/.cache}/bpf_stream/debian, where one version
 # of each package is kept, too. Suites are looked at again after 12 hours. The mirror is that of
-# the machine's own sources, else deb.debian.org; apt's settings about proxies are kept. What was
+# the machine's own sources; apt's settings about proxies are kept. What was
 # interrupted goes on where it was.
 #
 # Exit status: 0 unpacked, 1 it cannot be got (the last line on stderr says why), 2 usage.
@@ -45,12 +45,10 @@ list_mirrors()
 	local codename
 	# shellcheck source=/dev/null
 	codename=$(. /etc/os-release 2>/dev/null; echo "${VERSION_CODENAME:-none}")
-	{
-		apt-get indextargets --no-release-info \
-			--format "\$(REPO_URI) \$(RELEASE)" 'Created-By: Packages' 2>/dev/null |
-			awk -v r="$codename" '$2 == r { print $1 }'
-		echo http://deb.debian.org/debian/
-	} | awk '!seen[$0]++' >mirrors
+	apt-get indextargets --no-release-info \
+		--format "\$(REPO_URI) \$(RELEASE)" 'Created-By: Packages' 2>/dev/null |
+		awk -v r="$codename" '$2 == r && !seen[$1]++ { print $1 }' >mirrors
+	[ -s mirrors ] || die "the sources of apt here name no mirror of $codename; run apt-get update"
 }
 
 configure()
