@@ -85,10 +85,10 @@
  *
  * Jumping out of a handler, or cancelling a thread, in the middle of a push or
  * a stage call loses its message with its pages; at most one page more, one of
- * the thread's BPF_STREAM_LEVELS, one of the pages that threads may keep, and,
- * in a process's first push, the pool being set up. Later pushes work. Such a
- * stage may only be initialised again. Never jump out of a sink, of try_drain,
- * or of what interrupted a drain, read, destroy, pool_use, trim or release.
+ * the thread's BPF_STREAM_LEVELS, and, in a process's first push, the pool that
+ * is being set up. Later pushes work. Such a stage may only be initialised
+ * again. Never jump out of a sink, of try_drain, or of what interrupted a
+ * drain, read, destroy, pool_use, trim or release.
  *
  * Threads keep pages only where an exit hook can be set. glibc cannot do so in
  * a push if 32 pthread keys were made before this library's, at its load: then
@@ -822,7 +822,7 @@ BSE_DECLS_END
  *                       nesting level, or NULL where no page can be kept, and
  *                       the depth that leave goes back to
  *   slot_set            change a slot; something may jump out in the middle
- *   may_keep, unkeep    may this thread keep one more page; it does no longer
+ *   may_keep, unkeep    may this slot keep a page (I7); one does no longer
  *   usable              0, or the error with which this process is refused
  *   page_get, page_put  a page that nobody else uses; give it back
  *   page_ref            the count that the holders of a page share
@@ -858,6 +858,9 @@ struct bse_chain {
 	uint32_t bytes;
 	uint32_t messages;		/* of a stage */
 };
+
+/* Of a slot that may keep a page (I7), and has none at the moment. */
+#define BSE_PAGE_TO_COME ((bse_page)-1)
 
 /* Bytes for elements in a page. */
 #define BSE_PAGE_ROOM BPF_STREAM_PAGE_SIZE
@@ -945,7 +948,7 @@ static void bsi_slot_release(struct bse_slot *slot);
  * touches it, and levels nest last-in first-out, so plain members do.
  */
 struct bse_slot {
-	bse_page page;		/* 0: none */
+	bse_page page;		/* 0: none; or BSE_PAGE_TO_COME */
 	uint32_t room;		/* bytes left at its end */
 	uint32_t given;		/* elements handed out of it */
 };
@@ -976,6 +979,7 @@ static struct {
 	bse_u32 foreign;	/* 1: the pool belongs to the parent */
 	bse_u32 hooked;		/* 1: exit_key is valid */
 	pthread_key_t exit_key;	/* frozen while hooked */
+	sigset_t signals;	/* all; frozen while hooked */
 } bse_process;
 
 static inline struct bse_slot *bse_base_enter(uint32_t *depth)
@@ -1015,6 +1019,25 @@ static inline void bse_base_slot_set(struct bse_slot *slot, bse_page page, uint3
 	slot->room = room;
 }
 
+struct bse_held {
+	sigset_t signals;
+	int cancel;
+};
+
+/* No handler comes in, and no cancellation. For threads that are attached. */
+static void bse_thread_hold(struct bse_held *held)
+{
+	/* Signals first: a handler in between might jump out. */
+	pthread_sigmask(SIG_BLOCK, &bse_process.signals, &held->signals);
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &held->cancel);
+}
+
+static void bse_thread_let_go(const struct bse_held *held)
+{
+	pthread_setcancelstate(held->cancel, NULL);
+	pthread_sigmask(SIG_SETMASK, &held->signals, NULL);
+}
+
 /*
  * Gives back the slots that no reservation on this thread is in the middle of.
  * Signals are blocked meanwhile: a handler that pushed in between would use
@@ -1022,21 +1045,16 @@ static inline void bse_base_slot_set(struct bse_slot *slot, bse_page page, uint3
  */
 static void bse_thread_give_back(uint32_t attachment)
 {
-	sigset_t all;
-	sigset_t old;
-	int cancel;
+	struct bse_held held;
 	uint32_t i;
 
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
-	sigfillset(&all);
-	pthread_sigmask(SIG_BLOCK, &all, &old);
+	bse_thread_hold(&held);
 	/* Relaxed: this thread's own, and no handler can run (enter:A). */
 	i = bse_u32_load_relaxed(&bse_self.depth);			/* ORD(give_back:A) */
 	for (; i < BPF_STREAM_LEVELS; i++)
 		bsi_slot_release(&bse_self.slot[i]);
 	bse_u32_store_relaxed(&bse_self.attachment, attachment);	/* ORD(give_back:B) */
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	pthread_setcancelstate(cancel, NULL);
+	bse_thread_let_go(&held);
 }
 
 static void bse_thread_exit(void *self)
@@ -1050,7 +1068,10 @@ static void bse_thread_exit(void *self)
 BSE_API void bpf_stream_thread_release(void)
 {
 	/* Relaxed: this thread's own; a handler beside it changes it once. */
-	bse_thread_give_back(bse_u32_load_relaxed(&bse_self.attachment)); /* ORD(release:A) */
+	uint32_t state = bse_u32_load_relaxed(&bse_self.attachment);	/* ORD(release:A) */
+
+	if (state != BSE_NEW)
+		bse_thread_give_back(state);
 }
 
 /*
@@ -1069,7 +1090,7 @@ static bool bse_thread_attach(void)
 
 	if (state != BSE_NEW)
 		return state == BSE_ATTACHED;
-	/* Acquire, with load:A: the key is valid. */
+	/* Acquire, with load:A: key and signals are valid. */
 	if (!bse_u32_load_acquire(&bse_process.hooked))			/* ORD(attach:B) */
 		return false;
 	if (bse_process.exit_key >= settable)
@@ -1102,7 +1123,7 @@ struct bse_pool {
 	bse_u64 cold;		/* free pages whose memory the system has back */
 	char apart2[64 - sizeof(bse_u64)];
 	bse_u32 fresh;		/* pages from here on have never been used */
-	bse_u32 kept;		/* slots that hold a page, in all threads */
+	bse_u32 kept;		/* slots that may keep a page, in all threads */
 	bse_u64 denied;		/* requests that found no page */
 	char apart3[64 - 2 * sizeof(bse_u32) - sizeof(bse_u64)];
 	struct bse_page_info page[];
@@ -1378,30 +1399,31 @@ static void bse_base_page_put(bse_page page)
 
 static void bse_base_unkeep(void)
 {
-	/* Relaxed: as keep:A. */
+	/* Relaxed: as keep:B. */
 	bse_u32_fetch_sub_relaxed(&bse_pool_known()->kept, 1);		/* ORD(unkeep:A) */
 }
 
 /*
  * Half of the pages may be kept by threads. The others go from push to push,
- * so that more threads than pages still get on.
+ * so that more threads than pages still get on. Held for one step: what is
+ * counted stands in a slot, whatever jumps out or forks (I7).
  */
-static bool bse_base_may_keep(void)
+static bool bse_base_may_keep(struct bse_slot *slot)
 {
 	struct bse_pool *pool = bse_pool_known();
-	int32_t kept;
+	const uint32_t most = (pool->pages - pool->first) / 2;
+	struct bse_held held;
+	/* Relaxed, both: a quota; nothing is reached through it. */
+	uint32_t kept = bse_u32_load_relaxed(&pool->kept);		/* ORD(keep:A) */
 
-	if (!bse_thread_attach())
+	if (kept >= most || !bse_thread_attach())
 		return false;
-	/*
-	 * Relaxed: a quota; nothing is reached through it. Signed: a fork in
-	 * the middle of a page turn may have counted one too few.
-	 */
-	kept = (int32_t)bse_u32_fetch_add_relaxed(&pool->kept, 1);	/* ORD(keep:A) */
-	if (kept < (int32_t)(pool->pages - pool->first) / 2)
-		return true;
-	bse_unkeep();
-	return false;
+	bse_thread_hold(&held);
+	while (kept < most && !slot->page)
+		if (bse_u32_cas_relaxed(&pool->kept, &kept, kept + 1))	/* ORD(keep:B) */
+			bse_slot_set(slot, BSE_PAGE_TO_COME, 0, 0);
+	bse_thread_let_go(&held);
+	return slot->page;
 }
 
 /* One page at a time is out of the lists, so that a push finds the others. */
@@ -1487,6 +1509,7 @@ static void bse_process_forked(void)
 
 __attribute__((__constructor__)) static void bse_process_load(void)
 {
+	sigfillset(&bse_process.signals);
 	if (pthread_atfork(NULL, NULL, bse_process_forked) ||
 	    pthread_key_create(&bse_process.exit_key, bse_thread_exit))
 		return;
@@ -1542,8 +1565,8 @@ static const char *bse_pool_check(void)
 	/* Relaxed, both: the pool is quiet. */
 	if (pages != bse_u32_load_relaxed(&pool->fresh) - pool->first)	/* ORD(pool_check:B) */
 		return "I4: pages in use and free pages are not all pages";
-	if ((int32_t)bse_u32_load_relaxed(&pool->kept) >		/* ORD(pool_check:C) */
-	    (int32_t)(pool->pages - pool->first) / 2)
+	if (bse_u32_load_relaxed(&pool->kept) >				/* ORD(pool_check:C) */
+	    (pool->pages - pool->first) / 2)
 		return "I7: slots hold too many pages";
 	return NULL;
 }
@@ -1861,8 +1884,8 @@ static void bse_base_get_counts(const struct bpf_stream *s, struct bpf_stream_st
  *       published, so no page is free while an element of it is reachable.
  *   I6  A free list's tag changes with every change of the list, and comes
  *       round after 2^38 of them; a page's next is frozen while it is listed.
- *   I7  At most half of the pool's pages are held by slots, but for a few in
- *       the child of a fork in the middle of page turns.
+ *   I7  At most half as many slots as the pool has pages may keep one. Counted
+ *       are those that have a page or BSE_PAGE_TO_COME, until the release.
  *   I8  Links in a chain go from newest to oldest; in a backlog from oldest
  *       to newest. The elements of one message or group are neighbours.
  *   I9  An element holds at least one byte, and consumed is less than its
@@ -1883,7 +1906,7 @@ static void bse_base_get_counts(const struct bpf_stream *s, struct bpf_stream_st
  *   publish:B / peek:A - as publish:B / detach:B, for the self-check - planned
  *   pool_publish:A / pool_found:A - who sees the pool's address sees it laid
  *       out - planned
- *   load:A / attach:B - who finds the exit hook set up has its key - planned
+ *   load:A / attach:B - who finds the hook set up has key and signals - planned
  *   unlock:B / lock:B - a reader finds backlog and counts as the reader before
  *       it left them - planned
  *
@@ -1912,7 +1935,7 @@ static void bse_base_get_counts(const struct bpf_stream *s, struct bpf_stream_st
  *   free_pop:B / free_push:C - relaxed: a stale value makes free_pop:C fail
  *       (I6); a current one came with free_push:B - planned
  *   fresh:A / fresh:B - relaxed: a number that only grows - planned
- *   keep:A / unkeep:A - relaxed: a quota; guards no memory - planned
+ *   keep:A / keep:B / unkeep:A - relaxed: a quota, no memory - planned
  *   log_pending:A / page_get:A / page_get:B / in_use:A / in_use:B /
  *       pool_stats:B / pool_stats:C / refusal:A / refusal:B / delivered:A /
  *       delivered:B / delivered:C / delivered:D / stats:A / stats:B /
@@ -1997,7 +2020,7 @@ static void bsi_slot_release(struct bse_slot *slot)
 	if (!page)
 		return;
 	bse_slot_set(slot, 0, 0, 0);
-	if (bsi_page_retire(page, given))
+	if (page != BSE_PAGE_TO_COME && bsi_page_retire(page, given))
 		bse_page_put(page);
 	bse_unkeep();
 }
@@ -2010,25 +2033,22 @@ static void bsi_slot_release(struct bse_slot *slot)
 static int bsi_page_turn(struct bse_slot *slot, uint32_t size, bse_link *at)
 {
 	bse_page page = slot ? slot->page : 0;
-	bool keep = page;
 	uint32_t given;
 	int err;
 
 	if (page) {
 		given = slot->given;
-		bse_slot_set(slot, 0, 0, 0);
-		if (!bsi_page_retire(page, given))
+		/* It may keep the next one, also if this never goes on. */
+		bse_slot_set(slot, BSE_PAGE_TO_COME, 0, 0);
+		if (page == BSE_PAGE_TO_COME || !bsi_page_retire(page, given))
 			page = 0;
 	}
 	if (!page) {
 		err = bse_page_get(&page);
-		if (err) {
-			if (keep)
-				bse_unkeep();
+		if (err)
 			return err;
-		}
 	}
-	if (slot && (keep || bse_may_keep()))
+	if (slot && (slot->page || bse_may_keep(slot)))
 		bse_slot_set(slot, page, BSE_PAGE_ROOM - size, 1);
 	else
 		bsi_page_retire(page, 1);

@@ -190,7 +190,7 @@ static struct bpf_stream_stats stream_stats(const struct bpf_stream *s)
 	return stats;
 }
 
-/* How many pages threads keep. */
+/* How many pages threads may keep at the moment. */
 static uint32_t kept(void)
 {
 	return bse_u32_load_relaxed(&bse_pool()->kept);
@@ -356,7 +356,8 @@ static void crowd_round(struct parser *p, uint64_t accepted_before)
 	WANT_EQ(accepted - accepted_before, total);
 	WANT_EQ(pool_stats().in_use, total);
 	WANT(bpf_stream_drain(&stream, parse, p, SIZE_MAX) > 0);
-	WANT_EQ(pool_stats().in_use, total / 2);
+	/* Who found no page may keep one, and keeps none. */
+	WANT(pool_stats().in_use <= total / 2);
 	WANT_EQ(kept(), total / 2);
 }
 
@@ -497,9 +498,9 @@ static void single_bytes(uint32_t threads)
 			n += worker[i].seq;
 		}
 		WANT_EQ(n, fit);
-		/* Who found no page keeps none. */
+		/* Who found no page keeps none, but may keep the next one. */
 		WANT_EQ(pool_stats().in_use, 0);
-		WANT_EQ(kept(), 0);
+		WANT(kept() <= threads);
 		if (this_round % 3 == 0)
 			WANT_EQ(bpf_stream_pool_trim(), total);
 		this_round++;

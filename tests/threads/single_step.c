@@ -11,9 +11,9 @@
  *   the handler's messages and the operation's, in either order but not mixed,
  *   then what was pushed behind them;
  * - after a jump, the operation's messages may be missing, as a whole;
- * - the invariants hold, and all pages come back when the thread has ended. A
- *   jump may cost the pages of the operation's messages, one page more, and a
- *   place in the quota of kept pages.
+ * - the invariants hold, and all pages come back when the thread has ended, and
+ *   all places in the quota of kept pages. A jump may cost the pages of the
+ *   operation's messages, and one page more.
  *
  * With --stride N only each N-th instruction has its turn; the seed chooses
  * where that begins. What is done with signals blocked counts as one
@@ -547,7 +547,7 @@ static void check_pages(size_t out_before, uint32_t kept_before)
 	const char *broken;
 
 	if (jumped) {
-		if (out > op->pages + 1 || kept > 1)
+		if (out > op->pages + 1 || kept)
 			complain("the jump cost too much");
 		return;
 	}

@@ -4,6 +4,9 @@
 #define JUMPS_ENV_H
 
 enum place {
+	PLACE_ENTERED,		/* behind enter */
+	PLACE_COUNTED,		/* behind the count of one more kept page */
+	PLACE_RETURNED,		/* behind the return of elements of a page */
 	PLACE_RETIRED,		/* behind the retirement of a page */
 	PLACE_GETTING,		/* before a page is asked for */
 	PLACE_PUBLISHED,	/* behind a publish */
@@ -18,6 +21,7 @@ static void at_place(enum place place)
 		come_in(place);
 }
 
+static inline struct bse_slot *bse_base_enter(uint32_t *depth);
 static int bse_base_page_get(bse_page *page);
 static inline int bse_base_log_publish(struct bpf_stream *s, const struct bse_chain *chain);
 
@@ -26,6 +30,30 @@ static inline uint32_t jumps_u32_fetch_add_acq_rel(bse_u32 *p, uint32_t v)
 	uint32_t ret = bse_base_u32_fetch_add_acq_rel(p, v);
 
 	at_place(PLACE_RETIRED);
+	return ret;
+}
+
+static inline uint32_t jumps_u32_fetch_sub_acq_rel(bse_u32 *p, uint32_t v)
+{
+	uint32_t ret = bse_base_u32_fetch_sub_acq_rel(p, v);
+
+	at_place(PLACE_RETURNED);
+	return ret;
+}
+
+static inline bool jumps_u32_cas_relaxed(bse_u32 *p, uint32_t *old, uint32_t v)
+{
+	bool ret = bse_base_u32_cas_relaxed(p, old, v);
+
+	at_place(PLACE_COUNTED);
+	return ret;
+}
+
+static inline struct bse_slot *jumps_enter(uint32_t *depth)
+{
+	struct bse_slot *ret = bse_base_enter(depth);
+
+	at_place(PLACE_ENTERED);
 	return ret;
 }
 
@@ -52,10 +80,16 @@ static inline void *jumps_ptr_load_relaxed(const bse_ptr *p)
 }
 
 #undef bse_u32_fetch_add_acq_rel
+#undef bse_u32_fetch_sub_acq_rel
+#undef bse_u32_cas_relaxed
+#undef bse_enter
 #undef bse_page_get
 #undef bse_log_publish
 #undef bse_ptr_load_relaxed
 #define bse_u32_fetch_add_acq_rel jumps_u32_fetch_add_acq_rel
+#define bse_u32_fetch_sub_acq_rel jumps_u32_fetch_sub_acq_rel
+#define bse_u32_cas_relaxed jumps_u32_cas_relaxed
+#define bse_enter jumps_enter
 #define bse_page_get jumps_page_get
 #define bse_log_publish jumps_log_publish
 #define bse_ptr_load_relaxed jumps_ptr_load_relaxed

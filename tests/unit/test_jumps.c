@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * Handlers that jump away or fork in the middle of a call, and two calls that
- * lay out one region. Each test is a bug that was found:
+ * lay out one region. Most tests are bugs that were found:
  *
  * - A page turn retired a page and then emptied its slot. A handler in between
  *   jumped into the handler that it had interrupted; the interrupted push under
@@ -15,10 +15,16 @@
  *   went on waiting for a holder that is not there. Now the number of forks is
  *   read again after each wait.
  * - A handler forked in a page turn: the child counted one kept page too few,
- *   went below zero and never kept one again. Now the count is signed.
+ *   went below zero and never kept one again.
+ * - A handler jumped out of a page turn, when the slot was empty and its page
+ *   counted as kept: it stayed so for ever, and when half of the pool's pages
+ *   were lost that way, every message took a page. Since then the slot says
+ *   that it counts, in one step with the count; so does the child of a fork.
  *
- * Seen to fail: with each of these put back into the header, and with the count
- * of kept pages taken over into the child of a fork as it is.
+ * Seen to fail: with each of these put back into the header; with the count of
+ * kept pages taken over into the child of a fork as it is; with signals let in
+ * between this count and its mark in the slot; with no mark in a turn; with an
+ * exit hook that leaves the depth; with a stage that free empties at its end.
  */
 #define BPF_STREAM_STATIC
 #define BPF_STREAM_SELFCHECK 1
@@ -344,4 +350,132 @@ Test(jumps, push__forked_in_a_page_turn_keeps_pages_in_the_child)
 	cr_assert_eq(waitpid(child, &status, 0), child);
 	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %#x", (unsigned int)status);
 	expect(&s, 'a', 2 * LARGE);
+}
+
+#define LEAVERS 20		/* more than the pages of their pool */
+
+static _Alignas(4096) char small_region[16 * 4096];
+static enum place jump_from;
+static unsigned int jump_later;		/* so many times it is not yet */
+
+static void jump_there(enum place place)
+{
+	if (place != jump_from || jump_later--)
+		return;
+	jump_later = 0;
+	come_in = NULL;
+	raise(SIGUSR2);
+}
+
+/* One jump for each level, each in a push that needs a page. */
+static void *be_jumped_out_of_turns(void *arg)
+{
+	static volatile unsigned int i;	/* not in registers across the jump */
+
+	for (i = 0; i < BPF_STREAM_LEVELS; i++) {
+		push(&s, 'x', LARGE);
+		come_in = jump_there;
+		if (!sigsetjmp(back, 1))
+			bpf_stream_push(&s, text, LARGE);
+		cr_assert_null(come_in);
+		while (bpf_stream_read(&s, buf, sizeof(buf)) > 0)
+			;
+	}
+	return arg;
+}
+
+/* In the thread's first push. */
+static void *be_jumped_out_of_keeping(void *arg)
+{
+	come_in = jump_there;
+	if (!sigsetjmp(back, 1))
+		bpf_stream_push(&s, "x", 1);
+	cr_assert_null(come_in);
+	return arg;
+}
+
+/* A page is kept, and no element of it is out. */
+static void *be_jumped_out_of_the_bracket(void *arg)
+{
+	push_byte();
+	cr_assert_eq(bpf_stream_read(&s, buf, sizeof(buf)), 1);
+	come_in = jump_there;
+	if (!sigsetjmp(back, 1))
+		bpf_stream_push(&s, "x", 1);
+	cr_assert_null(come_in);
+	return arg;
+}
+
+/* Threads are jumped out of, one after the other; each costs @lost pages. */
+static void check_leavers(void *(*leave)(void *), enum place from, size_t lost)
+{
+	struct bpf_stream_pool_stats pool;
+	size_t in_use;
+	pthread_t thread;
+	int i;
+
+	cr_assert_eq(bpf_stream_pool_use(small_region, sizeof(small_region), 0), 0);
+	set_up();
+	signal(SIGUSR2, jump_back);
+	/* Pages that were used: to take these, only one word is a cas_relaxed. */
+	push(&s, 'w', sizeof(text));
+	expect(&s, 'w', sizeof(text));
+	bpf_stream_thread_release();
+	jump_from = from;
+	for (i = 0; i < (lost ? 5 : LEAVERS); i++) {
+		cr_assert_eq(pthread_create(&thread, NULL, leave, NULL), 0);
+		pthread_join(thread, NULL);
+	}
+	cr_assert_eq(bse_base_u32_load_relaxed(&bse_pool_known()->kept), 0u);
+	bpf_stream_pool_get_stats(&pool);
+	in_use = pool.in_use;
+	cr_assert_eq(in_use, (size_t)i * lost);
+	/* Pages are still kept: messages share one. */
+	for (i = 0; i < 10; i++)
+		push_byte();
+	bpf_stream_pool_get_stats(&pool);
+	cr_assert_eq(pool.in_use, in_use + 1);
+	bpf_stream_thread_release();
+	cr_assert_eq(bse_base_u32_load_relaxed(&bse_pool_known()->kept), 0u);
+}
+
+Test(jumps, push__jumps_out_of_page_turns_cost_no_place_in_the_quota)
+{
+	check_leavers(be_jumped_out_of_turns, PLACE_GETTING, 0);
+}
+
+Test(jumps, push__jumps_out_of_keeping_a_page_cost_no_place_in_the_quota)
+{
+	/* But the page that was just taken. */
+	check_leavers(be_jumped_out_of_keeping, PLACE_COUNTED, 1);
+}
+
+Test(jumps, push__jumps_from_right_behind_enter_cost_nothing_when_the_thread_ends)
+{
+	check_leavers(be_jumped_out_of_the_bracket, PLACE_ENTERED, 0);
+}
+
+Test(jumps, stage_free__jump_out_of_it_leaves_an_empty_stage)
+{
+	static struct bpf_stream_stage ss;	/* not in registers across the jump */
+	int i;
+
+	set_up();
+	signal(SIGUSR2, jump_back);
+	bpf_stream_stage_init(&ss);
+	memset(text, 'g', 4000);
+	for (i = 0; i < 20; i++)
+		cr_assert_eq(bpf_stream_stage_push(&ss, text, 4000), 0);
+	/* Some pages are free by then, others are not. */
+	jump_from = PLACE_RETURNED;
+	jump_later = 8;
+	come_in = jump_there;
+	if (!sigsetjmp(back, 1))
+		bpf_stream_stage_free(&ss);
+	cr_assert_null(come_in);
+	bpf_stream_stage_free(&ss);
+	for (i = 0; i < 6; i++)
+		push(&other, 'o', 4000);
+	expect(&other, 'o', 6 * 4000);
+	check_pool(20 + 1);
 }

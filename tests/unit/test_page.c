@@ -174,7 +174,7 @@ Test(page, turn__leaves_a_page_with_elements_to_its_readers)
 	cr_assert_eq(bse_self.slot[0].page, next);
 }
 
-Test(page, turn__that_finds_no_page_leaves_the_slot_empty)
+Test(page, turn__that_finds_no_page_leaves_the_slot_only_its_quota)
 {
 	static bse_page page[64];
 	bse_page first = bse_page_of(reserve(4000));
@@ -183,13 +183,31 @@ Test(page, turn__that_finds_no_page_leaves_the_slot_empty)
 	take_all(page);
 	cr_assert_eq(kept(), 1u);
 	cr_assert_eq(bsi_page_reserve(4000, &at), -ENOMEM);
-	cr_assert_eq(bse_self.slot[0].page, 0u);
+	cr_assert_eq(bse_self.slot[0].page, BSE_PAGE_TO_COME);
 	cr_assert_eq(bse_self.slot[0].room, 0u);
-	cr_assert_eq(kept(), 0u);
+	cr_assert_eq(kept(), 1u);
+	/* Once more, without a page to retire. */
+	cr_assert_eq(bsi_page_reserve(4000, &at), -ENOMEM);
+	cr_assert_eq(kept(), 1u);
 	/* Retired all the same: its reader frees it, and that helps. */
 	bsi_page_give_back(first, 1);
 	cr_assert_eq(bse_page_of(reserve(4000)), first);
 	cr_assert_eq(kept(), 1u);
+}
+
+Test(page, release__of_a_slot_without_its_page_gives_up_its_quota)
+{
+	static bse_page page[64];
+	bse_link at;
+
+	reserve(4000);
+	take_all(page);
+	cr_assert_eq(bsi_page_reserve(4000, &at), -ENOMEM);
+	bpf_stream_thread_release();
+	cr_assert_eq(bse_self.slot[0].page, 0u);
+	cr_assert_eq(kept(), 0u);
+	bpf_stream_thread_release();
+	cr_assert_eq(kept(), 0u);
 }
 
 Test(page, turn__that_finds_no_page_in_an_empty_slot_gives_up_no_quota)
@@ -204,11 +222,12 @@ Test(page, turn__that_finds_no_page_in_an_empty_slot_gives_up_no_quota)
 
 Test(page, turn__beyond_the_quota_a_page_serves_once)
 {
+	struct bse_slot slot = { .page = 0 };
 	uint32_t quota = 0;
 	bse_link at;
 
 	cr_assert_neq(unit_pages_total(), 0u);
-	while (bse_may_keep())
+	for (; bse_may_keep(&slot); slot.page = 0)
 		quota++;
 	cr_assert_eq(quota, unit_pages_total() / 2);
 	at = reserve(16);
