@@ -1,9 +1,26 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* An environment in which a rival gets in between a look at the log and its update. */
+/*
+ * An environment in which a rival gets in between a look at the log and its update, or between
+ * a reader's lock and the note of who holds it.
+ */
 #ifndef CONTENTION_ENV_H
 #define CONTENTION_ENV_H
 
 static void (*rival)(void);	/* runs once, before the next release exchange */
+
+static _Thread_local void (*locked)(void);	/* runs once, behind the next lock */
+
+static inline bool contention_u32_cas_acquire(bse_u32 *p, uint32_t *old, uint32_t v)
+{
+	void (*run)(void) = locked;
+	bool taken = bse_base_u32_cas_acquire(p, old, v);
+
+	if (taken && run) {
+		locked = NULL;
+		run();
+	}
+	return taken;
+}
 
 static inline bool contention_u64_cas_release(bse_u64 *p, uint64_t *old, uint64_t v)
 {
@@ -15,7 +32,9 @@ static inline bool contention_u64_cas_release(bse_u64 *p, uint64_t *old, uint64_
 	return bse_base_u64_cas_release(p, old, v);
 }
 
+#undef bse_u32_cas_acquire
 #undef bse_u64_cas_release
+#define bse_u32_cas_acquire contention_u32_cas_acquire
 #define bse_u64_cas_release contention_u64_cas_release
 
 #endif

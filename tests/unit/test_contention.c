@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * Publishing while somebody else does, step by step: the rival's push comes
- * between this writer's look at the log and its compare-exchange.
+ * between this writer's look at the log and its compare-exchange. And reading
+ * while somebody else does, who has not yet noted that the lock is his.
  *
  * A bug that the stress program found: a writer looked at the log, linked its
  * oldest element to the head, lost the race, looked again, and found no room
@@ -11,7 +12,8 @@
  *
  * Seen to fail: without that line in bse_base_log_publish() the tests named
  * refused__ crash or read nothing; with the old head taken from before the
- * lost race (the link set once, before the loop) accepted__ loses a message.
+ * lost race (the link set once, before the loop) accepted__ loses a message; with an unlock
+ * that leaves the owner, the last test gets -EDEADLK.
  */
 #define BPF_STREAM_STATIC
 #define BPF_STREAM_SELFCHECK 1
@@ -19,6 +21,7 @@
 #include "bpf_stream.h"
 
 #include <criterion/criterion.h>
+#include <semaphore.h>
 
 static struct bpf_stream s;
 
@@ -111,5 +114,43 @@ Test(contention, refused__commit_keeps_a_stage_that_ends_at_its_own_tail)
 	cr_assert_eq(bpf_stream_stage_commit_to(&ss, &s), -ENOSPC);
 	bpf_stream_stage_free(&ss);
 	expect_text("first rival");
+	expect_books_in_order();
+}
+
+static sem_t has_lock;
+static sem_t may_note;
+
+static void wait_to_note(void)
+{
+	sem_post(&has_lock);
+	sem_wait(&may_note);
+}
+
+static void *read_slowly(void *arg)
+{
+	char byte;
+
+	locked = wait_to_note;
+	cr_assert_eq(bpf_stream_read(&s, &byte, 1), 1);
+	return arg;
+}
+
+Test(contention, busy__a_reader_that_was_here_before_is_not_the_one_that_reads)
+{
+	pthread_t reader;
+	char byte;
+
+	init_for(100);
+	sem_init(&has_lock, 0, 0);
+	sem_init(&may_note, 0, 0);
+	cr_assert_eq(bpf_stream_push(&s, "abc", 3), 0);
+	cr_assert_eq(bpf_stream_read(&s, &byte, 1), 1);
+	cr_assert_eq(pthread_create(&reader, NULL, read_slowly, NULL), 0);
+	sem_wait(&has_lock);
+	cr_assert_eq(bpf_stream_try_read(&s, &byte, 1), -EBUSY);
+	sem_post(&may_note);
+	pthread_join(reader, NULL);
+	cr_assert_eq(bpf_stream_try_read(&s, &byte, 1), 1);
+	cr_assert_eq(byte, 'c');
 	expect_books_in_order();
 }

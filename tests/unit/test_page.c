@@ -5,7 +5,7 @@
  *
  * Seen to fail with: retire that ignores what came back; give_back that frees
  * at every return; a released slot that keeps its quota, or its page; a failed
- * turn that keeps the quota, or the depth; a first element, or a later one, that
+ * turn that keeps the slot, or the depth; a first element, or a later one, that
  * is not counted; a quota of all pages, or none; a one-shot page that is not
  * retired; room compared with > for >=; one slot for all levels; returns that
  * forget the page they evict, evict the latest one, or are told twice.
