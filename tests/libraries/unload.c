@@ -523,12 +523,14 @@ static bool close_beside_end(const char *path)
 /*
  * No hook can protect its own return. So this is a call in the contract, and
  * an ordinary library crashes if it is unloaded then; one that stays does not.
+ * What lies there by then, if anything, decides by which signal.
  */
 static bool end_of_a_thread__counts_as_a_call(const char *path)
 {
 	int status = in_child(close_beside_end, path);
+	int sig = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
 
-	return (WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV) ||
+	return sig == SIGSEGV || sig == SIGBUS || sig == SIGILL ||
 	       failed("the thread was not held up: the child ended with", status);
 }
 

@@ -2,6 +2,9 @@
 /*
  * single_step - a handler comes in at every instruction of every operation
  *
+ * Every one beside which the contract allows a handler that pushes: all but
+ * init and destroy. vprintf is in printf, stage_push in stage_commit.
+ *
  * A thread runs one operation with the processor's trap flag set, and at its
  * k-th instruction the trap's handler comes in, as any signal's might: it reads,
  * pushes two messages, jumps out. Then the next k, until the operation has no
@@ -30,6 +33,8 @@
  *   signals let into a release         thread_release: pages
  *   an owner that is not written       read hangs
  *   errno lost in unlock               read: errno
+ *   a try that takes a lock in use     drain_fd, try_drain: I3
+ *   a pool that comes second stays     pool_use: not what was accepted
  */
 #define _GNU_SOURCE
 #include <signal.h>
@@ -79,7 +84,7 @@ int main(int argc, char **argv)
 
 #define ELEM BSI_ELEM_MAX
 #define CAPACITY 100000u
-#define LIMIT 1200u		/* seconds: what takes longer hangs */
+#define LIMIT (threads_full() ? 1200u : 120u)	/* seconds: what takes longer hangs */
 #define TRAP_FLAG 0x100
 
 #ifdef BSE_ASAN
@@ -217,6 +222,22 @@ static bool run_printf(void)
 	return !bpf_stream_printf(&stream, FORMAT, ARGUMENTS);
 }
 
+static bool run_bprintf(void)
+{
+	const uint64_t args[] = { (uint64_t)-4, (uintptr_t)"ab" };
+
+	return !bpf_stream_bprintf(&stream, FORMAT, args, sizeof(args));
+}
+
+static bool run_stage_printk(void)
+{
+	static struct bpf_stream_stage ss;
+
+	bpf_stream_stage_init(&ss);
+	return !bpf_stream_stage_printk(&ss, FORMAT, ARGUMENTS) &&
+	       !bpf_stream_stage_commit_to(&ss, &stream);
+}
+
 static void prepare_stage(void)
 {
 	add_before('b', 50);
@@ -298,6 +319,45 @@ static bool run_drain(void)
 	return false;
 }
 
+static bool run_try_drain(void)
+{
+	if (bpf_stream_try_drain(&stream, keep, &got_in_operation, SIZE_MAX) < 0)
+		complain("a drain failed");
+	return false;
+}
+
+static int through[2];
+
+static void prepare_pipe(void)
+{
+	if (!through[1] && pipe(through))
+		complain("no pipe");
+	prepare_read();
+}
+
+static bool run_drain_fd(void)
+{
+	int n = bpf_stream_drain_fd(&stream, through[1], ELEM + 265);
+
+	if (n < 0 || (n && read(through[0], got_in_operation.bytes, (size_t)n) != n))
+		complain("a drain failed");
+	else
+		got_in_operation.len = (size_t)n;
+	return false;
+}
+
+static bool run_figures(void)
+{
+	struct bpf_stream_pool_stats pool;
+	struct bpf_stream_stats stats;
+
+	bpf_stream_get_stats(&stream, &stats);
+	bpf_stream_pool_get_stats(&pool);
+	if (!stats.capacity || pool.in_use > pool.highest)
+		complain("figures that cannot be");
+	return false;
+}
+
 static void prepare_idle(void)
 {
 	prepare_read();
@@ -313,6 +373,20 @@ static bool run_release(void)
 static bool run_end(void)
 {
 	bse_thread_exit(NULL);
+	return false;
+}
+
+static void prepare_nothing(void)
+{
+}
+
+static bool run_pool_use(void)
+{
+	static _Alignas(4096) char region[64 * BPF_STREAM_PAGE_SIZE];
+	int err = bpf_stream_pool_use(region, sizeof(region), 0);
+
+	if (err && err != -EBUSY)
+		complain("pool_use failed");
 	return false;
 }
 
@@ -341,15 +415,21 @@ static const struct op ops[] = {
 	{ "push_below_the_levels", prepare_deep, run_push, 1, 0, false },
 	{ "push_into_a_full_stream", prepare_large, run_push, 3, 2 * ELEM + 400, false },
 	{ "printf", prepare_print, run_printf, 1, 0, false },
+	{ "bprintf", prepare_print, run_bprintf, 1, 0, false },
+	{ "stage_printk", prepare_print, run_stage_printk, 1, 0, false },
 	{ "stage_commit", prepare_stage, run_stage, 3, 0, false },
 	{ "stage_free", prepare_nothing_more, run_stage_free, 3, 0, false },
 	{ "read", prepare_read, run_read, 0, 0, false },
 	{ "try_read", prepare_read, run_try_read, 0, 0, false },
 	{ "drain", prepare_read, run_drain, 0, 0, false },
+	{ "try_drain", prepare_read, run_try_drain, 0, 0, false },
+	{ "drain_fd", prepare_pipe, run_drain_fd, 0, 0, false },
+	{ "figures", prepare_read, run_figures, 1, 0, false },
 	{ "thread_release", prepare_read, run_release, 0, 0, false },
 	{ "thread_release_of_idle_pages", prepare_idle, run_release, 0, 0, false },
 	{ "thread_end", prepare_nothing_more, run_end, 0, 0, false },
 	{ "pool_trim", prepare_idle, run_trim, 0, 0, false },
+	{ "pool_use", prepare_nothing, run_pool_use, 0, 0, true },
 };
 
 /* ---- The handler ------------------------------------------------------- */
