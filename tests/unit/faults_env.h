@@ -9,9 +9,7 @@
 static struct {
 	uint64_t deny_page;		/* the page request so many from now finds none */
 	uint64_t pages;			/* page requests so far */
-	bool fail_publish;		/* each publish fails once, then succeeds */
-	bool publish_failed;		/* the one under way did so */
-	uint64_t short_take;		/* the take so many from now takes half */
+	bool fail_publish;		/* each publish fails */
 	void (*in_page_get)(void);	/* runs in the middle of a reservation */
 	void (*in_page_put)(void);	/* runs when a page comes back */
 	void (*before_ptr_cas)(void);	/* runs before a pointer is published */
@@ -20,8 +18,6 @@ static struct {
 static int bse_base_page_get(bse_page *page);
 static void bse_base_page_put(bse_page page);
 static inline int bse_base_log_publish(struct bpf_stream *s, const struct bse_chain *chain);
-static int bse_base_take_memory(void *ctx, const struct bse_piece *piece, unsigned int n);
-static int bse_base_take_fd(void *ctx, const struct bse_piece *piece, unsigned int n);
 
 static inline int faults_page_get(bse_page *page)
 {
@@ -52,44 +48,16 @@ static inline bool faults_ptr_cas_release(bse_ptr *p, void **old, void *v)
 
 static inline int faults_log_publish(struct bpf_stream *s, const struct bse_chain *chain)
 {
-	faults.publish_failed = faults.fail_publish && !faults.publish_failed;
-	if (faults.publish_failed)
-		return -ENOSPC;
-	return bse_base_log_publish(s, chain);
-}
-
-/* Half of the first piece, if this is the take that falls short. */
-static inline int faults_take(int (*take)(void *, const struct bse_piece *, unsigned int),
-			      void *ctx, const struct bse_piece *piece, unsigned int n)
-{
-	struct bse_piece half = { piece->data, piece->len / 2 };
-
-	if (faults.short_take && --faults.short_take == 0)
-		return half.len ? take(ctx, &half, 1) : 0;
-	return take(ctx, piece, n);
-}
-
-static int faults_take_memory(void *ctx, const struct bse_piece *piece, unsigned int n)
-{
-	return faults_take(bse_base_take_memory, ctx, piece, n);
-}
-
-static int faults_take_fd(void *ctx, const struct bse_piece *piece, unsigned int n)
-{
-	return faults_take(bse_base_take_fd, ctx, piece, n);
+	return faults.fail_publish ? -ENOSPC : bse_base_log_publish(s, chain);
 }
 
 #undef bse_page_get
 #undef bse_page_put
 #undef bse_ptr_cas_release
 #undef bse_log_publish
-#undef bse_take_memory
-#undef bse_take_fd
 #define bse_page_get faults_page_get
 #define bse_page_put faults_page_put
 #define bse_ptr_cas_release faults_ptr_cas_release
 #define bse_log_publish faults_log_publish
-#define bse_take_memory faults_take_memory
-#define bse_take_fd faults_take_fd
 
 #endif
