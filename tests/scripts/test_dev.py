@@ -3,8 +3,10 @@
 """./dev refuses what it cannot do in one clear line, before it does anything.
 
 meson, ninja and apt-get are replaced by programs that only write down how they were called; so
-nothing is built or installed. To see this test fail: take out one check of ./dev.
+nothing is built or installed. To see this test fail: take out one check of ./dev, or one suite of
+those that a build lacks.
 """
+import json
 import os
 import re
 import shutil
@@ -69,7 +71,8 @@ class Dev(unittest.TestCase):
         text = self.run_it("help")
         self.assertEqual((text[0], text[2]), (0, ""))
         self.assertIn("demo [FILE...]", text[1])
-        for args in (["--help"], ["-h"], ["demo", "--help"], ["demo", "-h"]):
+        for args in (["--help"], ["-h"], ["demo", "--help"], ["demo", "-h"], ["test", "--help"],
+                     ["test", "asan", "-h"]):
             self.assertEqual(self.run_it(*args), text)
 
     def test_demo__takes_regular_files_only(self):
@@ -90,6 +93,7 @@ class Dev(unittest.TestCase):
         self.assertEqual(self.run_it("clean", dev=link), (0, "", ""))
         self.assertEqual(os.listdir(self.project), ["dev"])
 
+    @unittest.skipUnless(NOBODY, "only root can make what belongs to another user")
     def test_build_directory__of_another_user(self):
         for command in (["demo"], ["test"], ["clean"]):
             for inside in ((), ("asan",)):
@@ -106,12 +110,66 @@ class Dev(unittest.TestCase):
                     os.chmod(path, 0o755)
                     shutil.rmtree(os.path.join(self.project, "build"))
 
-    def test_missing_packages__how_to_install_them(self):
-        for name in ("bash", "dirname", "readlink", "stat", "mkdir"):
+    def unwritable(self):
+        """A build directory that NOBODY cannot write to, though it is theirs."""
+        path = os.path.join(self.project, "build")
+        os.mkdir(path)
+        if NOBODY:
+            os.chown(path, NOBODY["user"], NOBODY["group"])
+        os.chmod(path, 0o555)
+        return path
+
+    def test_build_directory__that_is_read_only(self):
+        path = self.unwritable()
+        self.refuse(["demo"], 1, f"cannot write to {path}, which is read-only", **NOBODY)
+
+    def test_clean__in_a_tree_that_is_read_only(self):
+        os.chmod(self.project, 0o555)
+        self.assertEqual(self.run_it("clean", **NOBODY), (0, "", ""))
+        os.chmod(self.project, 0o755)
+        kept = os.path.join(self.project, "build", "kept")
+        os.mkdir(os.path.dirname(kept))
+        open(kept, "w", encoding="utf-8").close()
+        os.chmod(os.path.dirname(kept), 0o777)
+        os.chmod(self.project, 0o555)
+        self.refuse(["clean"], 1, f"cannot remove build/ from {self.project}, which cannot be "
+                    "written to", **NOBODY)
+        self.assertTrue(os.path.exists(kept))
+        os.chmod(self.project, 0o755)
+
+    def without_meson(self, user):
+        for name in ("bash", "dirname", "readlink", "stat", "mkdir", "cat", "grep", "head",
+                     "tail"):
             os.symlink(shutil.which(name), os.path.join(self.tools, name))
-        self.tool("id", "#!/bin/sh\necho 1000\n")
+        self.tool("id", f"#!/bin/sh\necho {user}\n")
         os.remove(os.path.join(self.tools, "meson"))
         self.path = self.tools
+
+    def test_installing_fails__with_its_cause_and_advice(self):
+        self.without_meson(0)
+        self.tool("apt-get", """#!/bin/sh
+case $* in
+*update*) echo 'W: Failed to fetch http://deb.example.org: Could not resolve'; exit 0 ;;
+esac
+i=0
+while [ $((i += 1)) -le 30 ]; do echo "Err:$i"; done
+echo 'E: Unable to locate package meson'
+while [ $((i -= 1)) -ge 0 ]; do echo "noise $i"; done
+exit 100
+""")
+        status, out, err = self.run_it("demo")
+        self.assertEqual(status, 1)
+        self.assertRegex(out, r"\Ainstalling [\w -]*\bmeson\b[\w -]* \.\.\. \n\Z")
+        self.assertEqual(err, "W: Failed to fetch http://deb.example.org: Could not resolve\n"
+                         "E: Unable to locate package meson\n"
+                         "dev: installing failed; the whole log is build/install.log\n"
+                         "dev: if packages could not be found or fetched: mend the network or "
+                         "/etc/apt/sources.list, see that apt-get update works, and try again\n")
+        self.tool("apt-get", "#!/bin/sh\necho killed\nexit 9\n")
+        self.assertIn("killed\ndev: installing failed", self.run_it("demo")[2])
+
+    def test_missing_packages__how_to_install_them(self):
+        self.without_meson(1000)
         status, out, err = self.run_it("demo")
         self.assertEqual((status, out, self.calls()), (1, "", ""))
         self.assertRegex(err, r"\Adev: some packages are missing; install them, as root:\n"
@@ -129,6 +187,56 @@ class Dev(unittest.TestCase):
         with open(os.path.join(ROOT, "meson.build"), encoding="utf-8") as f:
             self.assertNotIn("werror", f.read())
 
+    @unittest.skipUnless(shutil.which("unshare"), "no unshare")
+    def test_no_dev_shm__how_to_get_it(self):
+        inside = ["unshare", "--map-root-user", "--mount", "--", "sh", "-ec",
+                  'mount -t tmpfs -o ro tmpfs /dev/shm\n[ $# -eq 0 ] || exec "$@"', "sh"]
+        p = subprocess.run(inside, capture_output=True, text=True)
+        if p.returncode:
+            self.skipTest(f"/dev/shm cannot be made read-only: {p.stderr.strip()}")
+        p = subprocess.run([*inside, os.path.join(self.project, "dev"), "test", "asan"],
+                           capture_output=True, text=True)
+        self.assertEqual((p.returncode, p.stdout, p.stderr),
+                         (1, "", "dev: /dev/shm is missing or cannot be written to; the tests need "
+                          "it: mkdir -p /dev/shm && mount -t tmpfs -o mode=1777 tmpfs /dev/shm\n"))
+
+    @unittest.skipUnless(os.path.exists("/usr/include/criterion/criterion.h"), "no Criterion")
+    @unittest.skipUnless(os.access("/dev/shm", os.W_OK), "/dev/shm is not writable")
+    def test_words_given_twice__count_once(self):
+        os.mkdir(os.path.join(self.project, "scripts"))
+        with open(os.path.join(self.project, "scripts/sum_tests.py"), "w", encoding="utf-8") as f:
+            f.write("import sys\nprint(sys.argv[1:])\n")
+        status, out, err = self.run_it("test", "asan", "unit", "asan", "unit")
+        self.assertEqual((status, err), (0, ""))
+        self.assertEqual(out.splitlines()[-1], "['build/asan']")
+        self.assertEqual(self.calls().count("meson setup "), 1)
+        self.assertEqual(self.calls().count("meson test "), 1)
+
+    @unittest.skipUnless(shutil.which("meson"), "no meson")
+    def test_suites_that_a_build_lacks__are_refused_at_once(self):
+        with open(os.path.join(ROOT, "dev"), encoding="utf-8") as f:
+            known = re.search(r"\n\t\t(unit \|[^)]*)\) suites", f.read()).group(1)
+        unwritable = self.unwritable()
+        for tier, sanitizer in (("plain", "none"), ("asan", "address,undefined"),
+                                ("tsan", "thread")):
+            build = os.path.join(self.top, tier)
+            p = subprocess.run(["meson", "setup", build, ROOT, "-Dtests=auto", "-Db_lundef=false",
+                                f"-Db_sanitize={sanitizer}"], capture_output=True, text=True)
+            self.assertEqual(p.returncode, 0, p.stdout)
+            p = subprocess.run(["meson", "introspect", "--tests", build], capture_output=True,
+                               text=True, check=True)
+            there = {suite.split(":")[-1] for test in json.loads(p.stdout)
+                     for suite in test["suite"]}
+            for suite in re.findall(r"\w+", known):
+                with self.subTest(tier=tier, suite=suite):
+                    if suite not in there:
+                        self.refuse(["test", "docs", tier, suite], 2, f"the build {tier} has no "
+                                    f"suite {suite}; see ./dev help")
+                    else:
+                        # The next check is of the build directory.
+                        self.refuse(["test", tier, suite], 1, f"cannot write to {unwritable}, "
+                                    "which is read-only", **NOBODY)
+
     def test_suites_of_the_build__can_all_be_named(self):
         suites = set()
         for top, _, files in os.walk(os.path.join(ROOT, "tests")):
@@ -136,13 +244,13 @@ class Dev(unittest.TestCase):
                 with open(os.path.join(top, "meson.build"), encoding="utf-8") as f:
                     suites |= set(re.findall(r"\bsuite: '(\w+)'", f.read()))
         with open(os.path.join(ROOT, "dev"), encoding="utf-8") as f:
-            known = re.search(r"\n\t\tunit \|([^)]*)\) chosen", f.read()).group(1)
+            known = re.search(r"\n\t\tunit \|([^)]*)\) suites", f.read()).group(1)
         self.assertEqual(suites - set(re.findall(r"\w+", known)) - {"unit"}, set())
         self.assertIn("unit", suites)
 
     def test_help__names_every_suite(self):
         with open(os.path.join(ROOT, "dev"), encoding="utf-8") as f:
-            known = re.search(r"\n\t\t(unit \|[^)]*)\) chosen", f.read()).group(1)
+            known = re.search(r"\n\t\t(unit \|[^)]*)\) suites", f.read()).group(1)
         words = self.run_it("help")[1].split()
         for suite in re.findall(r"\w+", known):
             self.assertIn(suite, words)
