@@ -81,13 +81,20 @@ int main()
 		threads.emplace_back([&stream] { stream.push("from a thread\n"); });
 	for (std::thread &thread : threads)
 		thread.join();
-	bpf_stream_printf(stream.raw(), "%d threads have finished\n", 3);
+	if (bpf_stream_printf(stream.raw(), "%d threads have finished\n", 3)) {
+		std::cerr << "cxx_user: cannot store\n";
+		return 1;
+	}
 	std::cout << stream.drain();
 
 	try {
 		small.push("too long");
 	} catch (const std::system_error &e) {
 		std::cout << e.what() << '\n';
+	}
+	if (!std::cout.flush()) {
+		std::cerr << "cxx_user: cannot write\n";
+		return 1;
 	}
 	return 0;
 }

@@ -47,7 +47,10 @@ static int drain_all(struct bpf_stream *s, int fd)
 	return n;
 }
 
-/* At the other end of the pipe: brings it to standard output. */
+/*
+ * At the other end of the pipe: brings it to standard output. It reads on if
+ * that fails, for the drain would wait for it; main looks at ferror().
+ */
 static void *copy(void *arg)
 {
 	const int *from = arg;
@@ -87,5 +90,9 @@ int main(void)
 	close(ends[1]);
 	pthread_join(copier, NULL);
 	bpf_stream_destroy(&s);
+	if (fflush(stdout) || ferror(stdout)) {
+		fprintf(stderr, "drain_to_fd: cannot write to standard output\n");
+		return 1;
+	}
 	return 0;
 }

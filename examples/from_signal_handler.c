@@ -7,12 +7,17 @@
  * The main program does nothing but allocate and write messages, so that the
  * alarm mostly interrupts malloc() or a push. fprintf() in this handler could
  * wait for ever for a lock that the interrupted malloc() holds.
+ *
+ * What a handler writes to the stream whose push it interrupted may come out
+ * before the message of that push. Here each of them has a stream of its own.
  */
 #define BPF_STREAM_IMPLEMENTATION
 #include "bpf_stream.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/time.h>
 
 #define TICKS 5
@@ -20,14 +25,19 @@
 static struct bpf_stream events;	/* what the handler has to tell */
 static struct bpf_stream progress;	/* what the main program has to tell */
 static volatile sig_atomic_t ticks;
+static volatile sig_atomic_t failed;	/* the error of a push that was refused */
 
 static void on_alarm(int sig)
 {
+	int err;
+
 	(void)sig;
 	if (ticks == TICKS)
 		return;
 	/* No lock, no malloc, no locale; errno is as before when it returns. */
-	bpf_stream_printf(&events, "tick %d\n", (int)ticks + 1);
+	err = bpf_stream_printf(&events, "tick %d\n", (int)ticks + 1);
+	if (err)
+		failed = err;
 	ticks++;
 }
 
@@ -36,6 +46,8 @@ int main(void)
 	const struct itimerval every_millisecond = { { 0, 1000 }, { 0, 1000 } };
 	struct sigaction action = { .sa_handler = on_alarm };
 	char drop[4096];
+	int err = 0;
+	int n;
 
 	/* The streams must be there before the handler can run. */
 	bpf_stream_init(&events, NULL);
@@ -43,10 +55,18 @@ int main(void)
 	sigaction(SIGALRM, &action, NULL);
 	setitimer(ITIMER_REAL, &every_millisecond, NULL);
 
-	while (ticks < TICKS) {
+	while (ticks < TICKS && !err) {
 		free(malloc(1000));
-		bpf_stream_printf(&progress, "working\n");
+		err = bpf_stream_printf(&progress, "working\n");
 		bpf_stream_read(&progress, drop, sizeof(drop));
 	}
-	return bpf_stream_drain_fd(&events, 1, SIZE_MAX) < 0;
+	if (!err)
+		err = failed;
+	if (err)
+		fprintf(stderr, "from_signal_handler: cannot store: %s\n", strerror(-err));
+
+	n = bpf_stream_drain_fd(&events, 1, SIZE_MAX);
+	if (n < 0)
+		fprintf(stderr, "from_signal_handler: cannot write: %s\n", strerror(-n));
+	return err || n < 0;
 }

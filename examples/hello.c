@@ -31,6 +31,8 @@ int main(void)
 
 	/* All that is pending, in the order of the pushes. */
 	n = bpf_stream_drain_fd(&s, 1, SIZE_MAX);
+	if (n < 0)
+		fprintf(stderr, "hello: cannot write: %s\n", strerror(-n));
 
 	bpf_stream_destroy(&s);
 	return n < 0;

@@ -67,7 +67,7 @@ static void *writer(void *arg)
 	const char *name = arg;
 
 	for (int i = 1; i <= MESSAGES; i++) {
-		bpf_stream_printf(&messages, "%s %d\n", name, i);
+		check(-bpf_stream_printf(&messages, "%s %d\n", name, i), "cannot store");
 		bell_ring();
 	}
 	return NULL;

@@ -20,9 +20,9 @@ struct disk {
 };
 
 /* Others write to the same stream all the time; here they are this function. */
-static void somebody_else(struct bpf_stream *log)
+static int somebody_else(struct bpf_stream *log)
 {
-	bpf_stream_printf(log, "(something else)\n");
+	return bpf_stream_printf(log, "(something else)\n");
 }
 
 /* One report about all disks that are nearly full, if there are any. */
@@ -37,9 +37,10 @@ static int report(struct bpf_stream *log, const char *host, const struct disk *d
 	for (size_t i = 0; i < n && !err; i++) {
 		if (disks[i].used < 90)
 			continue;
-		somebody_else(log);
-		err = bpf_stream_stage_printk(&stage, "  %s is %d %% full\n",
-					      disks[i].name, disks[i].used);
+		err = somebody_else(log);
+		if (!err)
+			err = bpf_stream_stage_printk(&stage, "  %s is %d %% full\n",
+						      disks[i].name, disks[i].used);
 		found++;
 	}
 	if (!err && found)
@@ -55,6 +56,7 @@ int main(void)
 	const struct disk beta[] = { { "sda", 3 } };
 	struct bpf_stream log;
 	int err;
+	int n;
 
 	bpf_stream_init(&log, NULL);
 	err = report(&log, "alpha", alpha, 3);
@@ -62,7 +64,9 @@ int main(void)
 		err = report(&log, "beta", beta, 1);
 	if (err)
 		fprintf(stderr, "staged_report: cannot report: %s\n", strerror(-err));
-	bpf_stream_drain_fd(&log, 1, SIZE_MAX);
+	n = bpf_stream_drain_fd(&log, 1, SIZE_MAX);
+	if (n < 0)
+		fprintf(stderr, "staged_report: cannot write: %s\n", strerror(-n));
 	bpf_stream_destroy(&log);
-	return err != 0;
+	return err || n < 0;
 }

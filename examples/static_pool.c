@@ -75,5 +75,9 @@ int main(void)
 	show();
 	if (fill() != -ENOMEM)
 		return 1;
+	if (fflush(stdout)) {
+		fprintf(stderr, "static_pool: cannot write: %s\n", strerror(errno));
+		return 1;
+	}
 	return 0;
 }

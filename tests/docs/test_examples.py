@@ -7,7 +7,7 @@ In the environment: EXAMPLES, the programs that were built, separated by newline
 Seen to fail with: a handler that does not push; a report that is printed message by message, and
 one that is committed though nothing was found; a reader that ends at its first ring; a drain that
 gives up on -EAGAIN; a pool that was not given; a sink that says less than it took; a program that
-is not built; an example without a test.
+is not built; an example without a test; before errors of writing were looked at.
 """
 import os
 import re
@@ -66,6 +66,14 @@ class Examples(unittest.TestCase):
                          "pool: 0 of 15 pages in use; stream: 0 bytes pending, 0 refused\n" + full +
                          "pool: 15 of 15 pages in use; stream: 60000 bytes pending, 1 refused\n"
                          "pool: 0 of 15 pages in use; stream: 0 bytes pending, 1 refused\n" + full)
+
+    def test_output_that_cannot_be_written__is_reported(self):
+        for name in sorted(BUILT):
+            with self.subTest(name), open("/dev/full", "w", encoding="utf-8") as full:
+                p = subprocess.run([BUILT[name]], stdin=subprocess.DEVNULL, stdout=full,
+                                   stderr=subprocess.PIPE, text=True, timeout=120)
+                self.assertEqual(p.returncode, 1, p.stderr)
+                self.assertRegex(p.stderr, rf"\A{name}: cannot write.*\n\Z")
 
     def test_every_example_has_a_test_and_a_row(self):
         with open(os.path.join(ROOT, "examples", "README.md"), encoding="utf-8") as f:
