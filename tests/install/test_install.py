@@ -6,8 +6,9 @@ The commands, the main.c and the build files are taken out of README.md, so what
 it says. All paths have a blank in them. Seen to fail: with Meson's own pkgconfig.generate(), which
 writes libdir; with cmake.write_basic_package_version_file(), which needs CMake; with tests on by
 default; with a file installed by a script; with an absolute path in bpf_streamConfig.cmake; with
-any version accepted; without Threads; without the guard of CMakeLists.txt, with a VERSION or
-CMAKE_C_STANDARD there; without subdir_done() in meson.build; with a wrong name in README.md.
+any version accepted, 0 refused, or the end of a range ignored; without Threads; without the guard
+of CMakeLists.txt, with a VERSION or CMAKE_C_STANDARD there; without subdir_done() in meson.build;
+with a wrong name in README.md; with links to the tests in docs/porting.md.
 """
 import json
 import os
@@ -25,6 +26,8 @@ sys.path.insert(0, os.path.join(ROOT, "scripts"))
 sys.dont_write_bytecode = True
 from check_readme import BLOCK  # noqa: E402
 
+# Where README.md builds what it installs: ./dev knows nothing of it.
+BUILD = "builddir"
 WANTED = {
     "include/bpf_stream.h",
     "share/cmake/bpf_stream/bpf_streamConfig.cmake",
@@ -96,7 +99,7 @@ def setUpModule():
     TREE = os.path.join(TOP, "source tree")
     PREFIX = os.path.join(ENV["HOME"], ".local")
     shutil.copytree(ROOT, TREE, ignore=lambda directory, names:
-                    {".git", "build", "__pycache__"} & set(names) if directory == ROOT else ())
+                    {".git", "build", BUILD, "__pycache__"} & set(names) if directory == ROOT else ())
     VERSION = re.search(r'BPF_STREAM_VERSION "(.*)"', read(TREE, "include/bpf_stream.h")).group(1)
     text = read(TREE, "README.md")
     example = dict(BLOCK.findall(text.split("## How to use it")[0]))
@@ -105,7 +108,7 @@ def setUpModule():
     for kind, block in BLOCK.findall(text.split("## How to use it")[1]):
         SAYS.setdefault(kind, []).append(block)
     run("sh", "-ec", SAYS["sh"][1], cwd=TREE)
-    os.rename(os.path.join(TREE, "build"), os.path.join(TOP, "build"))
+    os.rename(os.path.join(TREE, BUILD), os.path.join(TOP, "build"))
 
 
 class Case(unittest.TestCase):
@@ -130,6 +133,11 @@ class Installation(Case):
                              files)
         self.assertEqual({path.split("/")[0] for path in files}, {"include", "share"})
         self.assertEqual([path for path in files if path.endswith("meson.build")], [])
+
+    def test_installed_pages__link_to_what_is_installed(self):
+        out = run(sys.executable, "-B", os.path.join(ROOT, "scripts/check_links.py"),
+                  os.path.join(PREFIX, "share/doc/bpf_stream"), cwd=self.dir)
+        self.assertRegex(out, r"\A\d\d+ links between pages: 0 errors\n\Z")
 
     def test_install__is_the_same_for_every_libdir_and_destdir(self):
         found = []
@@ -265,9 +273,11 @@ class CMake(Case):
 
     def test_find_package__with_versions(self):
         major, minor, patch = map(int, VERSION.split("."))
-        good = ["", f"{major}.{minor}", VERSION, f"{VERSION} EXACT", f"{VERSION}...{major + 1}"]
-        bad = [f"{major}.{minor + 1}", f"{major + 1}.{minor}", f"{major}.{minor}.{patch + 1}",
-               f"{major}.{minor}.{patch + 1} EXACT"]
+        good = ["", f"{major}", f"{major}.{minor}", VERSION, f"{VERSION} EXACT",
+                f"{VERSION}...{major + 1}", f"{major}...{VERSION}", f"{major}...<{major + 1}"]
+        bad = [f"{major + 1}", f"{major} EXACT", f"{major}.{minor + 1}", f"{major + 1}.{minor}",
+               f"{major}.{minor}.{patch + 1}", f"{major}.{minor}.{patch + 1} EXACT",
+               f"{major}...<{VERSION}"]
         if major == 0:
             bad += [f"{major}.{minor - 1}"]
         text = "cmake_minimum_required(VERSION 3.16...3.25)\nproject(versions C)\n"
