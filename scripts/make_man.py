@@ -20,6 +20,7 @@ Exit status: 0 made, 1 something differs, 2 usage.
 import os
 import re
 import sys
+import textwrap
 
 from check_header import API, PROGRAM, Header
 
@@ -40,6 +41,7 @@ class Item:
         self.title, _, self.brief = lines[0].partition(" - ")
         self.name = self.title.split()[-1].replace("()", "")
         self.prototype = prototype
+        self.definition = None          # of a struct or typedef: its lines
         self.params, self.fields, self.text = [], {}, [""]
         into = None
         for line in lines[1:]:
@@ -79,6 +81,8 @@ def items(header):
         following = header.line_of(m.end()) - 1
         code = " ".join(" ".join(header.code[following:following + 5]).split())
         item = Item(starts[first], m[1], re.split(r"[;{]", code)[0].strip())
+        if re.match(r"(struct|typedef) ", item.title):
+            item.definition = re.match(r"[^{;]*(\{.*?^\})?;", header.text[m.end():], re.M | re.S)[0]
         if item.name in functions or re.match(r"(struct|enum|typedef) ", item.title):
             yield item
 
@@ -96,7 +100,7 @@ def prose(text):
         if not m:
             plain.append(escape(word))
         if plain and (m or word.endswith((".", ".)"))):
-            lines.append(" ".join(plain))
+            lines += textwrap.wrap(" ".join(plain), 80)
             plain = []
         if not m:
             continue
@@ -105,7 +109,7 @@ def prose(text):
             macro = macro.replace(" ", f" {m[1]} ", 1)
         lines.append(" ".join([macro, *m[4]]))
     if plain:
-        lines.append(" ".join(plain))
+        lines += textwrap.wrap(" ".join(plain), 80)
     return "\n".join(lines)
 
 
@@ -132,6 +136,8 @@ def tagged(pairs, macro=""):
 
 def describe(item):
     out = [f".Ss {item.title if ' ' in item.title else item.name}", prose(sentence(item.brief))]
+    if item.definition:
+        out += [".Bd -literal -offset indent", escape(item.definition), ".Ed"]
     if item.params:
         out.append(".Pp")
         out.append(tagged(item.params, "Fa "))

@@ -6,7 +6,8 @@ or make one that says what the header says now.
 
 In the environment: MAN, the directory where the pages of section 3 were made. Seen to fail with: a
 list that is not closed; an example that misses a semicolon, and one that prints something else; a
-page that does not refer to bpf_stream.3; checks taken out of make_man.py one by one.
+page that does not refer to bpf_stream.3; a knob with another range, or without one; types without
+their definitions; checks taken out of make_man.py one by one.
 """
 import os
 import re
@@ -85,6 +86,41 @@ class Form(Case):
         self.assertEqual(self.example(REFERENCE, "reference"), "2 lines\n")
 
 
+class Ranges(Case):
+    # What bpf_stream.7 says, the least and the greatest value, and one beyond on either side.
+    KNOBS = {
+        "BPF_STREAM_DEFAULT_CAPACITY": ("1 to .Dv INT_MAX ;", "1", "0x7fffffff", "0", "0x80000000"),
+        "BPF_STREAM_POOL_BYTES": ("8 pages to 32 GiB;", "32768", "(32ull << 30)", "32767",
+                                  "((32ull << 30) + 1)"),
+        "BPF_STREAM_PAGE_SIZE": ("a power of two, 1024 to 65536;", "1024", "65536", "512",
+                                 "131072", "3072"),
+        "BPF_STREAM_LEVELS": ("1 to 8;", "1", "8", "0", "9"),
+        "BPF_STREAM_SELFCHECK": ("0 or 1;", "0", "1", "2", "-1"),
+    }
+
+    def test_the_overview_has_each_knob_with_its_range(self):
+        knobs = re.findall(r"^#ifndef (BPF_\w+)\n#define \1 ", read("include/bpf_stream.h"), re.M)
+        self.assertEqual(set(knobs), set(self.KNOBS))
+        page = read(OVERVIEW)
+        for knob, (text, *_) in self.KNOBS.items():
+            with self.subTest(knob):
+                told = page.split(f".It Dv {knob}\n")[1].split("\n.It ")[0]
+                self.assertIn(text, told.replace("\n", " "))
+                self.assertIn("if not defined", told.replace("\n", " "))
+
+    @unittest.skipUnless(shutil.which("cc"), "no cc")
+    def test_the_header_takes_what_is_in_the_range_only(self):
+        self.write("bodies.c", '#define BPF_STREAM_IMPLEMENTATION\n#include "bpf_stream.h"\n')
+        for knob, (_, least, greatest, *beyond) in self.KNOBS.items():
+            for value in (least, greatest, *beyond):
+                with self.subTest(knob, value=value):
+                    p = self.run_command("cc", "-std=c11", "-fsyntax-only", f"-D{knob}={value}",
+                                         "-I" + os.path.join(ROOT, "include"), "bodies.c")
+                    self.assertEqual(p.returncode != 0, value in beyond, p.stdout)
+                    if value in beyond:
+                        self.assertIn(f"{knob}: use ", p.stdout)
+
+
 class Truth(Case):
     def setUp(self):
         super().setUp()
@@ -113,6 +149,15 @@ class Truth(Case):
     def test_the_page_that_was_made_is_the_one_of_this_header(self):
         self.make()
         self.assertEqual(read(os.path.join(self.dir, "bpf_stream.3")), read(REFERENCE))
+
+    def test_a_type_that_changed(self):
+        self.change("include/bpf_stream.h", "\tsize_t highest;\n", "\tshort highest[2];\n")
+        self.assertEqual(self.make(), (0, ""))
+        page = read(os.path.join(self.dir, "bpf_stream.3"))
+        self.assertIn("\nstruct bpf_stream_pool_stats {\n", page)
+        self.assertIn("\n\tshort highest[2];\n", page)
+        self.assertIn("\ntypedef int bpf_stream_sink(void *ctx, const void *data, size_t len);\n",
+                      page)
 
     def test_a_function_that_is_not_listed(self):
         status, out = self.make(*NAMES[1:])
