@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * What the test programs that are not Criterion's share: options, random
- * numbers from a seed, and the last line. Comes after bpf_stream.h.
+ * What the test programs that are not Criterion's share: options, the last
+ * line, and random numbers from a seed. Comes after bpf_stream.h, if that does.
  */
 #ifndef TESTS_PROGRAM_H
 #define TESTS_PROGRAM_H
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -17,86 +18,186 @@
 
 /* ---- Options ---------------------------------------------------------- */
 
-/* An option that takes a number, or, if @text is set, a word. */
+/* An option, or, with a name in capitals, an argument; these come last. */
 struct program_option {
-	const char *name;		/* NULL ends an array */
+	const char *name;			/* NULL ends an array; [NAME]: may be missing */
 	const char *help;
-	uint64_t *number;		/* the default, then what was given */
+	uint64_t *number;			/* the default, then what was given; or: */
+	const char **word;			/* NULL, then what was given */
 	uint64_t least;
 	uint64_t most;
-	const char **text;
+	const char *(*choice)(unsigned int i);	/* all that a word may be, then NULL; or none: any */
 };
 
-static inline int program_usage(FILE *to, const char *program, const char *about,
-				const struct program_option *option)
+#define PROGRAM_NUMBER(name, help, number, least, most) \
+	{ name, help, number, NULL, least, most, NULL }
+#define PROGRAM_WORD(name, help, word, choice) { name, help, NULL, word, 0, 0, choice }
+#define PROGRAM_SEED(seed) \
+	PROGRAM_NUMBER("seed", "of all that is random; default: BPF_STREAM_SEED, or the clock", \
+		       seed, 0, UINT64_MAX)
+#define PROGRAM_LAST { NULL, NULL, NULL, NULL, 0, 0, NULL }
+
+static const char *program_name;
+
+/* Says what is wrong with how the program was called, and ends it. */
+__attribute__((format(printf, 1, 2)))
+static inline _Noreturn void program_misused(const char *format, ...)
 {
-	fprintf(to, "usage: %s [OPTION VALUE]...\n%s\n\n", program, about);
-	for (; option->name; option++) {
-		fprintf(to, "  --%-10s %s", option->name, option->help);
-		if (option->number)
-			fprintf(to, "; now %" PRIu64, *option->number);
-		fprintf(to, "\n");
-	}
-	fprintf(to, "\nExit: 0 passed, 1 failed, 2 usage, 77 all skipped.\n");
-	return to == stdout ? 0 : 2;
+	va_list ap;
+
+	fprintf(stderr, "%s: ", program_name);
+	va_start(ap, format);
+	vfprintf(stderr, format, ap);
+	va_end(ap);
+	fprintf(stderr, "; see --help\n");
+	exit(2);
 }
 
-static inline bool program_parse(const struct program_option *option, const char *value)
+static inline bool program_is_argument(const struct program_option *option)
 {
-	uint64_t number;
+	return *option->name == '[' || (*option->name >= 'A' && *option->name <= 'Z');
+}
+
+static inline _Noreturn void program_help(const char *about, const struct program_option *options)
+{
+	const struct program_option *option;
+	unsigned int i;
+
+	printf("usage: %s%s", program_name,
+	       options->name && !program_is_argument(options) ? " [OPTION VALUE]..." : "");
+	for (option = options; option->name; option++)
+		if (program_is_argument(option))
+			printf(" %s", option->name);
+	printf("\n%s\n\n", about);
+	for (option = options; option->name; option++) {
+		printf("  %s%-*s %s", program_is_argument(option) ? "" : "--",
+		       program_is_argument(option) ? 13 : 11, option->name, option->help);
+		if (option->number && strcmp(option->name, "seed"))
+			printf("; default: %" PRIu64, *option->number);
+		printf("\n");
+		for (i = 0; option->choice && option->choice(i); i++)
+			printf("                  %s\n", option->choice(i));
+	}
+	printf("  --help        show this\n\nExit: 0 passed, 1 failed, 2 usage, 77 all skipped.\n");
+	exit(0);
+}
+
+static inline bool program_parse(const char *text, uint64_t *number)
+{
 	char *end;
 
-	if (option->text) {
-		*option->text = value;
-		return true;
-	}
 	errno = 0;
-	number = strtoull(value, &end, 0);
-	if (errno || *value < '0' || *value > '9' || *end ||
-	    number < option->least || number > option->most)
-		return false;
-	*option->number = number;
-	return true;
+	*number = strtoull(text, &end, 10);
+	return !errno && *text >= '0' && *text <= '9' && !*end;
 }
 
-/* Takes the options, and prints them as they can be given again; or exits. */
-static inline void program_begin(int argc, char **argv, const char *about,
-				 const struct program_option *options)
+/* Takes @text, which @where has. */
+static inline void program_set(const struct program_option *option, const char *where,
+			       const char *text)
+{
+	unsigned int i;
+
+	if (option->number) {
+		if (!program_parse(text, option->number) || *option->number < option->least ||
+		    *option->number > option->most)
+			program_misused("%s '%s': must be a number, %" PRIu64 " to %" PRIu64,
+					where, text, option->least, option->most);
+		return;
+	}
+	*option->word = text;
+	for (i = 0; option->choice && strcmp(option->choice(i), text); i++)
+		if (!option->choice(i + 1))
+			program_misused("%s '%s': there is none of that name", where, text);
+}
+
+/* Takes what the program was called with, or ends it. */
+static inline void program_options(int argc, char **argv, const char *about,
+				   const struct program_option *options)
 {
 	const char *slash = strrchr(argv[0], '/');
-	const char *program = slash ? slash + 1 : argv[0];
+	const char *seed = getenv("BPF_STREAM_SEED");
+	const struct program_option *argument = options;
 	const struct program_option *option;
 	int i;
 
+	program_name = slash ? slash + 1 : argv[0];
+	for (; argument->name && !program_is_argument(argument); argument++) {
+		if (strcmp(argument->name, "seed"))
+			continue;
+		*argument->number = (uint64_t)time(NULL);
+		if (seed && *seed)
+			program_set(argument, "BPF_STREAM_SEED", seed);
+	}
 	for (i = 1; i < argc; i++) {
 		if (!strcmp(argv[i], "--help"))
-			exit(program_usage(stdout, program, about, options));
-		for (option = options; option->name; option++)
+			program_help(about, options);
+		if (*argv[i] != '-') {
+			if (!argument->name)
+				program_misused("'%s': one argument too many", argv[i]);
+			program_set(argument, argument->name, argv[i]);
+			argument++;
+			continue;
+		}
+		for (option = options; option->name && !program_is_argument(option); option++)
 			if (!strncmp(argv[i], "--", 2) && !strcmp(argv[i] + 2, option->name))
 				break;
-		if (!option->name || ++i == argc || !program_parse(option, argv[i]))
-			exit(program_usage(stderr, program, about, options));
+		if (!option->name || program_is_argument(option))
+			program_misused("'%s': there is no such option", argv[i]);
+		if (++i == argc)
+			program_misused("%s: needs a value", argv[i - 1]);
+		program_set(option, argv[i - 1], argv[i]);
 	}
-	printf("%s", program);
-	for (option = options; option->name; option++) {
+	if (argument->name && *argument->name != '[')
+		program_misused("%s is missing", argument->name);
+}
+
+/* The first line: the call again, as it can be repeated. */
+static inline void program_show(const struct program_option *option)
+{
+	printf("%s", program_name);
+	for (; option->name; option++) {
+		const char *name = program_is_argument(option) ? "" : option->name;
+
 		if (option->number)
-			printf(" --%s %" PRIu64, option->name, *option->number);
-		else if (*option->text)
-			printf(" --%s %s", option->name, *option->text);
+			printf(" --%s %" PRIu64, name, *option->number);
+		else if (*option->word)
+			printf(" %s%s%s%s", *name ? "--" : "", name, *name ? " " : "",
+			       *option->word);
 	}
 	printf("\n");
 	fflush(stdout);
 }
 
+static inline void program_begin(int argc, char **argv, const char *about,
+				 const struct program_option *options)
+{
+	program_options(argc, argv, about, options);
+	program_show(options);
+}
+
 /* @full where the tests run in full, else @quick. */
 static inline uint64_t program_number(uint64_t quick, uint64_t full)
 {
-	return getenv("BPF_STREAM_FULL") ? full : quick;
+	const char *set = getenv("BPF_STREAM_FULL");
+
+	return set && *set && strcmp(set, "0") ? full : quick;
 }
 
-static inline int program_end(unsigned int passed, unsigned int failed, unsigned int skipped)
+/* ---- Results ---------------------------------------------------------- */
+
+/* For programs that have a report(): it ends them. */
+#define CHECK(condition)				\
+	do {						\
+		if (!(condition))			\
+			report(__LINE__, #condition);	\
+	} while (0)
+
+/* The last line, and the exit status. */
+static inline int program_end(uint64_t passed, uint64_t failed, uint64_t skipped)
 {
-	printf("%u passed, %u failed, %u skipped\n", passed, failed, skipped);
+	printf("%" PRIu64 " passed, %" PRIu64 " failed, %" PRIu64 " skipped\n", passed, failed,
+	       skipped);
+	fflush(stdout);
 	return failed ? 1 : passed ? 0 : 77;
 }
 

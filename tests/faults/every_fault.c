@@ -32,11 +32,9 @@
 #define BPF_STREAM_POOL_BYTES (64u * 4096u)
 #define BPF_STREAM_ENV_HEADER "every_fault_env.h"
 #include "bpf_stream.h"
+#include "../program.h"
 
 #include <sched.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
 
 #define CAPACITY 40000u
 #define STREAMS 3u
@@ -109,7 +107,7 @@ static uint64_t happened[FAULTS];
 static unsigned int sheltered;		/* above 0: nothing fails */
 static uint64_t chance;			/* not 0: every place fails with 1 : chance */
 static uint64_t seed;
-static uint64_t drawn;			/* numbers, from this seed */
+static uint64_t drawn;			/* at random so far, from this seed */
 static uint64_t passed;
 
 /* Threads that all find no pool, and what befalls their calls of mmap. */
@@ -121,18 +119,10 @@ static struct {
 
 static void report(int line, const char *what)
 {
-	printf("FAIL %s %s %llu, seed %llu: line %d: %s\n%llu passed, 1 failed, 0 skipped\n",
-	       scenario, chance ? "random" : faults[planned].name, (unsigned long long)number,
-	       (unsigned long long)seed, line, what, (unsigned long long)passed);
-	fflush(stdout);
-	_exit(1);
+	printf("FAIL %s %s %" PRIu64 ", seed %" PRIu64 ": line %d: %s\n", scenario,
+	       chance ? "random" : faults[planned].name, number, seed, line, what);
+	_exit(program_end(passed, 1, 0));
 }
-
-#define CHECK(condition)				\
-	do {						\
-		if (!(condition))			\
-			report(__LINE__, #condition);	\
-	} while (0)
 
 static void check_sound(int line, struct bpf_stream *s)
 {
@@ -145,11 +135,7 @@ static void check_sound(int line, struct bpf_stream *s)
 /* 0 to @below - 1. */
 static uint64_t draw(uint64_t below)
 {
-	uint64_t x = seed + ++drawn * 0x9e3779b97f4a7c15u;
-
-	x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
-	x = (x ^ x >> 27) * 0x94d049bb133111ebu;
-	return (x ^ x >> 31) % below;
+	return program_random(&drawn) % below;
 }
 
 /* The fault that happens here and now. */
@@ -1014,7 +1000,7 @@ static void run_each(unsigned int i, enum fault fault)
 	}
 	/* The last run was one without a fault. */
 	if (number > 1)
-		printf(" %s %llu", faults[fault].name, (unsigned long long)number - 1);
+		printf(" %s %" PRIu64, faults[fault].name, number - 1);
 }
 
 static void run_rounds(uint64_t rounds)
@@ -1022,7 +1008,7 @@ static void run_rounds(uint64_t rounds)
 	unsigned int list[3];
 
 	for (; rounds; rounds--, seed++) {
-		drawn = 0;
+		drawn = seed;
 		chance = 2 + draw(30);
 		list[0] = (unsigned int)draw(SCENARIOS);
 		list[1] = (unsigned int)draw(SCENARIOS);
@@ -1088,36 +1074,20 @@ static void run_crowd(unsigned int n, unsigned int fails)
 
 /* ---- The program ------------------------------------------------------- */
 
-static int usage(FILE *to, const char *name)
-{
-	fprintf(to, "usage: %s [--seed N] [--rounds N]\n"
-		"Every fault at every place of every scenario, then N rounds in which each place\n"
-		"may fail. A round has the seed that its report tells; --seed takes it. Exit: 0\n"
-		"all is well, 1 not so, 2 usage.\n", name);
-	return to == stdout ? 0 : 2;
-}
-
 int main(int argc, char **argv)
 {
-	uint64_t rounds = getenv("BPF_STREAM_FULL") ? 20000 : 500;
+	/* One thread shows nothing more under ThreadSanitizer, which is slow. */
+	uint64_t rounds = program_number(500, PROGRAM_TSAN ? 2000 : 20000);
+	const struct program_option options[] = {
+		PROGRAM_SEED(&seed),
+		PROGRAM_NUMBER("rounds", "each with the next seed, which its report tells", &rounds,
+			       1, UINT64_MAX),
+		PROGRAM_LAST
+	};
 	unsigned int i;
-	int arg;
 
-	seed = (uint64_t)time(NULL);
-	for (arg = 1; arg < argc; arg++) {
-		uint64_t *value = !strcmp(argv[arg], "--seed") ? &seed :
-				  !strcmp(argv[arg], "--rounds") ? &rounds : NULL;
-		char *end;
-
-		if (!strcmp(argv[arg], "--help"))
-			return usage(stdout, argv[0]);
-		if (!value || ++arg == argc || *argv[arg] < '0' || *argv[arg] > '9')
-			return usage(stderr, argv[0]);
-		*value = strtoull(argv[arg], &end, 10);
-		if (*end)
-			return usage(stderr, argv[0]);
-	}
-	printf("seed %llu, %llu rounds\n", (unsigned long long)seed, (unsigned long long)rounds);
+	program_begin(argc, argv, "Every fault at every place of every scenario; then rounds in "
+		      "which\neach place may fail.", options);
 	sheltered = 1;
 	for (i = 0; i < SCENARIOS; i++) {
 		enum fault fault;
@@ -1138,6 +1108,5 @@ int main(int argc, char **argv)
 			run_crowd(i, fails);
 		run_crowd(i, CROWD + 1);
 	}
-	printf("%llu passed, 0 failed, 0 skipped\n", (unsigned long long)passed);
-	return 0;
+	return program_end(passed, 0, 0);
 }

@@ -22,10 +22,7 @@
  *
  * Not generated, because C or glibc leaves the answer open or answers -1: what
  * the formatter refuses, and lengths near INT_MAX. unit/test_format.c has them.
- *
- * usage: format_random [--seed N] [--calls N]
- * Exit: 0 same, 1 different, 2 usage, 77 not glibc. A difference names the seed
- * that makes its call alone.
+ * A difference names the seed that makes its call alone.
  *
  * Seen to fail, with the formatter broken on purpose:
  * the flag 0 kept beside a precision; blank winning over +; 0x before a zero;
@@ -36,18 +33,10 @@
  */
 #define BPF_STREAM_STATIC
 #include "bpf_stream.h"
+#include "../program.h"
 
-#include <errno.h>
-#include <inttypes.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/types.h>
-#include <time.h>
 
-#define DEFAULT_CALLS 1000000u
 #define MOST_FAILURES 5u	/* then it stops */
 #define FORMAT_MAX 1024
 #define STRING_MAX 64
@@ -85,19 +74,9 @@ struct call {
 
 /* ---- random things ---------------------------------------------------- */
 
-/* splitmix64: one addition and a mix, good from any seed */
-static uint64_t next_random(struct call *call)
-{
-	uint64_t z = call->state += UINT64_C(0x9e3779b97f4a7c15);
-
-	z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-	return z ^ (z >> 31);
-}
-
 static unsigned int below(struct call *call, unsigned int n)
 {
-	return (unsigned int)(next_random(call) % n);
+	return (unsigned int)(program_random(&call->state) % n);
 }
 
 static char one_of(struct call *call, const char *set)
@@ -120,7 +99,7 @@ static uint64_t random_value(struct call *call)
 	case 3:
 		return 0 - bit;
 	default:
-		return next_random(call) >> below(call, 64);
+		return program_random(&call->state) >> below(call, 64);
 	}
 }
 
@@ -424,58 +403,22 @@ static bool compare(const struct call *call)
 
 /* ---- the program ------------------------------------------------------- */
 
-static bool parse_number(const char *s, uint64_t *n)
-{
-	char *end;
-
-	errno = 0;
-	*n = strtoull(s, &end, 0);
-	return !errno && *s >= '0' && *s <= '9' && !*end;
-}
-
-static int usage(FILE *to, const char *name)
-{
-	fprintf(to, "usage: %s [--seed N] [--calls N]\n"
-		    "Compare the formatter with glibc's on random formats. The environment's\n"
-		    "BPF_STREAM_SEED and BPF_STREAM_CALLS give the defaults, else they are the\n"
-		    "time and %u. Exit: 0 same, 1 different, 2 usage, 77 not glibc.\n",
-		name, DEFAULT_CALLS);
-	return to == stdout ? 0 : 2;
-}
-
-static bool parse_environment(const char *name, uint64_t *n)
-{
-	const char *s = getenv(name);
-
-	return !s || !*s || parse_number(s, n);
-}
-
 int main(int argc, char **argv)
 {
-	uint64_t seed = (uint64_t)time(NULL);
-	uint64_t calls = DEFAULT_CALLS;
+	uint64_t seed;
+	uint64_t calls = program_number(1000000, 20000000);
+	const struct program_option options[] = {
+		PROGRAM_SEED(&seed),
+		PROGRAM_NUMBER("calls", "how many; each has the next seed", &calls, 1, UINT64_MAX),
+		PROGRAM_LAST
+	};
 	unsigned int failures = 0;
 	uint64_t done;
 
-	if (!parse_environment("BPF_STREAM_SEED", &seed) ||
-	    !parse_environment("BPF_STREAM_CALLS", &calls))
-		return usage(stderr, argv[0]);
-	for (int i = 1; i < argc; i++) {
-		uint64_t *option = !strcmp(argv[i], "--seed") ? &seed :
-				   !strcmp(argv[i], "--calls") ? &calls : NULL;
-
-		if (!strcmp(argv[i], "--help"))
-			return usage(stdout, argv[0]);
-		if (!option || ++i == argc || !parse_number(argv[i], option))
-			return usage(stderr, argv[0]);
-	}
-	if (!calls)
-		return usage(stderr, argv[0]);
-	printf("seed %" PRIu64 "\n", seed);
+	program_begin(argc, argv, "Compare the formatter with glibc's on random formats.", options);
 #ifndef __GLIBC__
-	printf("this C library is not glibc: nothing to compare with\n"
-	       "0 passed, 0 failed, 1 skipped\n");
-	return 77;
+	printf("SKIP: format_random: this C library is not glibc\n");
+	return program_end(0, 0, 1);
 #endif
 	/* Each call has the next seed, so that it can be made alone. */
 	for (done = 0; done < calls && failures < MOST_FAILURES; done++) {
@@ -487,6 +430,5 @@ int main(int argc, char **argv)
 		free_call(&call);
 	}
 	printf("%" PRIu64 " calls compared, %u different\n", done, failures);
-	printf("%d passed, %d failed, 0 skipped\n", !failures, !!failures);
-	return failures ? 1 : 0;
+	return program_end(!failures, !!failures, 0);
 }

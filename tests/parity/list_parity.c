@@ -735,15 +735,16 @@ static bool run_in_threads(uint64_t seed, uint32_t threads, const struct structu
 
 int main(int argc, char **argv)
 {
-	uint64_t seed = (uint64_t)time(NULL);
+	uint64_t seed;
 	uint64_t scripts = program_number(1000, 10000);
 	uint64_t threads = 0;
 	const struct program_option options[] = {
-		{ "seed", "the first script's; the next one has the next", &seed,
-		  0, UINT64_MAX, NULL },
-		{ "scripts", "how many", &scripts, 1, UINT64_MAX, NULL },
-		{ "threads", "that write; 0: 2 to 8, by the seed", &threads, 0, THREADS, NULL },
-		{ NULL, NULL, NULL, 0, 0, NULL }
+		PROGRAM_SEED(&seed),
+		PROGRAM_NUMBER("scripts", "how many; each has the next seed", &scripts,
+			       1, UINT64_MAX),
+		PROGRAM_NUMBER("threads", "that write; 0: 2 to 8, by the seed", &threads,
+			       0, THREADS),
+		PROGRAM_LAST
 	};
 	unsigned int passed = 0;
 	unsigned int failed = 0;

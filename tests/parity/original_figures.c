@@ -8,16 +8,12 @@
  * to the model as it is, which must tell it otherwise. The library takes no
  * part: this is what makes the switches of docs/differences.md believable.
  *
- * usage: original_figures [--help]
- * Exit: 0 passed, 1 failed, 2 usage.
- *
  * Seen to fail, with one switch after the other made to do nothing in model.h;
  * with `>` for `>=` at the capacity, 1023 for the length that loses its byte,
  * and a refund of what is left of an element instead of all of it.
  */
 #include "model.h"
-
-#include <inttypes.h>
+#include "../program.h"
 
 #define PAGE 4096u
 #define CAPACITY 100000u		/* of the original since 6.17 */
@@ -27,7 +23,7 @@ static bool good;
 static char text[CAPACITY];
 static unsigned char got[CAPACITY];
 
-#define CHECK(got, want) check(#got, (long long)(got), (long long)(want))
+#define FIGURE(got, want) check(#got, (long long)(got), (long long)(want))
 
 static void check(const char *what, long long is, long long want)
 {
@@ -76,27 +72,27 @@ static int read_into(unsigned int stream, size_t len)
 /* A stream holds nothing, and takes nothing. */
 static void is_full_for_ever(bool is)
 {
-	CHECK(read_into(0, sizeof(got)), 0);
-	CHECK(print(1), is ? -ENOSPC : 0);
+	FIGURE(read_into(0, sizeof(got)), 0);
+	FIGURE(print(1), is ? -ENOSPC : 0);
 }
 
 /* 8, and as observed: 54-byte messages stop at 99,954. */
 static void full_stream_holds_99999(unsigned int original)
 {
 	begin(original & MODEL_NEVER_FULL, 100, CAPACITY);
-	CHECK(fill(0, 64), 1562);
-	CHECK(fill(0, 1), original ? 31 : 32);
-	CHECK(m.stream[0].pending, original ? 99999 : 100000);
+	FIGURE(fill(0, 64), 1562);
+	FIGURE(fill(0, 1), original ? 31 : 32);
+	FIGURE(m.stream[0].pending, original ? 99999 : 100000);
 	begin(original & MODEL_NEVER_FULL, 100, CAPACITY);
-	CHECK(fill(0, 54), 1851);
-	CHECK(m.stream[0].pending, 99954);
+	FIGURE(fill(0, 54), 1851);
+	FIGURE(m.stream[0].pending, 99954);
 }
 
 /* 4: one "%99999d". */
 static void one_long_print_fills_an_empty_stream(unsigned int original)
 {
 	begin(original & (MODEL_LONG_LEAKS | MODEL_NEVER_FULL), 100, CAPACITY);
-	CHECK(print(99999), original ? -ENOMEM : -E2BIG);
+	FIGURE(print(99999), original ? -ENOMEM : -E2BIG);
 	is_full_for_ever(original);
 }
 
@@ -104,24 +100,24 @@ static void one_long_print_fills_an_empty_stream(unsigned int original)
 static void text_of_1025_bytes_leaks_its_length(unsigned int original)
 {
 	begin(original & MODEL_LONG_LEAKS, 100, CAPACITY);
-	CHECK(print(1023), 0);
-	CHECK(print(1025), original ? -ENOMEM : -E2BIG);
-	CHECK(read_into(0, sizeof(got)), 1023);
-	CHECK(m.stream[0].pending, original ? 1025 : 0);
+	FIGURE(print(1023), 0);
+	FIGURE(print(1025), original ? -ENOMEM : -E2BIG);
+	FIGURE(read_into(0, sizeof(got)), 1023);
+	FIGURE(m.stream[0].pending, original ? 1025 : 0);
 }
 
 static void text_of_1024_bytes_loses_its_last(unsigned int original)
 {
 	begin(original & MODEL_LAST_BYTE, 100, CAPACITY);
-	CHECK(print(1023), 0);
-	CHECK(read_into(0, sizeof(got)), 1023);
-	CHECK(got[1022], 'x');
-	CHECK(print(1024), original ? 0 : -E2BIG);
+	FIGURE(print(1023), 0);
+	FIGURE(read_into(0, sizeof(got)), 1023);
+	FIGURE(got[1022], 'x');
+	FIGURE(print(1024), original ? 0 : -E2BIG);
 	if (!original)
 		return;
-	CHECK(read_into(0, sizeof(got)), 1024);
-	CHECK(got[1022], 'x');
-	CHECK(got[1023], '\0');
+	FIGURE(read_into(0, sizeof(got)), 1024);
+	FIGURE(got[1022], 'x');
+	FIGURE(got[1023], '\0');
 }
 
 /* 1: the pool is full of another stream's text. */
@@ -132,7 +128,7 @@ static void denied_memory_fills_an_empty_stream(unsigned int original)
 	fill(1, 1000);
 	fill(1, 1);
 	for (unsigned int i = 0; i < 10; i++)
-		CHECK(print(100), -ENOMEM);
+		FIGURE(print(100), -ENOMEM);
 	read_into(1, sizeof(got));
 	is_full_for_ever(original);
 }
@@ -141,27 +137,27 @@ static void denied_memory_fills_an_empty_stream(unsigned int original)
 static void commit_charges_what_was_not_stored(unsigned int original)
 {
 	begin(original & MODEL_STAGE_COUNTS, 7, CAPACITY);
-	CHECK(model_stage_printk(&m, 0, text, 10), 0);
+	FIGURE(model_stage_printk(&m, 0, text, 10), 0);
 	model_init(&m, 1, CAPACITY);
 	fill(1, 1000);
 	fill(1, 1);
-	CHECK(model_stage_printk(&m, 0, text, 1000), -ENOMEM);
-	CHECK(model_commit(&m, 0, 0), 0);
-	CHECK(m.stream[0].pending, original ? 1010 : 10);
-	CHECK(read_into(0, sizeof(got)), 10);
-	CHECK(m.stream[0].pending, original ? 1000 : 0);
+	FIGURE(model_stage_printk(&m, 0, text, 1000), -ENOMEM);
+	FIGURE(model_commit(&m, 0, 0), 0);
+	FIGURE(m.stream[0].pending, original ? 1010 : 10);
+	FIGURE(read_into(0, sizeof(got)), 10);
+	FIGURE(m.stream[0].pending, original ? 1000 : 0);
 }
 
 /* 3: the stage is empty, its length is not. */
 static void empty_stage_charges_once_more(unsigned int original)
 {
 	begin(original & MODEL_STAGE_KEEPS, 7, 1000);
-	CHECK(model_stage_printk(&m, 0, text, 500), 0);
-	CHECK(model_commit(&m, 0, 0), 0);
-	CHECK(read_into(0, sizeof(got)), 500);
-	CHECK(model_commit(&m, 0, 0), 0);
-	CHECK(model_commit(&m, 0, 0), 0);
-	CHECK(m.stream[0].pending, original ? 1000 : 0);
+	FIGURE(model_stage_printk(&m, 0, text, 500), 0);
+	FIGURE(model_commit(&m, 0, 0), 0);
+	FIGURE(read_into(0, sizeof(got)), 500);
+	FIGURE(model_commit(&m, 0, 0), 0);
+	FIGURE(model_commit(&m, 0, 0), 0);
+	FIGURE(m.stream[0].pending, original ? 1000 : 0);
 	is_full_for_ever(original);
 }
 
@@ -170,29 +166,29 @@ static void empty_messages_take_memory_for_nothing(unsigned int original)
 {
 	begin(original & (MODEL_STORES_EMPTY | MODEL_NO_BOUND), 7, CAPACITY);
 	for (unsigned int i = 0; i < 256 * 1000; i++)
-		CHECK(print(0), 0);
-	CHECK(m.stream[0].pending, 0);
-	CHECK(m.pool.used, original ? 1000 : 0);
+		FIGURE(print(0), 0);
+	FIGURE(m.stream[0].pending, 0);
+	FIGURE(m.pool.used, original ? 1000 : 0);
 }
 
 /* 6: a fault in the second of two messages loses the first one. */
 static void fault_loses_what_was_read_before(unsigned int original)
 {
 	begin(original & MODEL_FAULT_WINS, 7, CAPACITY);
-	CHECK(print(30), 0);
-	CHECK(print(40), 0);
+	FIGURE(print(30), 0);
+	FIGURE(print(40), 0);
 	model_take(&m, &m.stream[0], 30);
-	CHECK(model_answer(&m, 30, -EFAULT), original ? -EFAULT : 30);
-	CHECK(read_into(0, sizeof(got)), 40);
+	FIGURE(model_answer(&m, 30, -EFAULT), original ? -EFAULT : 30);
+	FIGURE(read_into(0, sizeof(got)), 40);
 }
 
 /* 7: a length as bpf(2) has it, of 32 bits without a sign. */
 static void read_length_turns_negative(unsigned int original)
 {
 	begin(original & MODEL_NEGATIVE, 7, CAPACITY);
-	CHECK(model_read(&m, 0, INT_MAX), 0);
-	CHECK(model_read(&m, 0, (size_t)INT_MAX + 1), original ? MODEL_GOES_ON : -EINVAL);
-	CHECK(model_read(&m, 0, UINT32_MAX), original ? MODEL_GOES_ON : -EINVAL);
+	FIGURE(model_read(&m, 0, INT_MAX), 0);
+	FIGURE(model_read(&m, 0, (size_t)INT_MAX + 1), original ? MODEL_GOES_ON : -EINVAL);
+	FIGURE(model_read(&m, 0, UINT32_MAX), original ? MODEL_GOES_ON : -EINVAL);
 }
 
 /*
@@ -206,9 +202,9 @@ static void small_messages_take_100_million_bytes(unsigned int original)
 	begin(original & MODEL_NO_BOUND, 1024, 4u << 20);
 	m.pool.elem_head = 16;
 	m.pool.page_head = 8;
-	CHECK(fill(0, 1), original ? 4u << 20 : 1024 * 170);
-	CHECK(m.pool.used, original ? 24673 : 1024);
-	CHECK(m.pool.used * PAGE > 100000000, !!original);
+	FIGURE(fill(0, 1), original ? 4u << 20 : 1024 * 170);
+	FIGURE(m.pool.used, original ? 24673 : 1024);
+	FIGURE(m.pool.used * PAGE > 100000000, !!original);
 }
 
 /* 10: so it is with the library, but there the pages have a bound. */
@@ -219,54 +215,54 @@ static void one_unread_byte_pins_a_page(unsigned int original)
 	for (unsigned int i = 0; i < 8; i++) {
 		int err = model_print(&m, 1, text, 1);
 
-		CHECK(err, i < 7 || original ? 0 : -ENOMEM);
+		FIGURE(err, i < 7 || original ? 0 : -ENOMEM);
 		while (m.pool.offset < PAGE)
-			CHECK(print((int)(PAGE - m.pool.offset < 1000 ?
+			FIGURE(print((int)(PAGE - m.pool.offset < 1000 ?
 					  PAGE - m.pool.offset - 12 : 988)), 0);
 		read_into(0, sizeof(got));
 		if (err)
 			break;
 	}
-	CHECK(m.stream[1].pending, original ? 8 : 7);
-	CHECK(m.pool.used, original ? 8 : 7);
+	FIGURE(m.stream[1].pending, original ? 8 : 7);
+	FIGURE(m.pool.used, original ? 8 : 7);
 }
 
 /* 13: v3 counts on, and begins anew after 2^32 reports. */
 static void reports_are_printed_again_after_the_wrap(unsigned int original)
 {
 	begin(original & MODEL_WRAPS, 7, CAPACITY);
-	CHECK(model_report(&m, 512), 512);
-	CHECK(model_report(&m, (UINT64_C(1) << 32) - 512), 0);
-	CHECK(model_report(&m, 513), original ? 512 : 0);
+	FIGURE(model_report(&m, 512), 512);
+	FIGURE(model_report(&m, (UINT64_C(1) << 32) - 512), 0);
+	FIGURE(model_report(&m, 513), original ? 512 : 0);
 }
 
 /* Refunds come when an element is wholly consumed, and all at once. */
 static void refund_waits_for_the_last_byte(unsigned int original)
 {
 	begin(original & MODEL_WHOLE, 7, 100);
-	CHECK(print(100), 0);
-	CHECK(read_into(0, 99), 99);
-	CHECK(m.stream[0].pending, original ? 100 : 1);
-	CHECK(print(1), original ? -ENOSPC : 0);
-	CHECK(read_into(0, 1), 1);
-	CHECK(m.stream[0].pending, original ? 0 : 1);
+	FIGURE(print(100), 0);
+	FIGURE(read_into(0, 99), 99);
+	FIGURE(m.stream[0].pending, original ? 100 : 1);
+	FIGURE(print(1), original ? -ENOSPC : 0);
+	FIGURE(read_into(0, 1), 1);
+	FIGURE(m.stream[0].pending, original ? 0 : 1);
 }
 
 /* What is the same in both: reading nothing, and reading across messages. */
 static void reads_cross_messages_in_order(unsigned int original)
 {
 	begin(original, 7, CAPACITY);
-	CHECK(read_into(0, 0), 0);
-	CHECK(read_into(0, 100), 0);
+	FIGURE(read_into(0, 0), 0);
+	FIGURE(read_into(0, 100), 0);
 	memset(text, 'a', 10);
-	CHECK(print(10), 0);
+	FIGURE(print(10), 0);
 	memset(text, 'b', 10);
-	CHECK(print(10), 0);
-	CHECK(read_into(0, 5), 5);
+	FIGURE(print(10), 0);
+	FIGURE(read_into(0, 5), 5);
 	memset(text, 'c', 10);
-	CHECK(print(10), 0);
-	CHECK(read_into(0, 100), 25);
-	CHECK(memcmp(got, "aaaaabbbbbbbbbbcccccccccc", 25), 0);
+	FIGURE(print(10), 0);
+	FIGURE(read_into(0, 100), 25);
+	FIGURE(memcmp(got, "aaaaabbbbbbbbbbcccccccccc", 25), 0);
 }
 
 #define STORY(name) { #name, name }
@@ -294,15 +290,10 @@ static const struct {
 
 int main(int argc, char **argv)
 {
+	const struct program_option none[] = { PROGRAM_LAST };
 	unsigned int failed = 0;
 
-	if (argc > 1) {
-		FILE *to = argc == 2 && !strcmp(argv[1], "--help") ? stdout : stderr;
-
-		fprintf(to, "usage: %s [--help]\nTell the model stories of the original.\n",
-			argv[0]);
-		return to == stdout ? 0 : 2;
-	}
+	program_begin(argc, argv, "Tell the model stories of the original.", none);
 	model_start(&m, 0, PAGE, 0);
 	for (unsigned int i = 0; i < STORIES; i++) {
 		good = true;
@@ -312,6 +303,5 @@ int main(int argc, char **argv)
 		failed += !good;
 	}
 	model_stop(&m);
-	printf("%u passed, %u failed, 0 skipped\n", STORIES - failed, failed);
-	return failed ? 1 : 0;
+	return program_end(STORIES - failed, failed, 0);
 }

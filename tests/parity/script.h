@@ -20,8 +20,7 @@
 #define SCRIPT_H
 
 #include "model.h"
-
-#include <inttypes.h>
+#include "../program.h"
 
 #define STEPS_MAX 64u
 #define ARGS_MAX 9u
@@ -154,15 +153,6 @@ static inline void script_print(const struct script *script, const char *outcome
 	printf("# %s\nend\n", outcome);
 }
 
-static inline bool number_parse(const char *s, uint64_t *n)
-{
-	char *end;
-
-	errno = 0;
-	*n = strtoull(s, &end, 0);
-	return !errno && *s >= '0' && *s <= '9' && !*end;
-}
-
 static inline bool step_parse(struct step *step, const char *op, char **rest)
 {
 	memset(step, 0, sizeof(*step));
@@ -176,7 +166,7 @@ static inline bool step_parse(struct step *step, const char *op, char **rest)
 		size_t len = strlen(name);
 
 		if (!word || strncmp(word, name, len) || word[len] != '=' ||
-		    !number_parse(word + len + 1, &step->arg[i]) ||
+		    !program_parse(word + len + 1, &step->arg[i]) ||
 		    (ops[step->op].arg[i].below && step->arg[i] >= ops[step->op].arg[i].below))
 			return false;
 	}
@@ -222,7 +212,7 @@ static inline int script_parse(FILE *file, unsigned int *line, struct script *sc
 			script->original |= original_named(word);
 		} else if (!strcmp(word, "pool")) {
 			word = strtok_r(NULL, " \t\n", &rest);
-			if (!word || !number_parse(word, &n) || (n && n < 8) || n > POOL_PAGES_MAX)
+			if (!word || !program_parse(word, &n) || (n && n < 8) || n > POOL_PAGES_MAX)
 				return -1;
 			script->pool = (unsigned int)n;
 		} else if (script->steps == STEPS_MAX ||
@@ -241,19 +231,9 @@ struct dice {
 	size_t limit;			/* of most lengths in this script */
 };
 
-/* splitmix64: one addition and a mix, good from any seed */
-static inline uint64_t dice_next(struct dice *dice)
-{
-	uint64_t z = dice->state += UINT64_C(0x9e3779b97f4a7c15);
-
-	z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-	return z ^ (z >> 31);
-}
-
 static inline uint64_t dice_below(struct dice *dice, uint64_t n)
 {
-	return dice_next(dice) % n;
+	return program_random(&dice->state) % n;
 }
 
 /* @at, give or take two */

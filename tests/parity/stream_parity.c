@@ -52,10 +52,11 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/wait.h>
-#include <time.h>
 
 #define QUICK_SCRIPTS 2000u
-#define FULL_SCRIPTS 100000u
+#define MOST_SCRIPTS 100000u
+/* One thread shows nothing more under ThreadSanitizer, which is slow. */
+#define FULL_SCRIPTS (PROGRAM_TSAN ? MOST_SCRIPTS / 10 : MOST_SCRIPTS)
 #define MOST_FAILURES 3u		/* then it stops */
 #define DATA_MAX ((size_t)5 << 20)	/* bytes that a call passes, at most */
 #define TEXT_MAX 100200			/* longer than any text that is printed */
@@ -207,7 +208,7 @@ static void make_data(struct run *r, size_t len)
 		data[i] = (unsigned char)(r->message * 37 + i * 7 + i / 251);
 }
 
-/* Lengths of which the bytes may be read: what the pool can never hold is not. */
+/* Lengths of which bytes may be read: what no pool can hold is not. */
 static size_t data_length(const struct run *r, uint64_t len)
 {
 	size_t bytes = len < SIZE_MAX ? (size_t)len : SIZE_MAX;
@@ -724,7 +725,7 @@ static bool sound(const struct run *r, struct bpf_stream *s)
 	return !broken || differs(r, "%s", broken);
 }
 
-/* All streams gone: every page is back. The next script begins with none idle. */
+/* Without streams every page is back. The next script begins with none idle. */
 static bool quiet(struct run *r)
 {
 	r->at = "the end";
@@ -1141,60 +1142,9 @@ static int replay(const char *name, bool is_page)
 
 /* ---- the program -------------------------------------------------------- */
 
-static int usage(FILE *to, const char *name)
+static const char *original_name(unsigned int i)
 {
-	fprintf(to, "usage: %s [--seed N] [--scripts N] [MODE]\n"
-		    "Compare streams with a slow, obvious model, in random scripts. Modes:\n\n"
-		    "  --original NAME     find and shrink a script that tells the library from\n"
-		    "                      the original, in one of its ways:\n",
-		name);
-	for (size_t i = 0; i < ORIGINALS; i++)
-		fprintf(to, "                        %-5s  %s\n", originals[i].name,
-			originals[i].does);
-	fprintf(to, "  --differences FILE  do so for all; then check the scripts in FILE, a page\n"
-		    "                      that describes them\n"
-		    "  --replay FILE       run the scripts in FILE, as they were printed\n"
-		    "  --help              show this\n\n"
-		    "Script K of a run with --seed N is --seed N+K --scripts 1. BPF_STREAM_SEED\n"
-		    "gives the default seed, else the time does. Default number of scripts: %u;\n"
-		    "%u if BPF_STREAM_FULL is set, and at most in a search.\n"
-		    "Exit: 0 passed, 1 failed, 2 usage.\n",
-		QUICK_SCRIPTS, FULL_SCRIPTS);
-	return to == stdout ? 0 : 2;
-}
-
-struct options {
-	uint64_t seed;
-	uint64_t scripts;
-	unsigned int original;
-	const char *page;
-	const char *replay;
-};
-
-static bool parse_options(struct options *options, int argc, char **argv)
-{
-	for (int i = 1; i < argc; i += 2) {
-		const char *value = argv[i + 1];
-		bool good = value;
-
-		if (!good)
-			return false;
-		if (!strcmp(argv[i], "--seed"))
-			good = number_parse(value, &options->seed);
-		else if (!strcmp(argv[i], "--scripts"))
-			good = number_parse(value, &options->scripts) && options->scripts;
-		else if (!strcmp(argv[i], "--original"))
-			good = (options->original = original_named(value));
-		else if (!strcmp(argv[i], "--differences"))
-			options->page = value;
-		else if (!strcmp(argv[i], "--replay"))
-			options->replay = value;
-		else
-			return false;
-		if (!good)
-			return false;
-	}
-	return !!options->original + !!options->page + !!options->replay < 2;
+	return i < ORIGINALS ? originals[i].name : NULL;
 }
 
 static int summary(unsigned int cases, int failures)
@@ -1203,44 +1153,55 @@ static int summary(unsigned int cases, int failures)
 		return 2;
 	if (cases < (unsigned int)failures)
 		cases = (unsigned int)failures;
-	printf("%u passed, %d failed, 0 skipped\n", cases - (unsigned int)failures, failures);
-	return failures ? 1 : 0;
+	return program_end(cases - (unsigned int)failures, (unsigned int)failures, 0);
 }
 
 int main(int argc, char **argv)
 {
-	const char *seed = getenv("BPF_STREAM_SEED");
-	struct options options = {
-		.seed = (uint64_t)time(NULL),
-			};
+	uint64_t seed;
+	uint64_t scripts = 0;
+	const char *original = NULL;
+	const char *page = NULL;
+	const char *file = NULL;
+	const struct program_option options[] = {
+		PROGRAM_SEED(&seed),
+		PROGRAM_NUMBER("scripts", "how many, each with the next seed; 0: 2000 to compare;\n"
+			       "                100000 if BPF_STREAM_FULL is set; or to find something",
+			       &scripts, 0, UINT64_MAX),
+		PROGRAM_WORD("original", "find and shrink a script that tells the library from the\n"
+			     "                original, in this one of its ways (docs/differences.md):",
+			     &original, original_name),
+		PROGRAM_WORD("differences", "do so for all; then check the scripts in this page",
+			     &page, NULL),
+		PROGRAM_WORD("replay", "run the scripts in this file, as they were printed",
+			     &file, NULL),
+		PROGRAM_LAST
+	};
 	int checked;
 
-	if (argc == 2 && !strcmp(argv[1], "--help"))
-		return usage(stdout, argv[0]);
-	if ((seed && *seed && !number_parse(seed, &options.seed)) ||
-	    !parse_options(&options, argc, argv))
-		return usage(stderr, argv[0]);
+	program_options(argc, argv, "Compare streams with a slow, obvious model, in random scripts.",
+			options);
+	if (!!original + !!page + !!file > 1)
+		program_misused("--original, --differences, --replay: only one of them");
 	/* A search ends when it has found something. */
-	if (!options.scripts)
-		options.scripts = getenv("BPF_STREAM_FULL") || options.original || options.page ?
-					  FULL_SCRIPTS : QUICK_SCRIPTS;
+	if (!scripts)
+		scripts = original || page ? MOST_SCRIPTS : program_number(QUICK_SCRIPTS, FULL_SCRIPTS);
+	program_show(options);
 	verdict = mmap(NULL, sizeof(*verdict), PROT_READ | PROT_WRITE,
 		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (verdict == MAP_FAILED) {
 		perror("mmap");
 		return 2;
 	}
-	if (options.replay)
-		return summary(1, replay(options.replay, false));
-	printf("seed %" PRIu64 ", %" PRIu64 " scripts\n", options.seed, options.scripts);
-	if (options.original)
-		return summary(1, !find_difference(options.original, options.seed,
-						   options.scripts));
-	if (options.page) {
-		checked = replay(options.page, true);
+	if (file)
+		return summary(1, replay(file, false));
+	if (original)
+		return summary(1, !find_difference(original_named(original), seed, scripts));
+	if (page) {
+		checked = replay(page, true);
 		if (checked >= 0)
-			checked += (int)find_all(options.seed, options.scripts);
+			checked += (int)find_all(seed, scripts);
 		return summary((unsigned int)ORIGINALS + 1, checked);
 	}
-	return summary(POOLS, (int)compare_random(options.seed, options.scripts));
+	return summary(POOLS, (int)compare_random(seed, scripts));
 }

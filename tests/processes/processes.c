@@ -4,11 +4,11 @@
  *
  * Writers push records and groups to two streams, are interrupted by handlers
  * that do the same, and a reader takes them out. In each round one of these
- * threads - by itself, in a handler at any instruction, at a chosen place in the
- * middle of a push, or in the reader's sink - makes a process:
+ * threads - by itself, in a handler at any instruction, at a chosen place in
+ * the middle of a push, or in the reader's sink - makes a process:
  *
- *   private  fork: the child, with the one thread that forked, reads its copy of
- *            what was pending: each lane goes on at the number where the
+ *   private  fork: the child, with the one thread that forked, reads its copy
+ *            of what was pending: each lane goes on at the number where the
  *            parent's reader was, and ends where the writer was. A stream whose
  *            reader was cut off is busy until it is made anew. Then it pushes,
  *            reads, starts threads, forks again.
@@ -16,8 +16,8 @@
  *   exec     fork and exec, posix_spawn, or exec in place of the process: the
  *            new program finds nothing of the old one, and runs traffic itself.
  *
- * Meanwhile the parent goes on; in the end each lane is whole, and no page is in
- * use.
+ * Meanwhile the parent goes on; in the end each lane is whole, and no page is
+ * in use.
  *
  * Seen to fail with the header changed so that: forks are not counted, or a
  * holder left in the parent is waited for; init keeps the old stream; the child
@@ -31,24 +31,11 @@
 #define BPF_STREAM_POOL_BYTES (4u << 20)
 #define BPF_STREAM_ENV_HEADER "../tests/unit/hooks.h"
 #include "bpf_stream.h"
+#include "../program.h"
 
 #include <sched.h>
 #include <spawn.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/wait.h>
-#include <time.h>
-
-#if defined(__SANITIZE_THREAD__)
-#define RACE_DETECTOR 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define RACE_DETECTOR 1
-#endif
-#endif
-#ifndef RACE_DETECTOR
-#define RACE_DETECTOR 0
-#endif
 
 #define THREADS_MAX 16u
 #define LANES (2 * THREADS_MAX)		/* of each writer, and of its handlers */
@@ -66,7 +53,8 @@ enum where { NOWHERE, IN_MAIN, IN_WRITER, IN_HANDLER, IN_PUSH, IN_READER, IN_REA
 
 static enum mode mode;
 static uint64_t seed;
-static unsigned int threads = 4;
+static uint64_t drawn;			/* at random so far, from this seed */
+static unsigned int threads;
 
 static pid_t first_process;		/* which tells the result */
 
@@ -82,25 +70,10 @@ static void report(int line, const char *what)
 	_exit(1);
 }
 
-#define CHECK(condition)				\
-	do {						\
-		if (!(condition))			\
-			report(__LINE__, #condition);	\
-	} while (0)
-
-static uint64_t mix(uint64_t x)
-{
-	x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
-	x = (x ^ x >> 27) * 0x94d049bb133111ebu;
-	return x ^ x >> 31;
-}
-
 /* 0 to @below - 1; for the main thread. */
 static unsigned int draw(unsigned int below)
 {
-	static uint64_t drawn;
-
-	return (unsigned int)(mix(seed + ++drawn * 0x9e3779b97f4a7c15u) % below);
+	return (unsigned int)(program_random(&drawn) % below);
 }
 
 static int look(const int *p)
@@ -131,7 +104,7 @@ struct stream {
 	struct bpf_stream s;
 	uint32_t number;
 	uint32_t accepted[LANES];	/* written by their lane */
-	/* What a reader has seen; changed in a sink only, so the lock is held. */
+	/* What a reader has seen; changed in a sink, so the lock is held. */
 	uint32_t next[LANES];
 	size_t have;
 	unsigned char part[RECORD_MAX];
@@ -152,7 +125,8 @@ static uint32_t sum_of(const unsigned char *record, size_t len, uint32_t number)
 
 static uint32_t make(unsigned char *at, const struct stream *st, uint32_t lane, uint32_t seq)
 {
-	uint64_t h = mix(st->number + LANES * seq + lane);
+	uint64_t about = st->number + LANES * seq + lane;
+	uint64_t h = program_random(&about);
 	uint32_t most = h % 50 ? 300 : RECORD_MAX;
 	struct record record = {
 		(uint32_t)(sizeof(record) + (h >> 32) % (most - sizeof(record))), lane, seq, 0
@@ -333,7 +307,7 @@ static void *writer(void *id)
 			child_goes_on();
 		if (i == 25)
 			__atomic_fetch_add(&started, 1, __ATOMIC_RELEASE);
-		/* Nothing comes in there: signals are blocked, as at the thread's end. */
+		/* Nothing comes in: signals are blocked, as at its end. */
 		hook = NULL;
 		if (i % 500 == 0)
 			bpf_stream_thread_release();
@@ -493,7 +467,7 @@ static void child_goes_on(void)
 			read_all(&stream[i / 50 % STREAMS], NOWHERE);
 	}
 	/* The race detector allows no thread in the child of many threads. */
-	if (!RACE_DETECTOR) {
+	if (!PROGRAM_TSAN) {
 		for (i = 0; i < 2; i++)
 			start(&thread[i], child_writer, &id[i]);
 		for (i = 0; i < 2; i++)
@@ -708,41 +682,30 @@ static uint64_t run(uint64_t rounds)
 	return sum;
 }
 
-static int usage(FILE *to, const char *name)
+static const char *mode_name(unsigned int i)
 {
-	fprintf(to, "usage: %s private|shared|exec [--seed N] [--rounds N] [--threads N]\n"
-		"Makes N processes out of the middle of traffic from N threads (at most %u).\n"
-		"Exit: 0 all is well, 1 not so, 2 usage.\n", name, THREADS_MAX);
-	return to == stdout ? 0 : 2;
+	return i < MODES ? mode_names[i] : NULL;
 }
 
 int main(int argc, char **argv)
 {
-	uint64_t rounds = (getenv("BPF_STREAM_FULL") ? 5000 : 200) / (RACE_DETECTOR ? 5 : 1);
-	uint64_t n = threads;
+	uint64_t rounds = program_number(200, 5000) / (PROGRAM_TSAN ? 5 : 1);
+	uint64_t n = 4;
+	const char *name = NULL;
+	const struct program_option options[] = {
+		PROGRAM_SEED(&seed),
+		PROGRAM_NUMBER("rounds", "processes that are made", &rounds, 1, UINT64_MAX),
+		PROGRAM_NUMBER("threads", "that write", &n, 1, THREADS_MAX),
+		PROGRAM_WORD("MODE", "the last two are for exec's own use:", &name, mode_name),
+		PROGRAM_LAST
+	};
 	uint64_t records;
 	uint64_t i;
-	int arg;
 
-	seed = (uint64_t)time(NULL);
-	if (argc > 1 && !strcmp(argv[1], "--help"))
-		return usage(stdout, argv[0]);
-	while (mode < MODES && (argc < 2 || strcmp(argv[1], mode_names[mode])))
+	program_options(argc, argv, "Make processes out of the middle of traffic.", options);
+	while (strcmp(name, mode_names[mode]))
 		mode++;
-	for (arg = 2; arg < argc; arg++) {
-		uint64_t *value = !strcmp(argv[arg], "--seed") ? &seed :
-				  !strcmp(argv[arg], "--rounds") ? &rounds :
-				  !strcmp(argv[arg], "--threads") ? &n : NULL;
-		char *end;
-
-		if (!value || ++arg == argc || *argv[arg] < '0' || *argv[arg] > '9')
-			return usage(stderr, argv[0]);
-		*value = strtoull(argv[arg], &end, 10);
-		if (*end)
-			return usage(stderr, argv[0]);
-	}
-	if (mode == MODES || !n || n > THREADS_MAX)
-		return usage(stderr, argv[0]);
+	drawn = seed;
 	threads = (unsigned int)n;
 	if (mode == FRESH) {
 		check_nothing_is_here();
@@ -751,17 +714,14 @@ int main(int argc, char **argv)
 	}
 	if (mode != EXEC_HERE) {
 		first_process = getpid();
-		printf("seed %llu, %llu rounds, %u threads\n", (unsigned long long)seed,
-		       (unsigned long long)rounds, threads);
+		program_show(options);
 	}
-	fflush(stdout);
 	for (i = 0; mode == EXEC && i < rounds / 2; i++)
 		run_other("exec-here");
 	if (mode != PRIVATE)
 		use_shared_region();
 	records = run(mode == EXEC_HERE ? 1 : mode == EXEC ? rounds - rounds / 2 : rounds);
-	printf("%llu records in the parent, %llu children without their reader\n",
-	       (unsigned long long)records, (unsigned long long)cut_off);
-	printf("%llu passed, 0 failed, 0 skipped\n", (unsigned long long)rounds);
-	return 0;
+	printf("%" PRIu64 " records in the parent, %" PRIu64 " children without their reader\n",
+	       records, cut_off);
+	return program_end(rounds, 0, 0);
 }

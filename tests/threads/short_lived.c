@@ -126,7 +126,7 @@ static uint32_t get_digits(const char *at)
 	return (uint32_t)strtoul(digits, NULL, 16);
 }
 
-/* What messages are filled with; from any other place on it is unlike itself. */
+/* What messages are filled with; from any other place on it is another. */
 static char filling[MESSAGE_MAX + 64];
 
 static void make_filling(void)
@@ -204,7 +204,7 @@ static void commit(uint32_t number, uint32_t len)
 
 static uint32_t random_length(uint64_t *state)
 {
-	uint64_t r = threads_random(state);
+	uint64_t r = program_random(state);
 	uint32_t most = r % 8 < 4 ? 200 : r % 8 < 7 ? 4000 : MESSAGE_MAX;
 
 	return HEAD + (uint32_t)(r >> 32) % (most - HEAD + 1);
@@ -215,7 +215,7 @@ static void offer_something(uint32_t number, uint64_t *state)
 {
 	uint32_t len = random_length(state);
 
-	if (threads_random(state) % 4)
+	if (program_random(state) % 4)
 		push(number, len);
 	else
 		commit(number, len);
@@ -326,9 +326,9 @@ static void *live_in_malloc(void *arg)
 	(void)arg;
 	in_malloc = 1;
 	while (!lanes[self].accepted) {
-		i = threads_random(&state) % 8;
+		i = program_random(&state) % 8;
 		free(block[i]);
-		block[i] = allocate(1100 + threads_random(&state) % 30000);
+		block[i] = allocate(1100 + program_random(&state) % 30000);
 	}
 	in_malloc = 0;
 	for (i = 0; i < 8; i++)
@@ -380,7 +380,7 @@ static sem_t busy;			/* a thread has some messages; cancel it */
 static void offer_for_ever(void (*between)(void *), void *arg)
 {
 	uint64_t state = seed ^ self;
-	uint64_t wanted = 1 + threads_random(&state) % 4;
+	uint64_t wanted = 1 + program_random(&state) % 4;
 	bool told = false;
 
 	for (;;) {
@@ -462,7 +462,7 @@ static const struct a_case cases[] = {
 #define CASES_LATE 4u		/* so many of them come again, with late keys */
 
 /* A sanitizer keeps what was freed, and its own notes. */
-#if defined(BSE_ASAN) || defined(THREADS_TSAN)
+#if defined(BSE_ASAN) || PROGRAM_TSAN
 static const bool memory_is_watched = true;
 #else
 static const bool memory_is_watched;
@@ -506,7 +506,7 @@ static void check_memory(const struct memory *before, size_t lost)
 	       before->mappings, now.mappings);
 	if (memory_is_watched)
 		return;
-	/* A few blocks, arenas and stacks more or less: less than a byte a thread. */
+	/* A few blocks, arenas, stacks more: less than a byte a thread. */
 	expect(now.resident <= before->resident + (2u << 20) + lost * BPF_STREAM_PAGE_SIZE,
 	       "resident memory grew", before->resident, now.resident);
 	expect(now.allocated <= before->allocated + 8192, "malloc gave out more",
@@ -574,7 +574,7 @@ static void *live(void *lane)
 /* Until the newest thread has its messages, and is somewhere behind these. */
 static void wait_until_busy(uint64_t *state)
 {
-	struct timespec a_while = { 0, (long)(threads_random(state) % 50000) };
+	struct timespec a_while = { 0, (long)(program_random(state) % 50000) };
 	struct timespec until;
 
 	for (;;) {
@@ -707,7 +707,7 @@ static void run_jumps(uint32_t n)
 	timer_delete(timer);
 	printf("  %d jumps, at depth %" PRIu32 " now\n", (int)jumps,
 	       bse_u32_load_relaxed(&bse_self.depth));
-	/* Here, though each message may take a page; and elsewhere, where not. */
+	/* Here each message may take a page; elsewhere it does not. */
 	for (i = 0; i < 1000; i++)
 		expect(push(LANE_THREAD, HEAD), "a later push", i, 0);
 	settle(LANE_THREAD);
@@ -805,17 +805,26 @@ static int leak_check_works(void)
 	return pid > 0 && waitpid(pid, &status, 0) == pid && status == 0;
 }
 
-static void run(char **argv, const struct a_case *c, bool late, const char *only, uint32_t n)
+/* First all as they are, then those that come again. */
+static const char *case_name(unsigned int i)
 {
-	const char *reason = NULL;
-	char name[64];
+	static char name[64];
 
-	snprintf(name, sizeof(name), "%s%s", c->name, late ? "_late" : "");
+	snprintf(name, sizeof(name), "%s%s", cases[i % CASES].name, i < CASES ? "" : "_late");
+	return i < CASES + CASES_LATE ? name : NULL;
+}
+
+static void run(char **argv, unsigned int i, const char *only, uint32_t n)
+{
+	const struct a_case *c = &cases[i % CASES];
+	const char *name = case_name(i);
+	const char *reason = NULL;
+
 	if (only && strcmp(only, name))
 		return;
 #if defined(BSE_ASAN)
 	reason = c->not_asan;
-#elif defined(THREADS_TSAN)
+#elif PROGRAM_TSAN
 	reason = c->not_tsan;
 #endif
 	if (reason) {
@@ -824,47 +833,37 @@ static void run(char **argv, const struct a_case *c, bool late, const char *only
 		return;
 	}
 	printf("%s\n", name);
-	threads_note(name, start(argv, c->name, late ? "40" : "1", n));
+	threads_note(name, start(argv, c->name, i < CASES ? "1" : "40", n));
 }
 
 int main(int argc, char **argv)
 {
-	uint64_t threads = threads_full() ? 10000 : 2000;
+	uint64_t threads = program_number(2000, 10000);
 	const char *only = NULL;
-	const struct threads_option options[] = {
-		{ "seed", "what the lives are made from; default: the clock", &seed, NULL },
-		{ "threads", "how many threads each case has", &threads, NULL },
-		{ "case", "only this one", NULL, &only },
-		{ NULL, NULL, NULL, NULL },
+	const struct program_option options[] = {
+		PROGRAM_SEED(&seed),
+		PROGRAM_NUMBER("threads", "that each case has", &threads, 1, 10000000),
+		PROGRAM_WORD("case", "only this one:", &only, case_name),
+		PROGRAM_LAST
 	};
 	unsigned int i;
-	int status;
 
-	seed = (uint64_t)time(NULL);
-	threads_options(argc, argv, options);
-	if (threads < 1 || threads > 10000000) {
-		fprintf(stderr, "%s: 1 to 10000000 threads\n", argv[0]);
-		return 2;
-	}
+	program_options(argc, argv, "Threads that push and end, in unfriendly ways.", options);
 	if (getenv(keys_variable)) {
 		for (i = 0; i < CASES; i++)
 			if (!strcmp(only ? only : "", cases[i].name))
 				this_case = &cases[i];
 		return this_case ? run_case((uint32_t)threads) : 2;
 	}
-	printf("seed %" PRIu64 ", %" PRIu64 " threads in each case\n", seed, threads);
+	program_show(options);
 	if (leak_check && !leak_check_works()) {
 		/* It needs ptrace, which not every container allows. */
 		printf("SKIP: LeakSanitizer: it does not find a leak here\n");
 		setenv("ASAN_OPTIONS", "detect_leaks=0", 1);
 		threads_result.skipped++;
 	}
-	for (i = 0; i < CASES; i++)
-		run(argv, &cases[i], false, only, (uint32_t)threads);
-	for (i = 0; i < CASES_LATE; i++)
-		run(argv, &cases[i], true, only, (uint32_t)threads);
+	for (i = 0; i < CASES + CASES_LATE; i++)
+		run(argv, i, only, (uint32_t)threads);
 	/* No look for leaks here: where it does not work, it would fail. */
-	status = threads_summary();
-	fflush(stdout);
-	_exit(status);
+	_exit(threads_summary());
 }

@@ -6,8 +6,8 @@
  * init and destroy. vprintf is in printf, stage_push in stage_commit.
  *
  * A thread runs one operation with the processor's trap flag set, and at its
- * k-th instruction the trap's handler comes in, as any signal's might: it reads,
- * pushes two messages, jumps out. Then the next k, until the operation has no
+ * k-th instruction the trap's handler comes in, as any signal's might: it
+ * reads, pushes two messages, jumps out. Then the next k, until the operation has no
  * more instructions. Each time, afterwards:
  *
  * - what was accepted is read once and whole: first what was there before, then
@@ -57,7 +57,7 @@ static int step_sigmask(int how, const sigset_t *set, sigset_t *old);
 
 #if !defined(__x86_64__) || !defined(__linux__)
 #define NOT_HERE "no x86-64 processor's trap flag here"
-#elif defined(THREADS_TSAN)
+#elif PROGRAM_TSAN
 #define NOT_HERE "the thread sanitizer's own code cannot be interrupted anywhere"
 #endif
 
@@ -69,12 +69,10 @@ static int step_sigmask(int how, const sigset_t *set, sigset_t *old)
 
 int main(int argc, char **argv)
 {
-	const struct threads_option options[] = { { NULL, NULL, NULL, NULL } };
+	const struct program_option none[] = { PROGRAM_LAST };
 
-	threads_options(argc, argv, options);
+	program_begin(argc, argv, "It does nothing here.", none);
 	(void)threads_pages_out;
-	(void)threads_full;
-	(void)threads_random;
 	(void)threads_note;
 	printf("SKIP: single_step: %s\n", NOT_HERE);
 	threads_result.skipped++;
@@ -718,29 +716,32 @@ static bool traps(void)
 	return steps > 0;
 }
 
+static const char *op_name(unsigned int i)
+{
+	return i < COUNT(ops) ? ops[i].name : NULL;
+}
+
 int main(int argc, char **argv)
 {
 	struct sigaction action = { .sa_sigaction = on_trap, .sa_flags = SA_SIGINFO };
 	/* Under the address sanitizer there are many more instructions. */
-	uint64_t stride = threads_full() ? (poisons ? 37 : 1) : (poisons ? 997 : 23);
-	uint64_t seed = (uint64_t)time(NULL);
+	uint64_t stride = poisons ? program_number(997, 37) : program_number(23, 1);
+	uint64_t seed;
 	const char *only = NULL;
-	const struct threads_option options[] = {
-		{ "seed", "where the strides begin; default: the clock", &seed, NULL },
-		{ "stride", "each so many instructions have their turn", &stride, NULL },
-		{ "op", "only this operation", NULL, &only },
-		{ NULL, NULL, NULL, NULL },
+	const struct program_option options[] = {
+		PROGRAM_SEED(&seed),
+		PROGRAM_NUMBER("stride", "each so many instructions have their turn", &stride,
+			       1, 1000000000),
+		PROGRAM_WORD("op", "only this operation:", &only, op_name),
+		PROGRAM_LAST
 	};
 	int status;
 	pid_t pid;
 	unsigned int i;
 	unsigned int k;
 
-	(void)threads_random;
-	threads_options(argc, argv, options);
-	if (!stride)
-		return 2;
-	printf("seed %" PRIu64 ", stride %" PRIu64 "\n", seed, stride);
+	program_begin(argc, argv, "Let a handler come in at every instruction of every operation.",
+		      options);
 	sigaction(SIGTRAP, &action, NULL);
 	if (!traps()) {
 		printf("SKIP: single_step: the processor's trap flag does nothing here\n");
