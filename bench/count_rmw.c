@@ -8,7 +8,7 @@
 #define BPF_STREAM_ENV_HEADER "counting_env.h"
 #include "bpf_stream.h"
 #include "cost.h"
-#include <stdio.h>
+#include "../tests/program.h"
 
 enum { TIMES = 10000 };
 
@@ -62,8 +62,11 @@ static int print_drains(const char *name, enum cost_way way)
 	return 0;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+	const struct program_option none[] = { PROGRAM_LAST };
+
+	program_options(argc, argv, "Print what messages cost in atomic operations.", none);
 	puts("| what | read-modify-writes for each message | most in one call |");
 	puts("|---|---:|---:|");
 	if (print_pushes() || print_drains("`bpf_stream_read`", COST_READ) ||

@@ -16,8 +16,7 @@
 # shellcheck disable=SC2086,SC2317 source-path=SCRIPTDIR source=common.sh
 . "$(dirname "$0")/common.sh" "$@"
 
-seconds=${BPF_STREAM_FULL:+10}
-seconds=${seconds:-0.5}
+[ "${BPF_STREAM_FULL:-0}" = 0 ] && seconds=0.5 || seconds=10
 seed=$((RANDOM * 32768 + RANDOM + 1))
 echo "stress: --seconds $seconds --seed $seed"
 c="-std=c11 $warnings -Wstrict-prototypes -Wstrict-aliasing=2"

@@ -9,8 +9,6 @@
  * LIBRARY and SECOND are two copies of the same, STAYING is one that was linked
  * with -z nodelete: it stays mapped, and all that is hard about dlclose goes.
  *
- * Exit status: 0 passed, 1 failed, 2 usage.
- *
  * Seen to fail, with a copy of the header broken on purpose:
  *
  *   no pthread_key_delete in the unload hook   SIGSEGV when a thread ends; no
@@ -27,6 +25,7 @@
  */
 #define _GNU_SOURCE
 #define PLUGIN_HOST
+#include "../program.h"
 #include "plugin.h"
 
 #include <link.h>
@@ -34,7 +33,6 @@
 #include <sched.h>
 #include <semaphore.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -43,7 +41,7 @@
 static const char *library;		/* unloaded by dlclose */
 static const char *second;		/* a copy of it */
 static const char *staying;		/* never unloaded */
-static long rounds = 1100;		/* more than there are pthread keys */
+static uint64_t rounds = 1100;		/* more than there are pthread keys */
 static struct plugin plugin;		/* what is pushed to */
 
 static bool failed(const char *what, long found)
@@ -242,6 +240,14 @@ static void destroy_foreign(void *value)
 	_exit(1);
 }
 
+/* The key that a library would get now; -1: none. */
+static long next_key(void)
+{
+	pthread_key_t key;
+
+	return pthread_key_create(&key, NULL) || pthread_key_delete(key) ? -1 : (long)key;
+}
+
 /* The first free key, which is where the library's was. */
 static bool has_key(pthread_key_t *key, long wanted)
 {
@@ -348,13 +354,10 @@ static bool first_push__after_40_keys_keeps_no_page(const char *path)
 static bool threads__outlive_their_library(const char *path)
 {
 	struct resident r[48];
+	long number = next_key();
 	pthread_key_t key;
 	bool passed;
-	long number;
 
-	if (pthread_key_create(&key, NULL) || pthread_key_delete(key))
-		return failed("no key", 0);
-	number = (long)key;
 	start(r, 48);
 	passed = load(path, RTLD_NOW) && push(r, 48) && reads(48, 48) && unload(path) &&
 		 has_key(&key, number) && forks();
@@ -406,31 +409,40 @@ static struct cost cost_now(void)
 	return (struct cost){ figure("VmSize:"), figure("VmRSS:") + figure("VmPTE:"), mappings() };
 }
 
-/* @n loads and unloads; what they cost all together. */
-static bool load_and_unload(const char *path, long n, struct resident *r, int residents,
-			    struct cost *cost)
+static bool load_push_unload(const char *path, struct resident *r, int residents)
 {
+	long pages;
+
+	if (!load(path, RTLD_NOW))
+		return false;
+	pages = path == staying ? (long)plugin.pages_in_use() : 0;
+	return push(r, residents) && reads(residents, pages ? pages : residents) && unload(path);
+}
+
+/* Loads and unloads, beside threads that push; what they cost all together. */
+static bool load_and_unload(const char *path, uint64_t n, int residents, struct cost *cost)
+{
+	struct resident r[4];
 	struct cost before = { 0 };
 	struct cost after;
-	long pages;
-	long i;
+	bool passed = true;
+	uint64_t i;
 
-	for (i = 0; i < n; i++) {
+	start(r, residents);
+	for (i = 0; i < n && passed; i++) {
 		if (i == 1)
 			before = cost_now();
-		if (!load(path, RTLD_NOW))
-			return failed("after so many loads:", i);
-		pages = path == staying ? (long)plugin.pages_in_use() : 0;
-		if (!push(r, residents) || !reads(residents, pages ? pages : residents) ||
-		    !unload(path))
-			return failed("after so many loads:", i);
-		if (i % 50 == 0 && !forks())
-			return false;
+		passed = load_push_unload(path, r, residents) && (i % 50 || forks());
 	}
 	after = cost_now();
+	end(r, residents);
+	if (!passed)
+		return failed("in this load, from 1:", (long)i);
 	cost->addresses = after.addresses - before.addresses;
 	cost->memory = after.memory - before.memory;
 	cost->mappings = after.mappings - before.mappings;
+	printf("     for %" PRIu64 " loads: %ld KiB of addresses, %ld KiB of memory, %ld mappings\n",
+	       n - 1, cost->addresses, cost->memory, cost->mappings);
 	return true;
 }
 
@@ -441,28 +453,18 @@ static bool load_and_unload(const char *path, long n, struct resident *r, int re
  */
 static bool a_thousand_loads__leave_only_their_pools(const char *path)
 {
-	struct resident r[4];
-	struct cost cost = { 0 };
+	struct cost cost;
 	pthread_key_t key;
-	bool passed;
-	long number;
+	long loads = (long)rounds - 1;
+	long number = next_key();
 
-	if (pthread_key_create(&key, NULL) || pthread_key_delete(key))
-		return failed("no key", 0);
-	number = (long)key;
-	start(r, 4);
-	passed = load_and_unload(path, rounds, r, 4, &cost);
-	end(r, 4);
-	if (!passed || !has_key(&key, number) || pthread_key_delete(key))
+	if (!load_and_unload(path, rounds, 4, &cost) || !has_key(&key, number) ||
+	    pthread_key_delete(key))
 		return false;
-	cost.addresses /= rounds - 1;
-	cost.memory /= rounds - 1;
-	printf("     for each of %ld loads: %ld KiB of addresses, %ld KiB of memory; "
-	       "%ld mappings for all\n", rounds, cost.addresses, cost.memory, cost.mappings);
-	if (cost.addresses < 65536 || cost.addresses > 65536 + 64)
-		return failed("not 64 MiB of addresses for each load", cost.addresses);
-	if (cost.memory > 32)
-		return failed("more KiB for each load than 8 pages", cost.memory);
+	if (cost.addresses / loads < 65536 || cost.addresses / loads > 65536 + 64)
+		return failed("not 64 MiB of addresses for each load", cost.addresses / loads);
+	if (cost.memory / loads > 32)
+		return failed("more KiB for each load than 8 pages", cost.memory / loads);
 	return cost.mappings < 32 || failed("more mappings", cost.mappings);
 }
 
@@ -476,25 +478,16 @@ static void *push_and_end(void *arg)
 /* It is still there: so threads may end at any time, beside dlclose too. */
 static bool a_thousand_loads__of_a_library_that_stays_leave_nothing(const char *path)
 {
-	struct resident r[4];
-	struct cost cost = { 0 };
+	struct cost cost;
 	pthread_t thread;
-	bool passed;
-	long i;
+	bool passed = load_and_unload(path, rounds, 4, &cost);
+	uint64_t i;
 
-	start(r, 4);
-	passed = load_and_unload(path, rounds, r, 4, &cost);
 	for (i = 0; passed && i < rounds; i++) {
 		passed = load(path, RTLD_NOW) &&
-			 !pthread_create(&thread, NULL, push_and_end, NULL) && unload(path);
-		if (passed && i % 2)
-			passed = !pthread_detach(thread);
-		else if (passed)
-			passed = !pthread_join(thread, NULL);
+			 !pthread_create(&thread, NULL, push_and_end, NULL) && unload(path) &&
+			 !(i % 2 ? pthread_detach(thread) : pthread_join(thread, NULL));
 	}
-	end(r, 4);
-	printf("     for %ld loads: %ld KiB of addresses, %ld KiB of memory, %ld mappings\n",
-	       rounds, cost.addresses, cost.memory, cost.mappings);
 	return passed && (cost.addresses < 1024 || failed("KiB more", cost.addresses)) &&
 	       (cost.memory < 1024 || failed("KiB more", cost.memory)) &&
 	       (cost.mappings < 32 || failed("more mappings", cost.mappings));
@@ -580,19 +573,16 @@ static void *fork_on_and_on(void *passed)
 static bool fork__beside_loads_and_unloads(const char *path)
 {
 	struct cost cost;
-	struct resident r[1];
 	pthread_t thread;
 	bool forked = true;
 	bool passed;
 
 	stop = false;
-	start(r, 1);
 	if (pthread_create(&thread, NULL, fork_on_and_on, &forked))
 		return failed("no thread", 0);
-	passed = load_and_unload(path, rounds / 10, r, 1, &cost);
+	passed = load_and_unload(path, rounds / 10, 1, &cost);
 	__atomic_store_n(&stop, true, __ATOMIC_RELEASE);
 	pthread_join(thread, NULL);
-	end(r, 1);
 	return passed && forked;
 }
 
@@ -634,7 +624,7 @@ static bool exit_beside_pushes(const char *path)
 static bool exit__beside_pushes(const char *path)
 {
 	int status = 0;
-	int i;
+	uint64_t i;
 
 	for (i = 0; i < rounds / 10 && status == 0; i++)
 		status = in_child(exit_beside_pushes, path);
@@ -665,34 +655,23 @@ static const struct {
 
 int main(int argc, char **argv)
 {
-	const char usage[] = "usage: unload [--help] [--rounds N] LIBRARY SECOND STAYING\n"
-			     "  --rounds N   loads in the long cases, at least 20 (1100)\n";
-	const int n = sizeof(cases) / sizeof(cases[0]);
-	int passed = 0;
+	const struct program_option options[] = {
+		PROGRAM_NUMBER("rounds", "loads in the long cases", &rounds, 20, 1000000),
+		PROGRAM_WORD("LIBRARY", "built from plugin.c", &library, NULL),
+		PROGRAM_WORD("SECOND", "a copy of it", &second, NULL),
+		PROGRAM_WORD("STAYING", "the same, linked with -z nodelete", &staying, NULL),
+		PROGRAM_LAST
+	};
+	const unsigned int n = sizeof(cases) / sizeof(cases[0]);
+	unsigned int passed = 0;
+	unsigned int i;
 	int status;
-	int i;
 
-	if (argc == 2 && !strcmp(argv[1], "--help")) {
-		fputs(usage, stdout);
-		return 0;
-	}
-	if (argc > 2 && !strcmp(argv[1], "--rounds")) {
-		rounds = atol(argv[2]);
-		argv += 2;
-		argc -= 2;
-	}
-	if (argc != 4 || rounds < 20) {
-		fputs(usage, stderr);
-		return 2;
-	}
-	library = argv[1];
-	second = argv[2];
-	staying = argv[3];
-	printf("%ld rounds\n", rounds);
+	program_begin(argc, argv, "Load and unload libraries that contain streams.", options);
 	sem_init(&in_hook, 0, 0);
 	sem_init(&unloaded, 0, 0);
 	signal(SIGUSR1, on_signal);
-	/* A huge page would count as memory of the load that touched it first. */
+	/* A huge page would count for the load that touched it first. */
 	prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
 	for (i = 0; i < n; i++) {
 		status = in_child(cases[i].run, *cases[i].path);
@@ -701,6 +680,5 @@ int main(int argc, char **argv)
 			failed("ended with", status);
 		printf("%s %s\n", status ? "FAIL" : "ok  ", cases[i].name);
 	}
-	printf("%d passed, %d failed, 0 skipped\n", passed, n - passed);
-	return passed < n;
+	return program_end(passed, n - passed, 0);
 }

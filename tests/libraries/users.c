@@ -7,22 +7,19 @@
  * ways, and says what is meant to happen: two libraries have a pool each, or
  * one serves both.
  *
- * Exit status: 0 passed, 1 failed, 2 usage.
- *
  * Seen to fail, with a copy of the header broken on purpose: an exit hook that
- * releases nothing ("pages in use after all threads"); a bare store at publish:B
- * ("a message comes after"); a pool that a fork shares (the same); the pool
- * unmapped in the unload hook (SIGSEGV after "passed").
+ * releases nothing ("pages in use after all threads"); a bare store at
+ * publish:B ("a message comes after"); a pool that a fork shares (the same); the
+ * pool unmapped in the unload hook (SIGSEGV after "passed").
  */
 #define _GNU_SOURCE
 #define PLUGIN_HOST
+#include "../program.h"
 #include "plugin.h"
 
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdint.h>
-#include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -40,7 +37,7 @@ struct message {
 
 static struct plugin plugin[LIBRARIES];
 static int libraries;
-static uint32_t messages = 20000;		/* of each thread in each library */
+static uint32_t messages;			/* of each thread in each library */
 static uint32_t stored[WRITERS][LIBRARIES];	/* the writer's own */
 static uint32_t found[WRITERS][LIBRARIES];	/* the reader's */
 static int finished;
@@ -225,27 +222,45 @@ static void end_beside_pushes(void)
 		plugin[i % libraries].read(buf, sizeof(buf));
 }
 
+static const char *pools_name(unsigned int i)
+{
+	static const char *const names[] = { "separate", "shared", NULL };
+
+	return names[i];
+}
+
+static const char *how_name(unsigned int i)
+{
+	static const char *const names[] = { "linked", "local", "global", NULL };
+
+	return names[i];
+}
+
 int main(int argc, char **argv)
 {
-	const char usage[] = "usage: users separate|shared linked|local|global LIBRARY...\n";
-	const bool help = argc == 2 && !strcmp(argv[1], "--help");
+	const char *pools = NULL;
+	const char *how = NULL;
+	const char *path[LIBRARIES] = { NULL, NULL };
+	const struct program_option options[] = {
+		PROGRAM_WORD("POOLS", "what the libraries have:", &pools, pools_name),
+		PROGRAM_WORD("HOW", "they get here:", &how, how_name),
+		PROGRAM_WORD("LIBRARY", "built from plugin.c", &path[0], NULL),
+		PROGRAM_WORD("[SECOND]", "another one", &path[1], NULL),
+		PROGRAM_LAST
+	};
 	pthread_t thread;
 	bool shared;
 	int flags;
 	int i;
 
-	if (argc < 4 || argc > 3 + LIBRARIES) {
-		fputs(usage, help ? stdout : stderr);
-		return help ? 0 : 2;
-	}
-	if (getenv("BPF_STREAM_FULL"))
-		messages = 1000000;
-	shared = !strcmp(argv[1], "shared");
-	flags = !strcmp(argv[2], "linked") ? RTLD_NOLOAD :
-		!strcmp(argv[2], "global") ? RTLD_GLOBAL : 0;
-	libraries = argc - 3;
+	program_options(argc, argv, "Use libraries that contain streams, from threads and handlers.",
+			options);
+	messages = (uint32_t)program_number(20000, 1000000);
+	shared = !strcmp(pools, "shared");
+	flags = !strcmp(how, "linked") ? RTLD_NOLOAD : !strcmp(how, "global") ? RTLD_GLOBAL : 0;
+	libraries = path[1] ? 2 : 1;
 	for (i = 0; i < libraries; i++) {
-		if (!plugin_open(&plugin[i], argv[3 + i], RTLD_NOW | flags))
+		if (!plugin_open(&plugin[i], path[i], RTLD_NOW | flags))
 			return 1;
 	}
 	signal(SIGUSR1, on_signal);

@@ -1,18 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * core_victim - abort in the middle of something; test_core.py opens the core
- *
- *   core_victim PLACE	in a push, at this place, behind a known backlog and log
- *   core_victim sink	in the sink of a drain that took half of it already
- *   core_victim shared	as leaving, with a memfd as the pool
- *   core_victim USEC	at any instruction, while two threads push
  */
 #define BPF_STREAM_STATIC
 #define BPF_STREAM_ENV_HEADER "../tests/unit/hooks.h"
 #include "bpf_stream.h"
+#include "../program.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/time.h>
 
 static const char *const places[HOOK_POINTS] = {
@@ -84,13 +78,24 @@ static void use_shared_region(void)
 int main(int argc, char **argv)
 {
 	static char message[3000];
-	const char *mode = argc == 2 ? argv[1] : "";
+	const char *mode = NULL;
+	const struct program_option options[] = {
+		PROGRAM_WORD("WHERE", "in a push, behind a known backlog and log: entered, getting,\n"
+			     "                counting, placing, leaving, or publishing;\n"
+			     "                sink: of a drain that took half of it already;\n"
+			     "                shared: as leaving, with a memfd as the pool;\n"
+			     "                a number: after so many microseconds, while two threads\n"
+			     "                push", &mode, NULL),
+		PROGRAM_LAST
+	};
+	uint64_t microseconds;
 	int calls = 0;
 
+	program_options(argc, argv, "Abort in the middle of something.", options);
 	bpf_stream_init(&stream, NULL);
-	if (*mode >= '0' && *mode <= '9') {
+	if (program_parse(mode, &microseconds)) {
 		static int lane[] = { 0, 1 };
-		struct itimerval timer = { .it_value.tv_usec = 1 + atoi(mode) };
+		struct itimerval timer = { .it_value.tv_usec = 1 + (int)microseconds };
 		pthread_t thread;
 
 		signal(SIGALRM, abort_anywhere);
@@ -109,7 +114,7 @@ int main(int argc, char **argv)
 	while (wanted < HOOK_POINTS && strcmp(mode, places[wanted]))
 		wanted++;
 	if (wanted == HOOK_POINTS)
-		return 2;
+		program_misused("WHERE '%s': there is no such place", mode);
 	hook = abort_at;
 	bpf_stream_push(&stream, message, sizeof(message));
 	return 3;

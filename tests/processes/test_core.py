@@ -21,8 +21,8 @@ import unittest
 
 VICTIM = os.environ["CORE_VICTIM"]
 SCRIPT = str(pathlib.Path(__file__).resolve().parents[2] / "scripts/gdb_bpf_stream.py")
-ROUNDS = 100 if os.environ.get("BPF_STREAM_FULL") else 5
-SEED = int(os.environ.get("BPF_STREAM_SEED", time.time()))
+ROUNDS = 100 if os.environ.get("BPF_STREAM_FULL", "0") not in ("", "0") else 5
+SEED = int(os.environ.get("BPF_STREAM_SEED") or time.time())
 FILLED = [r"'cond\n'", r"""'\x00third"\n'""", "'" + "x" * 10000 + r"\n'"]
 PENDING = 5 + 8 + 10001
 
