@@ -12,7 +12,8 @@ import os
 import re
 import sys
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+import project
+
 FENCED = r"^(```|~~~).*?^\1[^\n]*$"
 CODE = re.compile(FENCED + r"|`+[^`\n]*`+", re.M | re.S)
 LINK = re.compile(r"\[[^\]]*\]\(\s*<?([^)\s>]*)>?[^)]*\)")
@@ -68,14 +69,7 @@ def check(root):
     return count, errors
 
 
-def main(argv):
-    if argv[1:] in (["-h"], ["--help"]):
-        print(__doc__.strip())
-        return 0
-    if len(argv) > 2 or argv[1:2] and not os.path.isdir(argv[1]):
-        print("usage: check_links.py [PROJECT_DIRECTORY]", file=sys.stderr)
-        return 2
-    root = argv[1] if len(argv) == 2 else ROOT
+def report(root):
     count, errors = check(root)
     for text in errors:
         print(text)
@@ -84,4 +78,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    sys.exit(project.main(sys.argv, __doc__, report))

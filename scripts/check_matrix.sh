@@ -6,7 +6,9 @@
 # usage: check_matrix.sh [PROJECT_DIRECTORY]
 #
 # A cell is one compilation. Failing cells are printed, the first ten with the compiler's first
-# lines. The last line is `N passed, N failed, N skipped`; cells of a compiler that is not installed are skipped.
+# lines. The last line is `N passed, N failed, N skipped`; cells of a compiler that is not installed
+# are skipped. Include orders, and what the header says to who got them wrong, are looked at by
+# tests/languages/inclusion.sh.
 # Exit status: 0 all passed, 1 a cell failed, 77 no compiler at all.
 
 set -u
@@ -43,16 +45,17 @@ run_cell()
 		grep -e 'error' "$base.log" | grep -qF -e "$want" && { : >"$base.ok"; return; }
 		echo "it stops, but not with an #error that says $want" >>"$base.log"
 	fi
-	{ echo "FAIL $name"; echo "     $command $file"; head -n 12 "$base.log" | sed 's/^/     /'; } >"$base.bad"
+	{
+		echo "FAIL $name"
+		echo "     $command $file"
+		head -n 12 "$base.log" | sed 's/^/     /'
+	} >"$base.bad"
 }
 
 printf '%s\n' "$header" >"$work/declare.c"
 printf '%s\n' "$header" >"$work/declare.cc"
 printf '#define BPF_STREAM_IMPLEMENTATION\n%s\n' "$header" >"$work/implement.c"
-printf '#define BPF_STREAM_IMPLEMENTATION\n%s\n' "$header" >"$work/implement.cc"
 printf '#define BPF_STREAM_STATIC\n%s\n' "$header" >"$work/static.c"
-printf '#define BPF_STREAM_STATIC\n%s\n' "$header" >"$work/static.cc"
-printf '#include <stdio.h>\n#define BPF_STREAM_IMPLEMENTATION\n%s\n' "$header" >"$work/late.c"
 printf '%s\n#define BPF_STREAM_STATIC\n%s\n' "$header" "$header" >"$work/late_static.c"
 
 for cc in gcc-12 clang-14 clang-19; do
@@ -63,9 +66,8 @@ for cc in gcc-12 clang-14 clang-19; do
 					"-std=$std $common -Wstrict-prototypes $extra" $mode.c
 			done
 		done
-		add $cc _DEFAULT_SOURCE "$cc $std: implementation after <stdio.h>" "-std=$std" late.c
-		add $cc "before the file's first inclusion" "$cc $std: static copy after declarations" \
-			"-std=$std" late_static.c
+		add $cc "before the file's first inclusion" \
+			"$cc $std: static copy after declarations" "-std=$std" late_static.c
 		for value in 2 -1; do
 			add $cc BPF_STREAM_SELFCHECK "$cc $std: -DBPF_STREAM_SELFCHECK=$value" \
 				"-std=$std -DBPF_STREAM_SELFCHECK=$value" implement.c
@@ -82,8 +84,6 @@ for cxx in g++ clang++-14 clang++-19; do
 		for extra in '' -DBPF_STREAM_PROG -DBPF_STREAM_SELFCHECK=1; do
 			add $cxx ok "$cxx $std declare $extra" "-std=$std $common $extra" declare.cc
 		done
-		add $cxx 'in a .c file' "$cxx $std: implementation" "-std=$std" implement.cc
-		add $cxx 'in a .c file' "$cxx $std: static copy" "-std=$std" static.cc
 	done
 done
 

@@ -17,9 +17,9 @@ import os
 import re
 import sys
 
+import project
 from check_header import BODIES, ENVIRONMENT, Header
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 NAME = re.compile(r"\b(?:bse|bsi|BSE)_\w*[a-zA-Z0-9]\b(?!_)")
 WORD = re.compile(r"#define (bse_\w+) bse_base_\w+$")
 BUILT_IN = re.compile(r"^static (?:inline )?([^;{}()#]*?\b)bse_base_(\w+)(\([^)]*\))\n\{", re.M)
@@ -77,14 +77,7 @@ def check(root):
     return words, errors
 
 
-def main(argv):
-    if argv[1:] in (["-h"], ["--help"]):
-        print(__doc__.strip())
-        return 0
-    if len(argv) > 2 or argv[1:2] and not os.path.isdir(argv[1]):
-        print("usage: check_porting.py [PROJECT_DIRECTORY]", file=sys.stderr)
-        return 2
-    root = argv[1] if len(argv) == 2 else ROOT
+def report(root):
     words, errors = check(root)
     for text in errors:
         print(f"docs/porting.md: {text}")
@@ -93,4 +86,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    sys.exit(project.main(sys.argv, __doc__, report))

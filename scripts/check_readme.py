@@ -15,6 +15,8 @@ import subprocess
 import sys
 import tempfile
 
+import project
+
 MAX_LINES = 20
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
 
@@ -24,14 +26,7 @@ def fail(text):
     return 1
 
 
-def main(argv):
-    if argv[1:] in (["-h"], ["--help"]):
-        print(__doc__.strip())
-        return 0
-    if len(argv) > 2 or argv[1:2] and not os.path.isdir(argv[1]):
-        print("usage: check_readme.py [PROJECT_DIRECTORY]", file=sys.stderr)
-        return 2
-    root = argv[1] if len(argv) == 2 else os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+def report(root):
     with open(os.path.join(root, "README.md"), encoding="utf-8") as f:
         blocks = BLOCK.findall(f.read())
     kinds = [kind for kind, _ in blocks]
@@ -66,4 +61,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    sys.exit(project.main(sys.argv, __doc__, report))

@@ -10,6 +10,8 @@ import os
 import re
 import sys
 
+import project
+
 PLACES = (
     ("include/bpf_stream.h", "BPF_STREAM_VERSION",
      r'^#define\s+BPF_STREAM_VERSION\s+"([^"]*)"'),
@@ -22,14 +24,7 @@ PLACES = (
 )
 
 
-def main(argv):
-    if argv[1:] in (["-h"], ["--help"]):
-        print(__doc__.strip())
-        return 0
-    if len(argv) > 2 or argv[1:2] and not os.path.isdir(argv[1]):
-        print("usage: check_versions.py [PROJECT_DIRECTORY]", file=sys.stderr)
-        return 2
-    root = argv[1] if len(argv) == 2 else os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+def report(root):
     found = []
     for name, what, pattern in PLACES:
         try:
@@ -49,4 +44,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    sys.exit(project.main(sys.argv, __doc__, report))

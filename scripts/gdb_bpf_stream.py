@@ -5,31 +5,51 @@
     (gdb) bpf-stream EXPR
 
 EXPR is a struct bpf_stream, or a pointer to one. Prints the pending bytes and messages, and then
-each message, oldest first; of one that was partly read, the rest. It needs the debug information
-(-g) of the file that has the bodies; with several static copies, choose a frame of the right one.
+each message, oldest first; of one that was partly read, the rest. If an element is damaged, this is
+said, and what can still be reached is printed. It needs the debug information (-g) of the file that
+has the bodies; with several static copies, choose a frame of the right one.
 """
-import gdb
+import sys
+
+try:
+    import gdb
+except ImportError:
+    print("gdb_bpf_stream.py: this is for gdb; say there: source scripts/gdb_bpf_stream.py",
+          file=sys.stderr)
+    sys.exit(2)
 
 ENDS = 0x80000000  # BSI_ELEM_ENDS: an element that ends its message
 
 
-class Broken(Exception):
-    pass
-
-
 def elements(link, pool, left):
-    """The elements of a list, as (texts, is the last of its message); @left bytes at most."""
+    """The elements of a list, as (text, is the last of its message), of @left bytes at most; and
+    what is wrong with the next one, or nothing."""
     kind = gdb.lookup_type("struct bpf_stream_elem").pointer()
+    found = []
     while link:
-        elem = gdb.Value(pool + link * 8).cast(kind).dereference()
-        total, consumed = int(elem["total_len"]), int(elem["consumed_len"])
-        size = (total & ~ENDS) - consumed
-        left -= size
-        if size <= 0 or left < 0:
-            raise Broken(f"the element at {pool + link * 8:#x} is damaged")
-        at = int(elem["str"].address) + consumed
-        yield gdb.selected_inferior().read_memory(at, size).tobytes(), bool(total & ENDS)
+        try:
+            elem = gdb.Value(pool + link * 8).cast(kind).dereference()
+            total, consumed = int(elem["total_len"]), int(elem["consumed_len"])
+            size = (total & ~ENDS) - consumed
+            left -= size
+            if size <= 0 or left < 0:
+                return found, f"; the element at {pool + link * 8:#x} is damaged"
+            at = int(elem["str"].address) + consumed
+            text = gdb.selected_inferior().read_memory(at, size).tobytes()
+        except gdb.MemoryError as error:
+            return found, f"; the element at {pool + link * 8:#x} cannot be read: {error}"
+        found.append((text, bool(total & ENDS)))
         link = int(elem["node"])
+    return found, ""
+
+
+def messages(found):
+    texts = [b""]
+    for text, ends in found:
+        texts[-1] += text
+        if ends:
+            texts.append(b"")
+    return texts if texts[-1] else texts[:-1]
 
 
 class BpfStream(gdb.Command):
@@ -46,27 +66,18 @@ class BpfStream(gdb.Command):
         # The newest element is above, pending bytes are below.
         word = int(stream["log"]["bse_v"])
         pending = word & 0xFFFFFFFF
-        found = []
-        note = ""
-        try:
-            found += elements(int(stream["backlog_head"]), pool, pending)
-            # The log goes from the newest element to the oldest.
-            found += list(elements(word >> 32, pool, pending))[::-1]
-        except (Broken, gdb.MemoryError) as error:
-            note = f"; stopped: {error}"
-        size = sum(len(text) for text, _ in found)
+        backlog, note = elements(int(stream["backlog_head"]), pool, pending)
+        # The log goes from the newest element to the oldest.
+        log, broken = elements(word >> 32, pool, pending)
+        note += broken
+        texts = messages(backlog) + messages(log[::-1])
+        size = sum(map(len, texts))
         if size != pending:
-            note += f"; found {size} bytes: a reader was at work"
-        messages = [b""]
-        for text, ends in found:
-            messages[-1] += text
-            if ends:
-                messages.append(b"")
-        if not messages[-1]:
-            messages.pop()
-        print(f"pending {pending} bytes, {len(messages)} messages{note}")
-        for message in messages:
-            print(repr(message)[1:])
+            why = "what is behind that is missing" if note else "a reader was at work"
+            note += f"; found {size} bytes: {why}"
+        print(f"pending {pending} bytes, {len(texts)} messages{note}")
+        for text in texts:
+            print(repr(text)[1:])
 
 
 BpfStream()

@@ -8,6 +8,7 @@ The last line is `N passed, N failed, N skipped`. Exit status: 0 all passed, 1 n
 the file holds no test), 2 usage, 77 all skipped.
 """
 import importlib.util
+import os
 import signal
 import sys
 import unittest
@@ -48,6 +49,7 @@ def main(argv):
         print("usage: run_unittest.py FILE", file=sys.stderr)
         return 2
     sys.dont_write_bytecode = True
+    sys.path.insert(0, os.path.dirname(os.path.abspath(argv[1])))
     # Children of a background job would otherwise ignore it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     spec = importlib.util.spec_from_file_location("test", argv[1])

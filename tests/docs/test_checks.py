@@ -10,38 +10,20 @@ error than the built-in word.
 import os
 import re
 import shutil
-import subprocess
 import sys
-import tempfile
 import unittest
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from case import ROOT, Case, read
+
 HEADER = "include/bpf_stream.h"
 PAGE = "docs/porting.md"
 TEST = "tests/unit/test_environment.c"
 
 
-def read(path):
-    with open(os.path.join(ROOT, path), encoding="utf-8") as f:
-        return f.read()
-
-
-class Case(unittest.TestCase):
-    def setUp(self):
-        directory = tempfile.TemporaryDirectory()
-        self.addCleanup(directory.cleanup)
-        self.dir = directory.name
-
-    def write(self, path, text):
-        path = os.path.join(self.dir, path)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "w", encoding="utf-8") as f:
-            f.write(text)
-
+class Check(Case):
     def run_check(self, name):
-        p = subprocess.run([sys.executable, os.path.join(ROOT, "scripts", name), self.dir],
-                           capture_output=True, text=True)
-        return p.returncode, p.stdout + p.stderr
+        p = self.run_command(sys.executable, "-B", os.path.join(ROOT, "scripts", name), self.dir)
+        return p.returncode, p.stdout
 
     def finds(self, name, message):
         status, out = self.run_check(name)
@@ -49,7 +31,7 @@ class Case(unittest.TestCase):
         self.assertIn(message, out)
 
 
-class Porting(Case):
+class Porting(Check):
     def setUp(self):
         super().setUp()
         for path in (HEADER, PAGE, TEST):
@@ -102,7 +84,7 @@ class Porting(Case):
         self.broken(PAGE, "`BSE_PIECES`", "`BSE_PIECES_MAX`", "BSE_PIECES_MAX, which is not in")
 
 
-class Links(Case):
+class Links(Check):
     def setUp(self):
         super().setUp()
         self.write("README.md", "# A\n[b](docs/b.md#two-words-here-1) [c](docs/) [d](#a)\n")
@@ -114,8 +96,7 @@ class Links(Case):
         self.assertEqual((status, out), (0, "4 links between pages: 0 errors\n"))
 
     def test_the_project_passes(self):
-        p = subprocess.run([sys.executable, os.path.join(ROOT, "scripts", "check_links.py")],
-                           capture_output=True, text=True)
+        p = self.run_command(sys.executable, "-B", os.path.join(ROOT, "scripts/check_links.py"))
         self.assertEqual(p.returncode, 0, p.stdout)
 
     def test_no_such_file(self):
@@ -135,6 +116,25 @@ class Links(Case):
         self.finds("check_links.py", "#y names no heading")
 
 
+class Usage(Check):
+    def test_a_project_that_is_not_there_is_told_without_a_traceback(self):
+        for name in ("check_links.py", "check_porting.py", "check_readme.py", "check_versions.py"):
+            with self.subTest(name):
+                check = [sys.executable, "-B", os.path.join(ROOT, "scripts", name)]
+                p = self.run_command(*check, "nowhere")
+                self.assertEqual((p.returncode, p.stdout), (
+                    2, f"{name}: nowhere: there is no such directory; see --help\n"))
+                p = self.run_command(*check, self.dir, "more")
+                self.assertEqual(p.returncode, 2, p.stdout)
+                self.assertIn("usage: " + name, p.stdout)
+        self.assertIn("cannot read the project", self.run_check("check_readme.py")[1])
+
+    def test_the_command_for_gdb_says_so(self):
+        p = self.run_command(sys.executable, os.path.join(ROOT, "scripts/gdb_bpf_stream.py"))
+        self.assertEqual(p.returncode, 2)
+        self.assertIn("this is for gdb", p.stdout)
+
+
 class Environment(Case):
     @unittest.skipUnless(os.path.exists("/usr/include/criterion/criterion.h"), "no Criterion")
     def test_the_one_of_the_page_passes_the_conformance_test(self):
@@ -145,12 +145,10 @@ class Environment(Case):
         self.write("my_env.h", blocks[0])
         for directory in ("include", "tests"):
             shutil.copytree(os.path.join(ROOT, directory), os.path.join(self.dir, directory))
-        p = subprocess.run(["sh", "-ec", commands[1]], cwd=self.dir, stdout=subprocess.PIPE,
-                           stderr=subprocess.STDOUT, text=True)
+        p = self.run_command("sh", "-ec", commands[1])
         self.assertEqual((p.returncode, p.stdout), (0, ""))
-        p = subprocess.run([sys.executable, os.path.join(ROOT, "tests/run_criterion.py"),
-                            os.path.join(self.dir, "test_my_env"), os.path.join(ROOT, TEST)],
-                           capture_output=True, text=True)
+        p = self.run_command(sys.executable, os.path.join(ROOT, "tests/run_criterion.py"),
+                             os.path.join(self.dir, "test_my_env"), os.path.join(ROOT, TEST))
         self.assertEqual(p.returncode, 0, p.stdout)
 
 

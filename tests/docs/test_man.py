@@ -12,37 +12,16 @@ their definitions; checks taken out of make_man.py one by one.
 import os
 import re
 import shutil
-import subprocess
 import sys
-import tempfile
 import unittest
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from case import ROOT, Case, read
+
 MADE = os.path.abspath(os.environ["MAN"])
 OVERVIEW = os.path.join(ROOT, "man/bpf_stream.7")
 REFERENCE = os.path.join(MADE, "bpf_stream.3")
 NAMES = sorted(name[:-2] for name in os.listdir(MADE)
                if name.endswith(".3") and name != "bpf_stream.3")
-
-
-def read(path):
-    with open(os.path.join(ROOT, path), encoding="utf-8") as f:
-        return f.read()
-
-
-class Case(unittest.TestCase):
-    def setUp(self):
-        directory = tempfile.TemporaryDirectory()
-        self.addCleanup(directory.cleanup)
-        self.dir = directory.name
-
-    def write(self, path, text):
-        with open(os.path.join(self.dir, path), "w", encoding="utf-8") as f:
-            f.write(text)
-
-    def run_command(self, *command, **more):
-        return subprocess.run(command, cwd=self.dir, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True, **more)
 
 
 class Form(Case):

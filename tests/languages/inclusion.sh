@@ -26,8 +26,8 @@ for header in '<stdio.h>' '<pthread.h>' '<signal.h>' '<linux/bpf.h>'; do
 	check "declarations after $header" build_and_run "-DFIRST=$header" order.c bodies.c
 	check "implementation before $header" \
 		build_and_run -DBPF_STREAM_IMPLEMENTATION "-DLAST=$header" order.c
-	check "implementation after $header, with _DEFAULT_SOURCE" \
-		build_and_run -D_DEFAULT_SOURCE -DBPF_STREAM_IMPLEMENTATION "-DFIRST=$header" order.c
+	check "implementation after $header, with _DEFAULT_SOURCE" build_and_run \
+		-D_DEFAULT_SOURCE -DBPF_STREAM_IMPLEMENTATION "-DFIRST=$header" order.c
 done
 check 'included twice' \
 	build_and_run '-DLAST="bpf_stream.h"' -DBPF_STREAM_IMPLEMENTATION order.c
@@ -58,10 +58,11 @@ told()
 printf '#include <%s>\n' errno.h fcntl.h inttypes.h limits.h pthread.h sched.h signal.h stdio.h \
 	stdlib.h string.h sys/mman.h sys/syscall.h sys/uio.h time.h unistd.h >system.h
 cp bodies.c bodies.cc
+printf '%s\n' '#define BPF_STREAM_STATIC' '#include "bpf_stream.h"' >copy.cc
 
 for cc in gcc clang-14 clang-19 musl-gcc; do
 	if ! have $cc; then
-		skip 10 "what $cc tells" "$cc is not installed"
+		skip 14 "what $cc tells" "$cc is not installed"
 		continue
 	fi
 	late=(-DBPF_STREAM_IMPLEMENTATION '-DFIRST="system.h"' order.c)
@@ -75,16 +76,20 @@ for cc in gcc clang-14 clang-19 musl-gcc; do
 	check "$cc: with GNU asked for it compiles" build_and_run -D_GNU_SOURCE "${late[@]}"
 	CC="$cc -std=gnu11 $warnings" check "$cc: as GNU C it compiles" build_and_run "${late[@]}"
 	for std in c90 gnu90 iso9899:199409 c99; do
-		check "$cc -std=$std: it advises -std=c11" told -std=c11 $cc -std=$std -Iinclude -c order.c
+		check "$cc -std=$std: it advises -std=c11" \
+			told -std=c11 $cc -std=$std -Iinclude -c order.c
 		check "$cc -std=$std: also where the bodies are" \
 			told -std=c11 $cc -std=$std -Iinclude -c bodies.c
 	done
 done
 for cxx in g++ clang++-14 clang++-19; do
 	if ! command -v $cxx >/dev/null; then
-		skip 1 "what $cxx tells" "$cxx is not installed"
+		skip 2 "what $cxx tells" "$cxx is not installed"
 		continue
 	fi
-	check "$cxx: the bodies are C, it advises" told 'in a .c file' $cxx -Iinclude -c bodies.cc
+	for file in bodies.cc copy.cc; do
+		check "$cxx: $file is for C, it advises" \
+			told 'in a .c file' $cxx -Iinclude -c $file
+	done
 done
 finish

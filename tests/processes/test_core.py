@@ -5,7 +5,8 @@ shows what was pending: all that was accepted, in order, and nothing else.
 Cores come from the kernel where it writes them here, else from gdb's generate-core-file.
 
 Seen to fail with: a text written behind its publish (100 rounds); a script that forgets the
-backlog, the log's order, consumed lengths, or that messages have several elements.
+backlog, the log's order, consumed lengths, that messages have several elements, or the log when
+the backlog is damaged.
 """
 import os
 import pathlib
@@ -123,6 +124,18 @@ class Core(unittest.TestCase):
         path, out = self.core_of_gdb("leaving", "bpf-stream stream_pointer")
         self.assertIn("\n".join([f"pending {PENDING} bytes, 3 messages", *FILLED, ""]), out)
         self.check_filled(*self.show(path))
+
+    def test_damaged_element_is_told_and_the_others_are_shown(self):
+        element = "((struct bpf_stream_elem *)((char *)bse_process.pool.bse_v + {} * 8))"
+        places = [("stream.backlog_head", FILLED[2:]), ("(stream.log.bse_v >> 32)", FILLED[:2])]
+        for place, left in places:
+            with self.subTest(place):
+                _, out = self.core_of_gdb("leaving", f"set var {element.format(place)}->total_len"
+                                          " = 0", "bpf-stream stream")
+                self.assertRegex(out, rf"pending {PENDING} bytes, {len(left)} messages; "
+                                 r"the element at 0x\w+ is damaged; found \d+ bytes: "
+                                 "what is behind that is missing")
+                self.assertIn("\n".join(["", *left, ""]), out)
 
     @unittest.skipIf(NO_CORE, NO_CORE)
     def test_core_that_the_kernel_makes_opens(self):
