@@ -581,7 +581,7 @@ static void *write_all(void *arg)
 			continue;
 		}
 		rest(tries++);
-		/* Or else threads that each wait for many pages would wait for each other. */
+		/* Else all that wait for pages would wait for each other. */
 		if (tries % 16 == 0)
 			bpf_stream_thread_release();
 	}
@@ -800,7 +800,7 @@ static void check_message(const unsigned char *data, size_t size)
 	memcpy(&head, data, HEAD);
 	whole = head.sum == sum_of(data, size);
 	check.torn += !whole;
-	/* What a torn record says of itself is used only if it is what must come now. */
+	/* What a torn record says is used only if it must come now. */
 	if (!whole && head.seq != check.lane[head.writer][head.level].next)
 		return;
 	follow_group(head.writer, head.level, head.seq, head.group);
@@ -1109,7 +1109,7 @@ static int show_result(double elapsed)
 	bpf_stream_get_stats(&stream, &stats);
 	bpf_stream_pool_get_stats(&pool);
 	sum_up(&totals);
-	/* What is still pending, or behind a point where we lost track, is not lost. */
+	/* What is pending, or behind where we lost track, is not lost. */
 	for (i = 0; i < writer_count && !check.adrift && !stats.pending; i++)
 		for (k = 0; k < LEVELS; k++)
 			if (get(&writers[i].lane[k].seq) > check.lane[i][k].next)
@@ -1322,8 +1322,9 @@ static void help(void)
 	       "the table at the end,\n"
 	       "  groups                   are messages that were committed together, as one\n"
 	       "  deepest nesting          is the most handlers at a time on one thread\n"
-	       "  level N                  counts the messages from the threads (0), from handlers\n"
-	       "                           that interrupted them (1), from those inside these (2)\n"
+	       "  level N                  counts the messages from the threads (0), from\n"
+	       "                           handlers that interrupted them (1), from those inside\n"
+	       "                           these (2)\n"
 	       "  refused: ...             counts attempts; the message is offered again\n"
 	       "  stages denied by pool    are groups put off, because no page was free\n"
 	       "  pending left             are bytes that stayed in the stream\n"

@@ -16,7 +16,7 @@ int main(void)
 	int err;
 	int n;
 
-	/* NULL: the default options. This cannot fail, and allocates nothing. */
+	/* NULL: the default options. It cannot fail, nor allocate. */
 	bpf_stream_init(&s, NULL);
 
 	/* A message is any number of bytes; newlines are yours to add. */

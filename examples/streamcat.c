@@ -44,7 +44,7 @@
 
 enum { EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_SIGNAL = 128 };
 
-/* Tells a thread that there is something to look at: any number of rings wake it once. */
+/* Tells a thread to look around: any number of rings wake it once. */
 struct bell {
 	atomic_bool rung;
 	sem_t sem;
@@ -194,7 +194,7 @@ static int push_line(struct output *out, const char *text, size_t len, bool wait
 	return err;
 }
 
-/* Each line of @text becomes a message of the group. On failure the stage is empty. */
+/* Each line of @text becomes a message. On failure the stage is empty. */
 static int stage_lines(struct bpf_stream_stage *stage, const char *text, size_t len)
 {
 	const char *end = text + len;
@@ -283,7 +283,7 @@ static void *drain_output(void *arg)
 		last = atomic_load(&out->closing);
 		n = bpf_stream_drain_fd(&out->stream, out->fd, CHUNK);
 		if (n > 0) {
-			/* Both streams live in one pool: room here may be what the other needs. */
+			/* One pool: room here may be what the other needs. */
 			for (size_t i = 0; i < OUTPUTS; i++)
 				bell_ring(&outputs[i].room);
 		} else if (n == -EAGAIN) {
@@ -329,7 +329,7 @@ static bool text_add(struct input *in, const char *data, size_t len)
 	return true;
 }
 
-/* The user knows the size without labels; the capacity bounds the one with them. */
+/* The user knows the size without labels, which count here, too. */
 static void text_too_large(const struct input *in)
 {
 	const char *what = opts.group ? "group" : "line";
@@ -367,7 +367,7 @@ static void text_deliver(struct input *in)
 	in->len = in->whole = in->lines = 0;
 }
 
-/* Take up to one line; returns how many bytes that was, 0 if there is no memory. */
+/* Take up to one line; returns how many bytes, 0 if there is no memory. */
 static size_t text_take(struct input *in, const char *data, size_t len)
 {
 	const char *newline = memchr(data, '\n', len);
@@ -392,7 +392,7 @@ static size_t text_take(struct input *in, const char *data, size_t len)
 	return len;
 }
 
-/* Returns bytes, 0 at the end, or a negative errno; -EINTR: look whether to stop. */
+/* Returns bytes, 0 at the end, or a negative errno; -EINTR: stop perhaps. */
 static ssize_t read_some(int fd, char *data, size_t size)
 {
 	struct pollfd readable = { .fd = fd, .events = POLLIN };
@@ -423,7 +423,7 @@ static void input_read(struct input *in, int fd)
 	if (n < 0 && n != -EINTR)
 		complain("%s: cannot read: %s", in->name, strerror((int)-n));
 
-	/* An unfinished line gets its newline, except if there was more to come. */
+	/* An unfinished line gets its newline, unless more was to come. */
 	if (n > 0 || n == -EINTR || n == -ENOMEM || (in->line && !text_take(in, "\n", 1)))
 		in->len = in->whole;
 	if (in->len)
@@ -479,7 +479,7 @@ static void command_finish(struct input *in)
 	siginfo_t info;
 	int status = 0;
 
-	/* It stays a zombie for now, so that the signals of input_kick() cannot miss. */
+	/* A zombie for now, so that input_kick() cannot miss. */
 	while (waitid(P_PID, (id_t)in->pid, &info, WEXITED | WNOWAIT) && errno == EINTR)
 		;
 	pthread_mutex_lock(&pids);
@@ -580,7 +580,7 @@ static bool input_kick(struct input *in)
 	return true;
 }
 
-/* Wait until a count of threads is 0, and meanwhile stop inputs that have to. */
+/* Wait until a count of threads is 0; stop inputs that have to, meanwhile. */
 static void wait_for(atomic_uint *left)
 {
 	const struct timespec step = { .tv_nsec = KICK_NSEC };
@@ -622,7 +622,7 @@ static void on_interrupt(int sig)
 	errno = saved;
 }
 
-/* Signals that interrupt are for the main thread; the others are born with them blocked. */
+/* Signals that interrupt are for the main thread: the others block them. */
 static void signals_init(void)
 {
 	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
@@ -792,7 +792,7 @@ static void parse_options(int argc, char **argv)
 
 /* ---- Main -------------------------------------------------------------- */
 
-/* What is opened later must not become a standard descriptor that is closed now. */
+/* What is opened later must not become a closed standard descriptor. */
 static void hold_standard_fds(void)
 {
 	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)

@@ -48,7 +48,8 @@ list_mirrors()
 	apt-get indextargets --no-release-info \
 		--format "\$(REPO_URI) \$(RELEASE)" 'Created-By: Packages' 2>/dev/null |
 		awk -v r="$codename" '$2 == r && !seen[$1]++ { print $1 }' >mirrors
-	[ -s mirrors ] || die "the sources of apt here name no mirror of $codename; run apt-get update"
+	[ -s mirrors ] ||
+		die "the sources of apt here name no mirror of $codename; run apt-get update"
 }
 
 configure()

@@ -26,7 +26,7 @@ struct program_option {
 	const char **word;			/* NULL, then what was given */
 	uint64_t least;
 	uint64_t most;
-	const char *(*choice)(unsigned int i);	/* all that a word may be, then NULL; or none: any */
+	const char *(*choice)(unsigned int i);	/* all that a word may be, then NULL */
 };
 
 #define PROGRAM_NUMBER(name, help, number, least, most) \

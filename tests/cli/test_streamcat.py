@@ -187,8 +187,8 @@ class Case(unittest.TestCase):
     def stats(self, err):
         figures = {}
         for stream, what, lines, size in re.findall(
-                r"^streamcat: (\w+): (delivered|lost|attempts refused \(\w+\)) (\d+) lines, (\d+) bytes$",
-                err, re.M):
+                r"^streamcat: (\w+): (delivered|lost|attempts refused \(\w+\)) "
+                r"(\d+) lines, (\d+) bytes$", err, re.M):
             figures[stream, what] = (int(lines), int(size))
         return figures
 

@@ -83,7 +83,7 @@ static char body_byte(uint32_t thread, uint32_t seq, uint32_t i)
 	return (char)('!' + (thread * 31 + seq * 7 + i + i / 89) % 89);
 }
 
-/* Message @seq of @thread; @left more of its group follow. Returns its length. */
+/* Message @seq of @thread; @left more of its group follow. Its length. */
 static size_t text_make(char *buf, uint32_t thread, uint32_t left, uint32_t seq, uint32_t body)
 {
 	uint32_t i;
@@ -519,7 +519,7 @@ static void bytes_of_four(void)
 	single_bytes(4);
 }
 
-/* Four million bytes fit into the library's own pool: fewer rounds for a quick look. */
+/* The library's own pool takes four million bytes: fewer rounds if quick. */
 static void bytes_in_own_pool(void)
 {
 	rounds = program_number(rounds < 3 ? rounds : 3, rounds);

@@ -1076,7 +1076,7 @@ static void run_crowd(unsigned int n, unsigned int fails)
 
 int main(int argc, char **argv)
 {
-	/* One thread shows nothing more under ThreadSanitizer, which is slow. */
+	/* One thread shows nothing more under ThreadSanitizer: slow. */
 	uint64_t rounds = program_number(500, PROGRAM_TSAN ? 2000 : 20000);
 	const struct program_option options[] = {
 		PROGRAM_SEED(&seed),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Environment of every_fault.c, which has the bodies: whatever can fail asks there first. */
+/* Environment of every_fault.c, which has the bodies: what can fail asks it. */
 #ifndef EVERY_FAULT_ENV_H
 #define EVERY_FAULT_ENV_H
 

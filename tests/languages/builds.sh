@@ -45,7 +45,8 @@ in_c()
 	local cc=$1 machine level
 	for machine in '' "$m32"; do
 		if ! have $cc "$machine"; then
-			skip 9 "$cc ${machine:+-m32}" 'not installed, or its programs do not run here'
+			skip 9 "$cc ${machine:+-m32}" \
+				'not installed, or its programs do not run here'
 			continue
 		fi
 		for level in -O0 -O1 -O2 -O3 -Os '-O2 -flto'; do

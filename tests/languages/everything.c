@@ -9,8 +9,8 @@
  * Each build must print the same. Exit status: 0 passed, 1 failed.
  *
  * Seen to fail with copies of the header in which: a push stores less than it
- * was given; BSE_DECLS_BEGIN is empty in C++; a function is declared, or a macro
- * defined, that is not used here.
+ * was given; BSE_DECLS_BEGIN is empty in C++; a function is declared, or a
+ * macro defined, that is not used here.
  */
 #define BPF_STREAM_PROG
 #define BPF_STREAM_SELFCHECK 1

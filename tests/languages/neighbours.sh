@@ -36,8 +36,8 @@ beside()
 				build_and_run $c $flags "-D$place=$header" order.c bodies.o
 			check "$name: implementation" build_and_run $c $flags -D_DEFAULT_SOURCE \
 				-DBPF_STREAM_IMPLEMENTATION "-D$place=$header" order.c
-			[ -z "$have_cxx" ] || check "$name: C++" \
-				build_and_run $cxx $flags "-D$place=$header" order.c -x none bodies.o
+			[ -z "$have_cxx" ] || check "$name: C++" build_and_run \
+				$cxx $flags "-D$place=$header" order.c -x none bodies.o
 			[ "$header" != '<bpf/bpf.h>' ] || continue
 			check "$name: program layer" build_and_run $c $flags -DBPF_STREAM_PROG \
 				"-D$place=$header" order.c bodies.o
@@ -50,7 +50,8 @@ collides()
 {
 	! "$@" 2>errors || return
 	grep -q 'error:.*bpf_prog_stream_read' errors && grep -q 'bpf/bpf\.h:[0-9]' errors &&
-		grep -q 'bpf_stream\.h:[0-9]' errors && [ "$(grep -c 'error:' errors)" -eq 1 ] && return
+		grep -q 'bpf_stream\.h:[0-9]' errors &&
+		[ "$(grep -c 'error:' errors)" -eq 1 ] && return
 	cat errors
 	return 1
 }
@@ -86,9 +87,9 @@ for compiler in gcc clang-14 clang-19 'g++ -x c++'; do
 		continue
 	fi
 	for place in FIRST LAST; do
-		check "$compiler: program layer, sid's <bpf/bpf.h> ${place,,}: the message is clear" \
-			collides $compiler -Iinclude $flags -DBPF_STREAM_PROG "-D$place=<bpf/bpf.h>" \
-			-c order.c -o order.o
+		check "$compiler: program layer, sid's <bpf/bpf.h> ${place,,}: a clear message" \
+			collides $compiler -Iinclude $flags -DBPF_STREAM_PROG \
+			"-D$place=<bpf/bpf.h>" -c order.c -o order.o
 	done
 done
 finish

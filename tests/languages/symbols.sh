@@ -14,6 +14,7 @@
 . "$(dirname "$0")/common.sh" "$@"
 
 c='-std=c11 -Iinclude -DBPF_STREAM_SELFCHECK=1'
+so='-fPIC -shared -pthread'
 
 # exports FILE ALLOWED [FLAG]: all symbols that others can see match. The thunks, of gcc -m32, are
 # hidden outside the object's library.
@@ -49,10 +50,10 @@ objects()
 	for flags in -O0 '-O2 -flto'; do
 		name="$cc ${machine:+-m32 }$flags shared library"
 		check "$name: links" \
-			$cc $machine $flags -fPIC -shared $c -DBPF_STREAM_PROG bodies.c -pthread -o lib.so
+			$cc $machine $flags $so $c -DBPF_STREAM_PROG bodies.c -o lib.so
 		check "$name: exports bpf_stream_* only" exports lib.so "^(bpf_stream_|$linker)" -D
 		check "$name: links as a private copy" \
-			$cc $machine $flags -fPIC -shared $c -DNAME=copy static_copy.c -pthread -o lib.so
+			$cc $machine $flags $so $c -DNAME=copy static_copy.c -o lib.so
 		check "$name: exports nothing of it" exports lib.so "^(copy$|$linker)" -D
 	done
 }
@@ -87,7 +88,8 @@ for cc in gcc-12 clang-14 clang-19 musl-gcc; do
 		if have $cc "$machine"; then
 			objects $cc "$machine"
 		else
-			skip 23 "$cc ${machine:+-m32}" 'not installed, or its programs do not run here'
+			skip 23 "$cc ${machine:+-m32}" \
+				'not installed, or its programs do not run here'
 		fi
 	done
 done

@@ -441,8 +441,8 @@ static bool load_and_unload(const char *path, uint64_t n, int residents, struct 
 	cost->addresses = after.addresses - before.addresses;
 	cost->memory = after.memory - before.memory;
 	cost->mappings = after.mappings - before.mappings;
-	printf("     for %" PRIu64 " loads: %ld KiB of addresses, %ld KiB of memory, %ld mappings\n",
-	       n - 1, cost->addresses, cost->memory, cost->mappings);
+	printf("     for %" PRIu64 " loads: %ld KiB of addresses, %ld KiB of memory, "
+	       "%ld mappings\n", n - 1, cost->addresses, cost->memory, cost->mappings);
 	return true;
 }
 

@@ -9,8 +9,8 @@
  *
  * Seen to fail, with a copy of the header broken on purpose: an exit hook that
  * releases nothing ("pages in use after all threads"); a bare store at
- * publish:B ("a message comes after"); a pool that a fork shares (the same); the
- * pool unmapped in the unload hook (SIGSEGV after "passed").
+ * publish:B ("a message comes after"); a pool that a fork shares (the same);
+ * the pool unmapped in the unload hook (SIGSEGV after "passed").
  */
 #define _GNU_SOURCE
 #define PLUGIN_HOST
@@ -253,8 +253,7 @@ int main(int argc, char **argv)
 	int flags;
 	int i;
 
-	program_options(argc, argv, "Use libraries that contain streams, from threads and handlers.",
-			options);
+	program_options(argc, argv, "Use libraries that contain streams.", options);
 	messages = (uint32_t)program_number(20000, 1000000);
 	shared = !strcmp(pools, "shared");
 	flags = !strcmp(how, "linked") ? RTLD_NOLOAD : !strcmp(how, "global") ? RTLD_GLOBAL : 0;

@@ -22,11 +22,11 @@
  * The threads of a failing script are scheduled anew when it is run again.
  *
  * Seen to fail with the header changed so that: reverse stops early; a chain
- * added to a chain is linked to its newest, or forgets the oldest; publish tells
- * "was empty" the wrong way round, refuses the last byte, accepts one too many,
- * links only before its loop, or leaves a refused chain linked; detach takes the
- * pending bytes, too, or is a load and a store; refund forgets a byte; and,
- * under ThreadSanitizer, so that publish or detach is relaxed.
+ * added to a chain is linked to its newest, or forgets the oldest; publish
+ * tells "was empty" the wrong way round, refuses the last byte, accepts one too
+ * many, links only before its loop, or leaves a refused chain linked; detach
+ * takes the pending bytes, too, or is a load and a store; refund forgets a
+ * byte; and, under ThreadSanitizer, so that publish or detach is relaxed.
  */
 #define BPF_STREAM_STATIC
 #define BPF_STREAM_SELFCHECK 1

@@ -32,13 +32,13 @@
  * shrinking, seven of the twelve differences of --differences are too large.
  * For "every element ends a message" it printed:
  *
- *	script 101, which is --seed 102 --scripts 1, differs; 49 steps were shrunk
- *	to 3 in 236 tries:
+ *	script 101, which is --seed 102 --scripts 1, differs; 49 steps were
+ *	shrunk to 3 in 236 tries:
  *	script
  *	pool 0
  *	init stream=0 capacity=0
  *	push stream=0 length=4085 times=1
- *	drain stream=0 max=4084 try=0 whole=0 sink=0 part=0 inner=0 other=0 length=0
+ *	drain stream=0 max=4084 try=0 whole=0 sink=0 part=0 inner=0 ...
  *	# step 3: drain: delivered messages of stream 0 are 1, the model says 0
  *	end
  */
@@ -1165,11 +1165,10 @@ int main(int argc, char **argv)
 	const char *file = NULL;
 	const struct program_option options[] = {
 		PROGRAM_SEED(&seed),
-		PROGRAM_NUMBER("scripts", "how many, each with the next seed; 0: 2000 to compare;\n"
-			       "                100000 if BPF_STREAM_FULL is set; or to find something",
-			       &scripts, 0, UINT64_MAX),
-		PROGRAM_WORD("original", "find and shrink a script that tells the library from the\n"
-			     "                original, in this one of its ways (docs/differences.md):",
+		PROGRAM_NUMBER("scripts", "each has the next seed; 0: 2000, or 100000 if in full "
+			       "and to find one", &scripts, 0, UINT64_MAX),
+		PROGRAM_WORD("original", "find and shrink a script that tells the library from\n"
+			     "                this one of docs/differences.md:",
 			     &original, original_name),
 		PROGRAM_WORD("differences", "do so for all; then check the scripts in this page",
 			     &page, NULL),
@@ -1179,13 +1178,13 @@ int main(int argc, char **argv)
 	};
 	int checked;
 
-	program_options(argc, argv, "Compare streams with a slow, obvious model, in random scripts.",
-			options);
+	program_options(argc, argv, "Compare streams with a slow, obvious model.", options);
 	if (!!original + !!page + !!file > 1)
 		program_misused("--original, --differences, --replay: only one of them");
 	/* A search ends when it has found something. */
 	if (!scripts)
-		scripts = original || page ? MOST_SCRIPTS : program_number(QUICK_SCRIPTS, FULL_SCRIPTS);
+		scripts = original || page ? MOST_SCRIPTS :
+			  program_number(QUICK_SCRIPTS, FULL_SCRIPTS);
 	program_show(options);
 	verdict = mmap(NULL, sizeof(*verdict), PROT_READ | PROT_WRITE,
 		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);

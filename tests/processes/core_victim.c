@@ -80,12 +80,12 @@ int main(int argc, char **argv)
 	static char message[3000];
 	const char *mode = NULL;
 	const struct program_option options[] = {
-		PROGRAM_WORD("WHERE", "in a push, behind a known backlog and log: entered, getting,\n"
-			     "                counting, placing, leaving, or publishing;\n"
+		PROGRAM_WORD("WHERE", "in a push, behind a known backlog and log: entered,\n"
+			     "                getting, counting, placing, leaving, publishing;\n"
 			     "                sink: of a drain that took half of it already;\n"
 			     "                shared: as leaving, with a memfd as the pool;\n"
-			     "                a number: after so many microseconds, while two threads\n"
-			     "                push", &mode, NULL),
+			     "                a number: after so many microseconds of pushes",
+			     &mode, NULL),
 		PROGRAM_LAST
 	};
 	uint64_t microseconds;

@@ -22,9 +22,9 @@
  * Seen to fail with the header changed so that: forks are not counted, or a
  * holder left in the parent is waited for; init keeps the old stream; the child
  * forgets what its slots count; handlers share the slot that they interrupt, or
- * leave it to another level; a publish links once, before a lost race; the child
- * of a shared pool may push, keep its slots, commit, free a stage, drain, trim,
- * or destroy.
+ * leave it to another level; a publish links once, before a lost race; the
+ * child of a shared pool may push, keep its slots, commit, free a stage, drain,
+ * trim, or destroy.
  */
 #define BPF_STREAM_STATIC
 #define BPF_STREAM_SELFCHECK 1
@@ -657,8 +657,8 @@ static uint64_t run(uint64_t rounds)
 	}
 	start(&reading, reader, NULL);
 	/*
-	 * The address sanitizer allocates while a thread begins; a child of this
-	 * moment would wait for that lock when it starts its own.
+	 * The address sanitizer allocates while a thread begins; a child of
+	 * this moment would wait for that lock when it starts its own.
 	 */
 	while (look(&started) <= (int)threads)
 		nap();

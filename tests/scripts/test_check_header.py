@@ -302,7 +302,8 @@ class CheckHeader(unittest.TestCase):
     def test_bodies_may_test_the_environment(self):
         banner = f" * [6] ENVIRONMENT BODIES\n * {RULE} */\n"
         self.assertIn(banner, good())
-        self.expect(good().replace(banner, banner + "#include <time.h>\n#ifdef __linux__\n#endif\n"))
+        banner_and_more = banner + "#include <time.h>\n#ifdef __linux__\n#endif\n"
+        self.expect(good().replace(banner, banner_and_more))
 
     def test_declaration_without_comment(self):
         self.broken(API, API + "\n\nint bpf_stream_new(void);", "bpf_stream_new() has no comment")

@@ -22,7 +22,8 @@ int indirect(void) { hook(); return 1; }
 int dynamic(int n);
 int dynamic(int n) { char b[n]; use(b); return b[0]; }
 int again(int n);
-__attribute__((noinline)) int again(int n) { char b[8]; use(b); return n ? again(n - 1) + b[0] : 1; }
+__attribute__((noinline))
+int again(int n) { char b[8]; use(b); return n ? again(n - 1) + b[0] : 1; }
 int small(void);
 int small(void) { return 1; }
 """

@@ -41,8 +41,9 @@ class RunCriterion(WithDirectory):
     SOURCE = "/* Test(a, no) */\nTest(a, one) {}\nTest(a,\n     two, .timeout = 1) {}\n"
 
     def run_on(self, tap, status=0, source=SOURCE):
-        program = self.write("program", '#!/bin/sh\nfor a; do case $a in --tap=*) cat >"${a#--tap=}"'
-                             f" <<'END'\n{tap}\nEND\n;; esac; done\necho noise\nexit {status}\n")
+        program = self.write("program", '#!/bin/sh\nfor a; do case $a in --tap=*) '
+                             f"cat >\"${{a#--tap=}}\" <<'END'\n{tap}\nEND\n"
+                             f";; esac; done\necho noise\nexit {status}\n")
         return run(CRITERION, program, self.write("test.c", source))
 
     def test_all_pass(self):

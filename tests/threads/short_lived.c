@@ -257,7 +257,7 @@ static int check(void *ctx, const void *data, size_t len)
 		check_message(rest, rest_len);
 		rest_len = 0;
 	}
-	/* Cancellation is off: a thread that goes here keeps the lock for ever. */
+	/* Cancellation is off: who goes here keeps the lock for ever. */
 	pthread_testcancel();
 	return (int)len;
 }

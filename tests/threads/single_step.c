@@ -7,8 +7,8 @@
  *
  * A thread runs one operation with the processor's trap flag set, and at its
  * k-th instruction the trap's handler comes in, as any signal's might: it
- * reads, pushes two messages, jumps out. Then the next k, until the operation has no
- * more instructions. Each time, afterwards:
+ * reads, pushes two messages, jumps out. Then the next k, until the operation
+ * has no more instructions. Each time, afterwards:
  *
  * - what was accepted is read once and whole: first what was there before, then
  *   the handler's messages and the operation's, in either order but not mixed,

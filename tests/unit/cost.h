@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * Measures in atomic read-modify-writes what messages of 64 bytes cost without
- * contention. Comes after bpf_stream.h with BPF_STREAM_ENV_HEADER "counting_env.h".
+ * contention. Comes after bpf_stream.h with BPF_STREAM_ENV_HEADER
+ * "counting_env.h".
  */
 #ifndef COST_H
 #define COST_H

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* An environment with places where a test comes in: raises a signal, forks, waits. */
+/* With places where a test comes in: raises a signal, forks, waits. */
 #ifndef JUMPS_ENV_H
 #define JUMPS_ENV_H
 

@@ -5,9 +5,9 @@
  *
  * Seen to fail with the header changed so that: a push that is refused by
  * publish keeps its elements, or stays linked to the log; messages of refusals
- * are not counted; publish says `>=`; odd bytes are not refunded, or all of them
- * twice; a page whose count comes to 0 is not returned; elements on their way
- * back are forgotten when they belong to too many pages, or are counted for
+ * are not counted; publish says `>=`; odd bytes are not refunded, or all of
+ * them twice; a page whose count comes to 0 is not returned; elements on their
+ * way back are forgotten when they belong to too many pages, or are counted for
  * another page.
  */
 #define BPF_STREAM_STATIC
@@ -42,7 +42,8 @@ Test(capacity, refused__a_million_pushes_hold_no_page)
 		cr_assert_eq(bpf_stream_push(&s, text, 100), -ENOSPC);
 	cr_expect_eq(unit_pool().in_use, full);
 	cr_expect_eq(unit_stats(&s).refused[BPF_STREAM_REFUSED_FULL].messages, REFUSED);
-	cr_expect_eq(unit_stats(&s).refused[BPF_STREAM_REFUSED_FULL].bytes, 100 * (uint64_t)REFUSED);
+	cr_expect_eq(unit_stats(&s).refused[BPF_STREAM_REFUSED_FULL].bytes,
+		     100 * (uint64_t)REFUSED);
 	drain();
 	cr_expect_eq(unit_stats(&s).pending, 0);
 	cr_expect_eq(unit_pool().in_use, 1);
@@ -207,7 +208,8 @@ Test(capacity, refund__reaches_every_page_of_a_large_batch)
 		}
 		cr_assert_gt(unit_pool().in_use, 32);
 		drain();
-		cr_assert_eq(unit_pool().in_use, 2, "round %u: %zu pages", round, unit_pool().in_use);
+		cr_assert_eq(unit_pool().in_use, 2, "round %u: %zu pages", round,
+			     unit_pool().in_use);
 	}
 	unit_assert_sound(&s);
 }

@@ -6,10 +6,10 @@
  * lost.
  *
  * Seen to fail with: a lock that does not lock, or does not know its owner; a
- * refund forgotten, or made twice; a log published by a plain store; a list that
- * is not reversed; one slot for all levels; retire that ignores what came back;
- * a drain that goes on as long as its sink pushes; a trim that loses pages; a
- * group of which the newest message alone is linked.
+ * refund forgotten, or made twice; a log published by a plain store; a list
+ * that is not reversed; one slot for all levels; retire that ignores what came
+ * back; a drain that goes on as long as its sink pushes; a trim that loses
+ * pages; a group of which the newest message alone is linked.
  */
 #define BPF_STREAM_STATIC
 #define BPF_STREAM_SELFCHECK 1

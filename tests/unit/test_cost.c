@@ -5,9 +5,9 @@
  * 64 or more, locks and refunds included.
  *
  * Seen to fail with: a page's count touched by every element; a refund, or a
- * return, for every element; a sink that gets messages one by one; a quota asked
- * for at every turn; a page given back and taken again where it could stay; no
- * look at the capacity before a page is touched.
+ * return, for every element; a sink that gets messages one by one; a quota
+ * asked for at every turn; a page given back and taken again where it could
+ * stay; no look at the capacity before a page is touched.
  */
 #define BPF_STREAM_STATIC
 #define BPF_STREAM_ENV_HEADER "counting_env.h"
@@ -17,7 +17,7 @@
 
 static const char *const way_name[COST_WAYS] = { "read", "drain", "drain_fd" };
 
-/* Drains of @batch messages, with @ahead batches of backlog: under the limit on average? */
+/* Drains of @batch messages, @ahead batches behind: under the limit? */
 static void check_drain(uint32_t batch, uint32_t ahead)
 {
 	unsigned int way;
@@ -29,7 +29,7 @@ static void check_drain(uint32_t batch, uint32_t ahead)
 			    "at most %u in a call\n", way_name[way], batch, ahead,
 			    cost_per_message(&cost), (unsigned int)cost.most);
 		cr_assert_geq(cost.calls, 500u);
-		/* Lock, refund, unlock: below that the counter is not at work. */
+		/* Lock, refund, unlock: below that nothing is counted. */
 		cr_assert_geq(cost.rmw, 3 * cost.calls);
 		cr_assert_lt(cost_per_message(&cost), 0.2, "%s of %u", way_name[way], batch);
 	}

@@ -81,7 +81,8 @@ Test(defects, defect_12__elements_find_their_large_page)
 		cr_assert_gt(unit_pool().in_use, 4);
 		while (bpf_stream_read(&s, text, 777) > 0)
 			;
-		cr_assert_leq(unit_pool().in_use, 1, "round %u: %zu pages", round, unit_pool().in_use);
+		cr_assert_leq(unit_pool().in_use, 1, "round %u: %zu pages", round,
+			      unit_pool().in_use);
 	}
 	unit_assert_sound(&s);
 }

@@ -5,8 +5,8 @@
  *
  * Seen to fail with: sizes rounded by 3 or by 8 for 7; a consumed length left
  * as it was; an end marked in every piece, or in none; one piece too many when
- * the length is a multiple; a failure that keeps the elements, or the chain; the
- * pool's bound one byte too low, or gone; -E2BIG without a pool; a release
+ * the length is a multiple; a failure that keeps the elements, or the chain;
+ * the pool's bound one byte too low, or gone; -E2BIG without a pool; a release
  * without its flush; a chain that is not emptied first.
  */
 #define BPF_STREAM_STATIC
@@ -17,7 +17,7 @@
 
 static char text[64 * 4096 + 1];
 
-/* Checks that @chain is one message of @len bytes of @text, and gives it back. */
+/* @chain is one message, @len bytes of @text; gives it back. */
 static void check_message(struct bse_chain *chain, size_t len)
 {
 	const struct bpf_stream_elem *elem;

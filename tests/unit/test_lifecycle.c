@@ -382,7 +382,8 @@ Test(lifecycle, thread__many_that_end_leave_no_page_in_use, .timeout = 120)
 			cr_assert(err == NULL || (intptr_t)err == -ENOMEM);
 		}
 		cr_assert_gt(bpf_stream_read(&s, got, sizeof(got)), 0);
-		cr_assert_eq(unit_pool().in_use, 0, "round %u: %zu pages", round, unit_pool().in_use);
+		cr_assert_eq(unit_pool().in_use, 0, "round %u: %zu pages", round,
+			     unit_pool().in_use);
 	}
 	unit_assert_sound(&s);
 	assert_whole_pool_works();

@@ -276,7 +276,7 @@ Test(page, give_back__the_last_of_many_frees_the_page)
 	uint32_t given;
 	uint32_t early;
 
-	/* Every split of five elements between before and after the retirement. */
+	/* Every split of five elements, before and after the retirement. */
 	for (given = 1; given <= 5; given++) {
 		for (early = 0; early < given; early++) {
 			cr_assert_eq(bse_page_get(&page), 0);
@@ -405,7 +405,7 @@ Test(page, returns__the_page_that_came_first_goes_first)
 		cr_assert_eq(holders(page[i]), 2u);
 }
 
-/* More threads than the quota, all alive: who may not keep a page gets on without. */
+/* More threads than the quota, all alive: some get on without a page. */
 struct keeper {
 	struct bpf_stream *s;
 	pthread_barrier_t *pushed;

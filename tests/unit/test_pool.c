@@ -503,7 +503,7 @@ static void *push_once(void *arg)
 	return NULL;
 }
 
-/* The destructors of own_key: each pushes, before and after the library's hook. */
+/* own_key's destructors: each pushes, before and after the library's hook. */
 static void push_at_exit(void *value)
 {
 	(void)value;
@@ -721,7 +721,7 @@ Test(pool, threads__that_end_while_handlers_push_leave_nothing)
 		unit_start(&thread, end_in_a_storm, NULL);
 		unit_flag_wait(&storm, 1);
 		unit_flag_set(&storm, 2);
-		/* Not joined yet, so its number is valid, though it may be gone. */
+		/* Not joined yet: its number is valid, gone or not. */
 		for (k = 0; k < 20; k++)
 			(void)pthread_kill(thread, SIGUSR1);
 		unit_join(thread);

@@ -470,7 +470,7 @@ static int slow_sink(void *ctx, const void *data, size_t len)
 
 static int slow_ret;
 
-/* Not inlined: a frame that is cancelled must have nothing for the sanitizer. */
+/* Not inlined: a frame that is cancelled has nothing for the sanitizer. */
 __attribute__((__noinline__)) static void *slow_reader(void *ctx)
 {
 	slow_ret = bpf_stream_drain(&s, slow_sink, ctx, SIZE_MAX);

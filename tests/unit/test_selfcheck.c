@@ -4,8 +4,8 @@
  * invariant when the state is spoiled on purpose.
  *
  * Seen to fail with every single check taken out of the header; with the
- * backlog, the log, or the cold list not looked at; with the bounds of I3 and I7
- * one too strict; and with the lock kept.
+ * backlog, the log, or the cold list not looked at; with the bounds of I3 and
+ * I7 one too strict; and with the lock kept.
  */
 #define BPF_STREAM_STATIC
 #define BPF_STREAM_SELFCHECK 1

@@ -299,7 +299,8 @@ Test(stage, free__gives_all_pages_back)
 	make_stream(0);
 	for (round = 0; round < 3; round++) {
 		for (i = 0; i < 100; i++)
-			cr_assert_eq(bpf_stream_stage_push(&ss, text, 1 + 100u * (unsigned int)i), 0);
+			cr_assert_eq(bpf_stream_stage_push(&ss, text,
+							   1 + 100u * (unsigned int)i), 0);
 		cr_assert_gt(unit_pages_in_use(), 100);
 		bpf_stream_stage_free(&ss);
 		cr_expect_leq(unit_pages_in_use(), 1);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * [13] STREAM: push of every length, the least capacity (more in
- * test_capacity.c), refusals and how they are counted, the three prints at their limits, errno, order, statistics. What
- * the formatter writes is tested elsewhere.
+ * test_capacity.c), refusals and how they are counted, the three prints at
+ * their limits, errno, order, statistics. What the formatter writes is tested
+ * elsewhere.
  *
  * Seen to fail with the header changed so that: bytes, or messages, of refusals
  * are not counted; what is above the capacity is -ENOSPC; the fit check adds up

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What several unit tests need. Comes after bpf_stream.h, which must be the first. */
+/* What several unit tests need. bpf_stream.h comes first. */
 #ifndef UNIT_H
 #define UNIT_H
 
