@@ -778,6 +778,7 @@ BSE_DECLS_END
 
 #if defined(BPF_STREAM_STATIC) && !defined(BSE_API_IS_STATIC)
 #error "bpf_stream.h: define BPF_STREAM_STATIC before the file's first inclusion of it"
+#include "no more than this error"	/* it is not there: compilers stop */
 #endif
 
 /* ====================================================================== *

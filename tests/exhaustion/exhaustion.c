@@ -22,8 +22,8 @@
  *
  * Seen to fail with the header changed so that: threads may keep all pages, or
  * none; a page used once is not retired; a release or a thread's end keeps its
- * page, or its share; a batch of returns loses an entry, or a page is given back too early; a message that
- * finds no page half-way keeps the other half; a push that fails there is not
+ * page, or its share; a batch of returns loses an entry, or a page is given
+ * back too early; a message that finds no page half-way keeps the other half; a push that fails there is not
  * counted; a free list's tag stays; cold pages are forgotten; trim loses the
  * page, wipes its neighbour, or wipes it when others may have it already; a
  * drain does not wait; a message larger than the pool is tried; eight pages do

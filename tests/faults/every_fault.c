@@ -16,8 +16,8 @@
  * pages can be filled at once, and one pool is mapped.
  *
  * Seen to fail with the header changed so that: a split, a refused publish, a
- * freed stage or destroy keeps elements; a refused publish keeps its link to the
- * log, or links only once; a failed turn keeps its slot; a page used once is
+ * freed stage or destroy keeps elements; a refused publish keeps its link to
+ * the log, or links only once; a failed turn keeps its slot; a page used once is
  * not retired; tags of free lists do not change; the link of a freed
  * page is set once; fresh pages are taken without a retry, or beyond the end;
  * the pool that came second stays mapped, or is gone on with; a failed mmap

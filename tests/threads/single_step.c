@@ -82,7 +82,7 @@ int main(int argc, char **argv)
 
 #define ELEM BSI_ELEM_MAX
 #define CAPACITY 100000u
-#define LIMIT (threads_full() ? 1200u : 120u)	/* seconds: what takes longer hangs */
+#define LIMIT ((unsigned int)program_number(120, 1200))	/* seconds: what takes longer hangs */
 #define TRAP_FLAG 0x100
 
 #ifdef BSE_ASAN

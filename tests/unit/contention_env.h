@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * An environment in which a rival gets in between a look at the log and its update, or between
- * a reader's lock and the note of who holds it.
+ * An environment in which a rival gets in between a look at the log and its
+ * update, or between a reader's lock and the note of who holds it.
  */
 #ifndef CONTENTION_ENV_H
 #define CONTENTION_ENV_H

@@ -12,8 +12,8 @@
  *
  * Seen to fail: without that line in bse_base_log_publish() the tests named
  * refused__ crash or read nothing; with the old head taken from before the
- * lost race (the link set once, before the loop) accepted__ loses a message; with an unlock
- * that leaves the owner, the last test gets -EDEADLK.
+ * lost race (the link set once, before the loop) accepted__ loses a message;
+ * with an unlock that leaves the owner, the last test gets -EDEADLK.
  */
 #define BPF_STREAM_STATIC
 #define BPF_STREAM_SELFCHECK 1

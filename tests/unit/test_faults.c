@@ -61,7 +61,7 @@ Test(faults, push__no_page_for_any_request_leaks_nothing)
 				check_drained(&s, 0);
 			}
 		} while (err);
-		/* Denied were the requests of all its pages, one after the other. */
+		/* The requests of all its pages, one after the other. */
 		cr_assert_eq(denied - 1, (size[i] + BSI_ELEM_MAX - 1) / BSI_ELEM_MAX);
 		check_drained(&s, size[i]);
 	}

@@ -6,11 +6,12 @@
  * - A page turn retired a page and then emptied its slot. A handler in between
  *   jumped into the handler that it had interrupted; the interrupted push under
  *   both went on at a wrong depth, with a slot that still named the retired
- *   page: pushes went into a free page. Now the slot is emptied first, and leave
- *   goes back to the depth that its enter found.
+ *   page: pushes went into a free page. Now the slot is emptied first, and
+ *   leave goes back to the depth that its enter found.
  * - A jump behind the publish of a commit left the stage full; freeing it freed
  *   what was pending. Now a stage is emptied before the publish.
- * - Two calls of pool_use with one region: the slower one wiped the pool in use.
+ * - Two calls of pool_use with one region: the slower one wiped the pool that
+ *   was in use.
  * - A handler forked while its thread waited for a stream's lock: the child
  *   went on waiting for a holder that is not there. Now the number of forks is
  *   read again after each wait.
@@ -133,7 +134,7 @@ Test(jumps, push__jump_into_a_handler_below_leaves_no_slot_with_a_free_page)
 	memset(text, 'x', sizeof(text));
 	expect(&s, 'x', 500);
 	expect(&other, 'y', sizeof(text));
-	/* The page that was retired and not given back, and one that is kept. */
+	/* The page that was retired and not given back, and a kept one. */
 	bpf_stream_thread_release();
 	check_pool(2);
 }
@@ -274,7 +275,8 @@ Test(jumps, read__forked_while_it_waits_tells_the_child)
 	pthread_join(reader, NULL);
 	pthread_join(waiter, NULL);
 	cr_assert_eq(waitpid(child, &status, 0), child);
-	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %#x", (unsigned int)status);
+	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %#x",
+		  (unsigned int)status);
 }
 
 static void raise_when_getting(enum place place)
@@ -318,7 +320,8 @@ Test(jumps, fork__counts_only_the_pages_that_this_thread_keeps)
 	for (i = 0; i < 4; i++)
 		pthread_join(thread[i], NULL);
 	cr_assert_eq(waitpid(child, &status, 0), child);
-	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %#x", (unsigned int)status);
+	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %#x",
+		  (unsigned int)status);
 }
 
 /* In the child: pushes still share a page. */
@@ -348,7 +351,8 @@ Test(jumps, push__forked_in_a_page_turn_keeps_pages_in_the_child)
 	if (child == 0)
 		_exit(child_keeps_pages());
 	cr_assert_eq(waitpid(child, &status, 0), child);
-	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %#x", (unsigned int)status);
+	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %#x",
+		  (unsigned int)status);
 	expect(&s, 'a', 2 * LARGE);
 }
 
@@ -417,7 +421,7 @@ static void check_leavers(void *(*leave)(void *), enum place from, size_t lost)
 	cr_assert_eq(bpf_stream_pool_use(small_region, sizeof(small_region), 0), 0);
 	set_up();
 	signal(SIGUSR2, jump_back);
-	/* Pages that were used: to take these, only one word is a cas_relaxed. */
+	/* Used pages: to take these, only one word is a cas_relaxed. */
 	push(&s, 'w', sizeof(text));
 	expect(&s, 'w', sizeof(text));
 	bpf_stream_thread_release();
