@@ -99,7 +99,8 @@ def setUpModule():
     TREE = os.path.join(TOP, "source tree")
     PREFIX = os.path.join(ENV["HOME"], ".local")
     shutil.copytree(ROOT, TREE, ignore=lambda directory, names:
-                    {".git", "build", BUILD, "__pycache__"} & set(names) if directory == ROOT else ())
+                    {".git", "build", BUILD, "__pycache__"} & set(names)
+                    if directory == ROOT else ())
     VERSION = re.search(r'BPF_STREAM_VERSION "(.*)"', read(TREE, "include/bpf_stream.h")).group(1)
     text = read(TREE, "README.md")
     example = dict(BLOCK.findall(text.split("## How to use it")[0]))
