@@ -3,16 +3,22 @@
 #
 # Fetch the newest version of a Debian package and unpack it; nothing is installed.
 #
-# usage: fetch_deb.sh SUITE PACKAGE DIRECTORY
+# usage: fetch_deb.sh [--once] SUITE PACKAGE DIRECTORY [FILE...]
+#        fetch_deb.sh --list SUITE PATTERN [VERSION]
 #
-# SUITE is sid, trixie-backports, ...; what PACKAGE contains is unpacked into DIRECTORY. Prints
-# the version. Neither needs root nor changes the machine's package lists: apt-get works on a
-# configuration of its own in ${XDG_CACHE_HOME:-$HOME/.cache}/bpf_stream/debian, where one version
-# of each package is kept, too. Suites are looked at again after 12 hours. The mirror is that of
-# the machine's own sources; apt's settings about proxies are kept. What was
-# interrupted goes on where it was.
+# SUITE is sid, trixie-backports, ...; what PACKAGE contains, or of it only the FILEs (tar's patterns
+# for paths that begin with ./), is unpacked into DIRECTORY. Prints the version. Neither needs root
+# nor changes the machine's package lists: apt-get works on a configuration of its own in
+# ${XDG_CACHE_HOME:-$HOME/.cache}/bpf_stream/debian, where one version of each package is kept, too,
+# but not with --once. Suites are looked at again after 12 hours. The mirror is that of the
+# machine's own sources; apt's settings about proxies are kept. What was interrupted goes on where
+# it was.
 #
-# Exit status: 0 unpacked, 1 it cannot be got (the last line on stderr says why), 2 usage.
+# --list fetches no package. A line for each package whose whole name matches PATTERN, an extended
+# regular expression, and whose version is at least VERSION: its name, its version, and the names of
+# what it depends on, the newest version first.
+#
+# Exit status: 0 done, 1 it cannot be got (the last line on stderr says why), 2 usage.
 
 set -u
 export LC_ALL=C
@@ -23,17 +29,42 @@ die()
 	exit 1
 }
 
-if [ $# -ne 3 ] || [[ $1$2 == *[!a-z0-9.+-]* || $1 == -* ]]; then
-	echo 'usage: fetch_deb.sh SUITE PACKAGE DIRECTORY' >&2
+misused()
+{
+	cat >&2 <<-END
+		usage: fetch_deb.sh [--once] SUITE PACKAGE DIRECTORY [FILE...]
+		       fetch_deb.sh --list SUITE PATTERN [VERSION]
+	END
 	exit 2
-fi
+}
+
+once=false list=false
+case ${1-} in
+--once) once=true ;;
+--list) list=true ;;
+-*) misused ;;
+*) set -- '' "$@" ;;
+esac
+shift
+[[ $# -ge 2 && $1 != *[!a-z0-9.+-]* && $1 != -* ]] || misused
 suite=$1 package=$2
+shift 2
+if $list; then
+	[ $# -le 1 ] || misused
+	least=${1:-0}
+else
+	[[ $# -ge 1 && $package != *[!a-z0-9.+-]* ]] || misused
+	destination=$1
+	shift
+fi
 command -v apt-get >/dev/null || die 'there is no apt-get here'
-mkdir -p "$3" || die "cannot write to $3"
-directory=$(cd "$3" && pwd) || die "cannot enter $3"
+if ! $list; then
+	mkdir -p "$destination" || die "cannot write to $destination"
+	directory=$(cd "$destination" && pwd) || die "cannot enter $destination"
+fi
 [ -n "${XDG_CACHE_HOME:-${HOME:-}}" ] || die 'neither XDG_CACHE_HOME nor HOME is set'
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/bpf_stream/debian/$suite
-mkdir -p "$cache/lists/partial" "$cache/archives/partial" "$cache/debs/$package" ||
+mkdir -p "$cache/lists/partial" "$cache/archives/partial" "$cache/debs" ||
 	die "cannot write to $cache"
 cd "$cache" || die "cannot enter $cache"
 { exec 9>lock; } 2>/dev/null || die "cannot write to $cache"
@@ -125,9 +156,51 @@ download()
 	is_here
 }
 
+# Lines NAME VERSION DEPENDENCY... of all versions of all packages that match.
+match()
+{
+	local names
+	names=$(apt-cache search --names-only "^$package\$" | cut -d ' ' -f 1) || return
+	[ -n "$names" ] || return 0
+	# shellcheck disable=SC2086 # a list of words
+	apt-cache show $names | awk '
+		function line() { if (name) print name, version, depends; name = depends = "" }
+		/^$/ { line() }
+		/^Package: / { line(); name = $2 }
+		/^Version: / { version = $2 }
+		/^Depends: / {
+			sub(/^Depends: /, "")
+			gsub(/\([^)]*\)|[|,]|:[a-z]+/, " ")
+			gsub(/  +/, " ")
+			depends = $0
+		}
+		END { line() }'
+}
+
+print_list()
+{
+	local name version depends versions=() lines=() i
+	while read -r name version depends; do
+		dpkg --compare-versions "$version" ge "$least" || continue
+		for ((i = ${#versions[@]}; i > 0; i--)); do	# sorted by insertion: the lists are short
+			dpkg --compare-versions "$version" gt "${versions[i - 1]}" || break
+			versions[i]=${versions[i - 1]} lines[i]=${lines[i - 1]}
+		done
+		versions[i]=$version lines[i]="$name $version${depends:+ ${depends% }}"
+	done < <(match)
+	[ ${#lines[@]} -gt 0 ] ||
+		die "$suite has no package $package${1:+ of version $1 or newer}"
+	printf '%s\n' "${lines[@]}"
+}
+
 configure
 update_lists
+if $list; then
+	print_list "$@"
+	exit
+fi
 resolve
+mkdir -p "debs/$package" || die "cannot write to $cache"
 if ! is_here && ! download; then	# a list may name what the mirror no longer has
 	rm updated
 	update_lists
@@ -135,5 +208,10 @@ if ! is_here && ! download; then	# a list may name what the mirror no longer has
 	is_here || download || die "cannot get $package of $suite"
 fi
 find "debs/$package" -type f ! -path "$file" -delete
-dpkg-deb -x "$file" "$directory" || die "cannot unpack $file in $directory"
+if [ $# -gt 0 ]; then
+	dpkg-deb --fsys-tarfile "$file" | tar -x -C "$directory" --wildcards "$@"
+else
+	dpkg-deb -x "$file" "$directory"
+fi || die "cannot unpack $file in $directory"
 dpkg-deb -f "$file" Version
+! $once || rm -r "debs/$package"
