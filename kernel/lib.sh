@@ -1,0 +1,379 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#
+# Kernels for tests: fetch Debian's, build modules for them, boot them. To be sourced.
+#
+# A kernel is asked for by a word, and what Debian has for it now is looked up: see kernel_words.
+# Everything lies in $kernel_cache, one tree for each word, so that it does not grow:
+#   debian/WORD/     headers (and the image) of the word's kernel, unpacked; file release names it
+#   libc/            a newer C library, for the programs of the header packages
+#   lists/SUITE      what kernels a suite has; looked up again after 12 hours
+#   build/WORD/      where modules are built
+#   log/             a log for each step
+#   resolved         which kernel each word meant when it was last used
+#
+# Functions that can fail say why in $reason and return 1.
+
+# kernel_words: the words, and what they mean.
+kernel_words()
+{
+	cat <<-'END'
+		6.1       of bookworm, for clouds
+		6.12      of trixie, for clouds
+		previous  of sid or trixie-backports, for clouds: the series before the newest
+		newest    of sid or trixie-backports, for clouds
+		rt        of sid or trixie-backports, PREEMPT_RT
+	END
+}
+
+kernel_top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd) || exit 1
+reason='' step_log=''
+
+# Kernels cannot be built in a directory with blanks or colons in its name.
+choose_kernel_cache()
+{
+	local base=${XDG_CACHE_HOME:-${HOME:-}/.cache}
+	[ "$base" != /.cache ] || base=' '
+	kernel_cache=$base/bpf_stream/kernel
+	if [[ $kernel_cache == *[[:space:]:]* ]]; then
+		base=/var/tmp/bpf_stream-$UID
+		kernel_cache=$base/kernel
+		mkdir -m 700 "$base" 2>/dev/null
+		if [ ! -O "$base" ] || [ -L "$base" ]; then
+			echo "kernel: cannot use $base" >&2
+			return 1
+		fi
+	fi
+	mkdir -p "$kernel_cache"/{debian,lists,build,log,bin} || {
+		echo "kernel: cannot write to $kernel_cache" >&2
+		return 1
+	}
+}
+choose_kernel_cache || exit 1
+
+# step LOGNAME TEXT COMMAND...: run it with its output in $step_log; a line with its duration
+# if it took a second.
+step()
+{
+	local text=$2 start=$EPOCHREALTIME status tenths
+	step_log=$kernel_cache/log/$1.log
+	shift 2
+	[ ! -t 1 ] || printf '%s ... ' "$text"
+	"$@" >"$step_log" 2>&1 </dev/null
+	status=$?
+	tenths=$((10#${EPOCHREALTIME/[.,]/} / 100000 - 10#${start/[.,]/} / 100000))
+	[ ! -t 1 ] || printf '\r\e[K'
+	if [ $tenths -ge 10 ] || [ $status -ne 0 ]; then
+		printf '%s: %d.%d s%s\n' "$text" $((tenths / 10)) $((tenths % 10)) \
+			"$([ $status -eq 0 ] || echo ', failed')"
+	fi
+	return $status
+}
+
+# --- fetching ---------------------------------------------------------------------------------
+
+fetch_deb()
+{
+	"$kernel_top/scripts/fetch_deb.sh" "$@"
+}
+
+# list_suite SUITE: bring lists/SUITE up to date; an old one has to do if that fails.
+list_suite()
+{
+	local list=$kernel_cache/lists/$1
+	[ -z "$(find "$list" -mmin -720 2>/dev/null)" ] || return 0
+	if step "list-$1" "looking up the kernels of $1" fetch_deb --list "$1" \
+		'linux-(image|headers)-[0-9][0-9.]*[+-][a-z0-9]+-(cloud|rt)-amd64' 6.1; then
+		grep '^linux-' "$step_log" >"$list"
+		return
+	fi
+	reason=$(tail -n 1 "$step_log")
+	[ -s "$list" ] || return 1
+	echo "using what was known of $1 before: $reason"
+}
+
+# The releases of lists/SUITE... that have an image and headers, of flavour $1, the newest first.
+releases()
+{
+	local flavour=$1 suite
+	shift
+	for suite; do
+		awk -v flavour="-$flavour-amd64" -v suite="$suite" '
+			{ release = $1; sub(/^linux-(image|headers)-/, "", release) }
+			substr(release, length(release) - length(flavour) + 1) == flavour &&
+				++seen[release] == 2 { print release, suite }' "$kernel_cache/lists/$suite"
+	done | sort -rV -k 1,1
+}
+
+# find_kernel WORD: sets release and suite. All suites of a word must be known.
+find_kernel()
+{
+	local word=$1 suites=(sid trixie-backports) flavour=cloud item found=() newest
+	case $word in
+	6.1) suites=(bookworm) ;;
+	6.12) suites=(trixie) ;;
+	rt) flavour=rt ;;
+	newest | previous) ;;
+	*) reason="there is no kernel called $word" && return 1 ;;
+	esac
+	for item in "${suites[@]}"; do
+		list_suite "$item" || return 1
+	done
+	mapfile -t found < <(releases $flavour "${suites[@]}")
+	newest=${found[0]-none}
+	for item in "${found[@]}"; do
+		case $word in
+		6.*) [[ $item == "$word".* ]] || continue ;;
+		previous) [[ $item != "${newest%%.*}.$(cut -d . -f 2 <<<"$newest")".* ]] || continue ;;
+		esac
+		read -r release suite <<<"$item"
+		return
+	done
+	reason="${suites[*]} has no kernel $word"
+	return 1
+}
+
+# depend PACKAGE REGEX: the first package of that form that PACKAGE of $suite depends on.
+depend()
+{
+	awk -v package="$1" -v form="^($2)\$" \
+		'$1 == package { for (i = 3; i <= NF; i++) if ($i ~ form) { print $i; exit } }' \
+		"$kernel_cache/lists/$suite"
+}
+
+# newer_libc: sets libc to a directory with a newer C library.
+newer_libc()
+{
+	local dir=$kernel_cache/libc
+	if [ ! -e "$dir/complete" ]; then
+		rm -rf "$dir"
+		step libc 'fetching a newer C library' fetch_deb --once trixie libc6 "$dir" \
+			'./usr/lib/x86_64-linux-gnu/*.so*' || {
+			reason=$(tail -n 1 "$step_log")
+			return 1
+		}
+		tail -n 1 "$step_log" >"$dir/complete"
+	fi
+	libc=$dir/usr/lib/x86_64-linux-gnu
+}
+
+# The programs of a header package that do not run here are run by a newer C library.
+adapt_programs()
+{
+	local program
+	while read -r program; do
+		ldd "$program" 2>&1 | grep -q 'GLIBC_.* not found' || continue
+		newer_libc || return 1
+		mv "$program" "$program.real" && cat >"$program" <<-END || return 1
+			#!/bin/sh
+			exec "$libc/ld-linux-x86-64.so.2" --library-path "$libc:/lib/x86_64-linux-gnu:/usr/lib/x86_64-linux-gnu" "$program.real" "\$@"
+		END
+		chmod +x "$program"
+	done < <(find "$1" -type f -perm /100 -exec sh -c \
+		'for f; do case $(head -c 4 "$f" | tr -d "\177") in ELF) echo "$f" ;; esac; done' sh {} +)
+}
+
+# What is absolute in the header packages points to /usr.
+relocate()
+{
+	local link target
+	find "$1/usr/src" -maxdepth 2 -name Makefile -type f -exec sed -i \
+		"s,\([= ]\)/usr/src/,\1$1/usr/src/,g" {} +
+	while read -r link; do
+		target=$(readlink "$link")
+		case $target in
+		/usr/*) ln -sfn "$1$target" "$link" ;;
+		esac
+	done < <(find "$1" -type l)
+	# With vmlinux there, modules get BTF, by a pahole newer than we have.
+	rm -f "$1"/usr/src/*/vmlinux
+}
+
+# get_kernel WORD: sets release, suite, kernel_tree and kdir, the directory to build modules for.
+# Without network an older one has to do.
+get_kernel()
+{
+	local word=$1 headers package old=''
+	reason=''
+	kernel_tree=$kernel_cache/debian/$word
+	[ ! -e "$kernel_tree/release" ] || read -r old suite <"$kernel_tree/release"
+	if find_kernel "$word" && [ "$release" != "$old" ]; then
+		headers=linux-headers-$release
+		rm -rf "$kernel_tree.new"
+		for package in "$headers" "$(depend "$headers" 'linux-headers-.*-common.*')" \
+			"$(depend "$headers" 'linux-kbuild-.*')"; do
+			step "fetch-$word" "fetching $package" fetch_deb --once "$suite" "$package" \
+				"$kernel_tree.new" && continue
+			reason=$(tail -n 1 "$step_log")
+			break
+		done || true
+		if [ -z "$reason" ]; then
+			rm -rf "$kernel_tree"
+			mv "$kernel_tree.new" "$kernel_tree" && relocate "$kernel_tree" &&
+				adapt_programs "$kernel_tree/usr/lib" &&
+				echo "$release $suite" >"$kernel_tree/release" || return 1
+			old=$release
+		fi
+	fi
+	if [ -z "$old" ]; then
+		reason=${reason:-unpacking failed}
+		return 1
+	fi
+	[ -z "$reason" ] || echo "using $old, which is here already: $reason"
+	reason=''
+	read -r release suite <"$kernel_tree/release"
+	kdir=$kernel_tree/usr/src/linux-headers-$release
+	record "$word" "$release" "$suite"
+}
+
+# record WORD RELEASE SUITE: in resolved, and once on the terminal.
+record()
+{
+	touch "$kernel_cache/resolved"
+	{ grep -v "^$1 " "$kernel_cache/resolved"; echo "$1 $2 $3 $(date -u +%F)"; } |
+		sort -V >"$kernel_cache/resolved.new"
+	mv "$kernel_cache/resolved.new" "$kernel_cache/resolved"
+}
+
+# get_image: sets image, the bootable file of the kernel that get_kernel found.
+get_image()
+{
+	local package
+	image=$kernel_tree/vmlinuz-$release
+	[ ! -e "$image" ] || return 0
+	package=$(depend "linux-image-$release" "linux-binary-.*")
+	package=${package:-linux-image-$release}
+	rm -rf "$kernel_tree/image"
+	step "image-$release" "fetching $package" fetch_deb --once "$suite" "$package" \
+		"$kernel_tree/image" '*/vmlinuz*' || {
+		reason=$(tail -n 1 "$step_log")
+		return 1
+	}
+	mv "$(find "$kernel_tree/image" -name 'vmlinuz*' -type f | head -n 1)" "$image" &&
+		rm -rf "$kernel_tree/image"
+}
+
+# --- building ---------------------------------------------------------------------------------
+
+# make_compiler: sets compiler, to a path without blanks.
+make_compiler()
+{
+	compiler=$kernel_cache/bin/cc.sh
+	cmp -s "$kernel_top/kernel/cc.sh" "$compiler" && return
+	rm -f "$kernel_cache"/bin/*
+	cp "$kernel_top/kernel/cc.sh" "$compiler" || {
+		reason="cannot write to $kernel_cache/bin"
+		return 1
+	}
+}
+
+# build_module WORD DIRECTORY [MAKE_ARGUMENT...]: build a copy of DIRECTORY for the kernel that
+# get_kernel found for WORD. Sets built, where the results are; the log is $step_log. Every
+# warning of the compiler, modpost and objtool is a failure.
+build_module()
+{
+	local word=$1 source=$2 top=$kernel_cache/build/$1 flags=-Werror
+	shift 2
+	make_compiler || return 1
+	rm -rf "$top"
+	mkdir -p "$top/kernel" && cp -R "$kernel_top/include" "$top/include" || return 1
+	built=$top/kernel/$(basename "$source")
+	cp -R "$source" "$built" || return 1
+	# Attributes that only newer compilers know would be warned of in the kernel's headers.
+	grep -q '^CONFIG_GCC_VERSION=12' "$kdir/.config" || flags="$flags -Wno-attributes"
+	step "build-$word" "building $(basename "$source") for $release" \
+		make -C "$kdir" -j2 M="$built" CC="$compiler" HOSTCC="$compiler" W=1 KCFLAGS="$flags" "$@" \
+		modules || {
+		reason="it does not build; see $step_log"
+		return 1
+	}
+	! grep -E 'warning:|WARNING:' "$step_log" | grep -v 'version differs\|compiler differs' | grep -q . || {
+		reason="there are warnings; see $step_log"
+		return 1
+	}
+}
+
+# --- booting ----------------------------------------------------------------------------------
+
+# make_initramfs OUT FILE...: busybox, an init, and each FILE at the top, also as FILE=NAME. init
+# mounts what is usual and runs /run (one FILE should have that name) with the function
+# report LINE, whose lines results prints on the host.
+make_initramfs()
+{
+	local out=$1 dir item busybox
+	shift
+	busybox=$(command -v busybox) || {
+		reason='there is no busybox'
+		return 1
+	}
+	dir=$(mktemp -d "$kernel_cache/initramfs.XXXXXX") || return 1
+	mkdir "$dir"/{bin,dev,proc,sys,tmp}
+	cp "$busybox" "$dir/bin/busybox"
+	cat >"$dir/init" <<-'END'
+		#!/bin/busybox sh
+		/bin/busybox --install -s /bin
+		export PATH=/bin
+		mount -t devtmpfs dev /dev 2>/dev/null
+		mount -t proc proc /proc
+		mount -t sysfs sys /sys
+		mount -t debugfs debugfs /sys/kernel/debug
+		mount -t tmpfs tmp /tmp
+		report() { printf 'bpf_stream| %s\n' "$1" >/dev/kmsg; }
+		cd /
+		. /run
+		report end
+		sleep 0.2
+		reboot -f
+	END
+	chmod +x "$dir/init"
+	for item; do
+		cp "${item%=*}" "$dir/$(basename "${item##*=}")" || {
+			reason="cannot copy ${item%=*}"
+			rm -rf "$dir"
+			return 1
+		}
+	done
+	(cd "$dir" && find . | cpio --quiet -o -H newc | gzip -1) >"$out"
+	rm -rf "$dir"
+}
+
+# boot IMAGE INITRAMFS LOG SECONDS [QEMU_ARGUMENT...]: 0 if the guest ran to its end and the kernel
+# complained of nothing. Sets verdict to clean, panic, oops, warning, hang, or ended early, and
+# reason to the line that tells. $kernel_args is added to the kernel's arguments.
+boot()
+{
+	local image=$1 initramfs=$2 log=$3 seconds=$4 status
+	shift 4
+	timeout -k 5 "$seconds" qemu-system-x86_64 -accel tcg,thread=multi -cpu max \
+		-smp 2,sockets=2 -m 512 -nodefaults -display none -serial stdio -no-reboot \
+		-kernel "$image" -initrd "$initramfs" -append "console=ttyS0 panic=-1 \
+printk.devkmsg=on tsc_early_khz=2596000 tsc=reliable ${kernel_args-}" "$@" \
+		</dev/null >"$log" 2>&1
+	status=$?
+	verdict=clean reason=''
+	complaint panic 'Kernel panic' ||
+		complaint oops 'BUG: |Oops|general protection fault|KASAN: |UBSAN: |kernel BUG at' ||
+		complaint warning 'WARNING: |INFO: (possible|rcu|task|inconsistent|suspicious)|======= \[|soft lockup|rcu_.* (stall|detected)|workqueue lockup|scheduling while atomic|Call Trace:' ||
+		if [ $status -ge 124 ]; then
+			verdict=hang
+			reason="no end within $seconds s; $(results "$log" | tail -n 1)"
+		elif ! results "$log" | grep -qx end; then
+			verdict='ended early'
+			reason=$(tail -n 1 "$log" | tr -d '\r')
+		fi
+	[ "$verdict" = clean ]
+}
+
+# complaint VERDICT REGEX: of boot; the first such line of the log is the reason.
+complaint()
+{
+	local line
+	line=$(grep -m 1 -E "$2" "$log") || return 1
+	verdict=$1 reason=${line%$'\r'}
+}
+
+# results LOG: the lines that the guest reported.
+results()
+{
+	tr -d '\r' <"$1" | sed -n 's/^\[[^|]*\] bpf_stream| //p'
+}
