@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #
-# Kernels for tests: fetch Debian's, build modules for them, boot them. To be sourced.
+# Kernels for tests: fetch Debian's, build modules for them, boot them. To be sourced, by bash.
 #
 # A kernel is asked for by a word, and what Debian has for it now is looked up: see kernel_words.
 # Everything lies in $kernel_cache, one tree for each word, so that it does not grow:
@@ -68,6 +68,39 @@ step()
 			"$([ $status -eq 0 ] || echo ', failed')"
 	fi
 	return $status
+}
+
+# --- results ----------------------------------------------------------------------------------
+
+passed=0 failed=0 skipped=0
+
+ok()
+{
+	passed=$((passed + 1))
+	echo "ok: $1"
+}
+
+# fail NAME REASON [LOG]: with a log its last lines are shown.
+fail()
+{
+	failed=$((failed + 1))
+	echo "FAIL: $1: $2"
+	[ -z "${3-}" ] || { tail -n 25 "$3" | sed 's/^/    /'; echo "    the whole log is $3"; }
+}
+
+skip()
+{
+	skipped=$((skipped + 1))
+	echo "SKIP: $1: $2"
+}
+
+# finish: the closing line of a tier, and its exit status.
+finish()
+{
+	echo "$passed passed, $failed failed, $skipped skipped"
+	[ $failed -eq 0 ] || exit 1
+	[ $passed -gt 0 ] || exit 77
+	exit 0
 }
 
 # --- fetching ---------------------------------------------------------------------------------
@@ -190,12 +223,15 @@ relocate()
 }
 
 # get_kernel WORD: sets release, suite, kernel_tree and kdir, the directory to build modules for.
-# Without network an older one has to do.
+# Without network an older one has to do. Until the next get_kernel, or the shell's end, other
+# shells that ask for the same WORD wait.
 get_kernel()
 {
 	local word=$1 headers package old=''
 	reason=''
 	kernel_tree=$kernel_cache/debian/$word
+	exec 8>"$kernel_tree.lock"
+	flock -n 8 || step "lock-$word" "waiting for another who uses $word" flock 8
 	[ ! -e "$kernel_tree/release" ] || read -r old suite <"$kernel_tree/release"
 	if find_kernel "$word" && [ "$release" != "$old" ]; then
 		headers=linux-headers-$release
@@ -206,7 +242,7 @@ get_kernel()
 				"$kernel_tree.new" && continue
 			reason=$(tail -n 1 "$step_log")
 			break
-		done || true
+		done
 		if [ -z "$reason" ]; then
 			rm -rf "$kernel_tree"
 			mv "$kernel_tree.new" "$kernel_tree" && relocate "$kernel_tree" &&
@@ -267,23 +303,36 @@ make_compiler()
 	}
 }
 
-# build_module WORD DIRECTORY [MAKE_ARGUMENT...]: build a copy of DIRECTORY for the kernel that
-# get_kernel found for WORD. Sets built, where the results are; the log is $step_log. Every
-# warning of the compiler, modpost and objtool is a failure.
-build_module()
+# copy_sources WORD DIRECTORY...: copies of the header and of DIRECTORYs, which lie in kernel/, to
+# where things are built. Sets built, the copy of the last one.
+copy_sources()
 {
-	local word=$1 source=$2 top=$kernel_cache/build/$1 flags=-Werror
-	shift 2
-	make_compiler || return 1
+	local top=$kernel_cache/build/$1 directory
+	shift
 	rm -rf "$top"
 	mkdir -p "$top/kernel" && cp -R "$kernel_top/include" "$top/include" || return 1
-	built=$top/kernel/$(basename "$source")
-	cp -R "$source" "$built" || return 1
+	for directory; do
+		built=$top/kernel/$(basename "$directory")
+		cp -R "$directory" "$built" || return 1
+	done
+}
+
+# build_module WORD DIRECTORY [TARGET]: build a copy of DIRECTORY, all its modules or only TARGET,
+# for the kernel that get_kernel found for WORD. Sets built, where the results are; the log is
+# $step_log. Every warning of the compiler, modpost and objtool is a failure.
+build_module()
+{
+	local word=$1 flags=-Werror
+	make_compiler || return 1
+	copy_sources "$word" "$2" || {
+		reason="cannot write to $kernel_cache/build"
+		return 1
+	}
 	# Attributes that only newer compilers know would be warned of in the kernel's headers.
 	grep -q '^CONFIG_GCC_VERSION=12' "$kdir/.config" || flags="$flags -Wno-attributes"
-	step "build-$word" "building $(basename "$source") for $release" \
-		make -C "$kdir" -j2 M="$built" CC="$compiler" HOSTCC="$compiler" W=1 KCFLAGS="$flags" "$@" \
-		modules || {
+	step "build-$(basename "$2")-$word" "building $(basename "$2") for $release" \
+		make -C "$kdir" -j2 M="$built" CC="$compiler" HOSTCC="$compiler" W=1 KCFLAGS="$flags" \
+		"${3-modules}" || {
 		reason="it does not build; see $step_log"
 		return 1
 	}

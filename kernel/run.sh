@@ -1,0 +1,55 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#
+# Run the kernel's tests; ./dev test kernel installs what they need and calls this.
+#
+# usage: kernel/run.sh [TIER...] [KERNEL...] [seconds=N]
+#
+# TIER: compile, module (these two if none is named), dropin, debug; each is a script in
+# kernel/tiers that takes the other words. KERNEL: see kernel_words in kernel/lib.sh; seconds is
+# how long the stress in each kernel runs. A line for each test, ok, FAIL or SKIP, and at the end
+# `N passed, N failed, N skipped`. Exit status: 0, 1 failed, 77 all skipped, 2 usage.
+
+here=$(cd "$(dirname "$0")" && pwd) || exit 1
+tiers=() words=()
+for word; do
+	case $word in
+	compile | module | dropin | debug) tiers+=("$word") ;;
+	6.1 | 6.12 | previous | newest | rt | seconds=[1-9] | seconds=[1-9][0-9]*) words+=("$word") ;;
+	*)
+		echo "kernel/run.sh: unknown argument '$word'" >&2
+		exit 2
+		;;
+	esac
+done
+[ ${#tiers[@]} -gt 0 ] || tiers=(compile module)
+
+sum=$(mktemp) || exit 1
+trap 'rm -f "$sum"' EXIT
+passed=0 failed=0 skipped=0
+for tier in "${tiers[@]}"; do
+	case $tier in
+	debug) command=("$here/tiers/dropin.sh" debug) ;;
+	*) command=("$here/tiers/$tier.sh") ;;
+	esac
+	echo
+	echo "== kernel: $tier"
+	start=$SECONDS
+	: >"$sum"
+	bash "${command[@]}" "${words[@]}" | awk -v sum="$sum" '
+		/^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$/ { print $1, $3, $5 >sum; next }
+		{ print; fflush() }'
+	status=${PIPESTATUS[0]}
+	p=0 f=0 s=0
+	read -r p f s <"$sum" || true
+	if [ "$status" -ne 0 ] && [ "$status" -ne 77 ] && [ "${f:-0}" -eq 0 ] || [ ! -s "$sum" ]; then
+		echo "FAIL: $tier: it ended with status $status and no sum"
+		f=$((${f:-0} + 1))
+	fi
+	passed=$((passed + ${p:-0})) failed=$((failed + ${f:-0})) skipped=$((skipped + ${s:-0}))
+	echo "$tier took $((SECONDS - start)) s"
+done
+echo
+echo "$passed passed, $failed failed, $skipped skipped"
+[ $failed -eq 0 ] || exit 1
+[ $passed -gt 0 ] || exit 77

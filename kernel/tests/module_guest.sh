@@ -1,0 +1,77 @@
+# shellcheck shell=sh
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#
+# In the guest: load the module, run its self-tests one by one, take it out while it is used.
+# kernel/lib.sh's init runs this; /parameters has the module's parameters.
+
+module=/bpf_stream_test.ko
+directory=/sys/kernel/debug/bpf_stream_test
+parameters=$(cat /parameters)
+
+run_test()
+{
+	report "begin $1"
+	if ! echo "$1" >$directory/selftest 2>/tmp/errors; then
+		report "FAIL $1: cannot be started: $(cat /tmp/errors)"
+		return
+	fi
+	cat $directory/selftest >/tmp/result 2>&1
+	grep -qE '^(ok|FAIL|SKIP) ' /tmp/result || report "FAIL $1: no result: $(head -n 1 /tmp/result)"
+	while read -r line; do
+		report "$line"
+	done </tmp/result
+}
+
+# Two processes write and one reads, in streams of their own and in the same; if the module can make
+# traffic of its own, as long as it is loaded, it does.
+unload_under_traffic()
+{
+	report 'begin unload_under_traffic'
+	for round in 1 2 3; do
+		[ ! -e $directory/traffic ] || echo 1 >$directory/traffic
+		for i in 0 1; do
+			while echo "round $round writer $i" >$directory/streams/$i; do
+				usleep 500
+			done 2>/dev/null &
+		done
+		while cat $directory/streams/0 >/dev/null; do
+			usleep 500
+		done 2>/dev/null &
+		sleep 1
+		tries=0
+		until rmmod bpf_stream_test 2>/tmp/errors; do
+			tries=$((tries + 1))
+			if [ $tries -ge 500 ]; then
+				report "FAIL unload_under_traffic: $(cat /tmp/errors)"
+				return
+			fi
+			usleep 1000
+		done
+		wait
+		# shellcheck disable=SC2086 # a list of words
+		insmod $module $parameters || {
+			report 'FAIL unload_under_traffic: it cannot be loaded again'
+			return
+		}
+	done
+	report 'ok unload_under_traffic'
+}
+
+# shellcheck disable=SC2086 # a list of words
+if ! insmod $module $parameters 2>/tmp/errors; then
+	report "FAIL load: $(cat /tmp/errors)"
+elif [ ! -e $directory/selftest ]; then
+	report "FAIL load: there is no $directory/selftest"
+else
+	report 'ok load'
+	cp $directory/tests /tmp/tests
+	while read -r name; do
+		run_test "$name"
+	done </tmp/tests
+	unload_under_traffic
+	if rmmod bpf_stream_test 2>/tmp/errors; then
+		report 'ok unload'
+	else
+		report "FAIL unload: $(cat /tmp/errors)"
+	fi
+fi

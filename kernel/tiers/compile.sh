@@ -1,0 +1,131 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#
+# The module and the drop-in, compiled with W=1 -Werror against Debian's header packages, and what
+# symbols they have. usage: compile.sh [KERNEL...]; other words do not matter here.
+#
+# Seen to fail with: a global function more in the module; one that no kernel has called by it; an
+# unused variable; a function taken out of the drop-in.
+
+# shellcheck source=SCRIPTDIR/../lib.sh
+. "$(dirname "$0")/../lib.sh"
+words=()
+for word; do
+	case $word in
+	*=*) ;;
+	*) words+=("$word") ;;
+	esac
+done
+[ ${#words[@]} -gt 0 ] || words=(6.1 6.12 previous newest rt)
+
+# globals FILE: the global names that it defines. __pfx_ is the room before a function.
+globals()
+{
+	nm --defined-only -g "$1" | awk '$3 !~ /^__(pfx|cfi)_/ { print $3 }' | sort
+}
+
+# The module defines nothing but its ends, and wants nothing but what is exported.
+check_module_symbols()
+{
+	local ko=$built/bpf_stream_test.ko more
+	more=$(globals "$ko" | grep -vxE 'init_module|cleanup_module|__this_module')
+	if [ -n "$more" ]; then
+		reason="global symbols: ${more//$'\n'/ }"
+		return 1
+	fi
+	more=$(nm -u "$ko" | awk 'FNR == NR { known[$2] = 1; next } !known[$2] { print $2 }' \
+		"$kdir/Module.symvers" -)
+	if [ -n "$more" ]; then
+		reason="undefined symbols: ${more//$'\n'/ }"
+		return 1
+	fi
+}
+
+# The ten functions and no other. From 7.0 on the kfuncs are called so.
+check_dropin_symbols()
+{
+	local expected found
+	expected=$(printf '%s\n' bpf_prog_stream_{init,free,read} \
+		bpf_stream_stage_{init,free,printk,commit,dump_stack} \
+		bpf_stream_vprintk bpf_stream_print_stack | sort)
+	found=$(globals "$built/stream.o")
+	if [ "$expected" != "$found" ]; then
+		reason="global symbols: $(comm -3 <(echo "$expected") <(echo "$found") | tr -s '\n\t' ' ')"
+		return 1
+	fi
+	if grep -q -e ' -DMODULE' "$built/.stream.o.cmd"; then
+		reason='it was compiled as a module'
+		return 1
+	fi
+}
+
+# The drop-in as a built-in object, beside a copy of the header, as in the kernel's source.
+build_dropin()
+{
+	local dir status
+	dir=$(mktemp -d) && mkdir "$dir/dropin" || return 1
+	cp "$kernel_top/kernel/dropin/stream.c" "$kernel_top/include/bpf_stream.h" "$dir/dropin"
+	printf '%s\n' '# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause' \
+		'obj-y := stream.o' >"$dir/dropin/Kbuild"
+	build_module "$word" "$dir/dropin" stream.o
+	status=$?
+	rm -rf "$dir"
+	return $status
+}
+
+# A fixture has in include/ the declarations, written by hand, that the drop-in uses of a kernel
+# that Debian has no headers of; nothing else is included.
+check_fixtures()
+{
+	local fixture name log own
+	own=$(gcc-12 -print-file-name=include 2>/dev/null || gcc -print-file-name=include)
+	for fixture in "$kernel_top"/kernel/dropin/fixtures/*/; do
+		[ -d "$fixture/include" ] || continue
+		name="compile $(basename "$fixture"): drop-in, against a fixture"
+		log=$kernel_cache/log/fixture-$(basename "$fixture").log
+		if make_compiler && "$compiler" -std=gnu11 -O2 -ffreestanding -nostdinc -isystem "$own" \
+			-D__KERNEL__ -I "$fixture/include" -I "$kernel_top/include" \
+			-Wall -Wextra -Wno-unused-parameter -Werror \
+			-c "$kernel_top/kernel/dropin/stream.c" -o "$kernel_cache/build/fixture.o" \
+			>"$log" 2>&1; then
+			ok "$name"
+		else
+			fail "$name" 'it does not compile' "$log"
+		fi
+	done
+}
+
+for word in "${words[@]}"; do
+	if ! get_kernel "$word"; then
+		skip "compile $word" "$reason"
+		continue
+	fi
+	name="compile $word ($release)"
+	if ! build_module "$word" "$kernel_top/kernel/module"; then
+		fail "$name: module" "$reason" "$step_log"
+	else
+		ok "$name: module"
+		if check_module_symbols; then
+			ok "$name: module's symbols"
+		else
+			fail "$name: module's symbols" "$reason"
+		fi
+	fi
+	case $release in
+	6.*) continue ;;
+	esac
+	if [ ! -e "$kernel_top/kernel/dropin/stream.c" ]; then
+		skip "$name: drop-in" 'kernel/dropin/stream.c is not there'
+	elif ! build_dropin; then
+		fail "$name: drop-in" "$reason" "$step_log"
+	else
+		ok "$name: drop-in"
+		if check_dropin_symbols; then
+			ok "$name: drop-in's symbols"
+		else
+			fail "$name: drop-in's symbols" "$reason"
+		fi
+	fi
+done
+check_fixtures
+finish

@@ -1,0 +1,64 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#
+# The module in Debian's own kernels: its self-tests, and what the kernel complained of.
+# usage: module.sh [KERNEL...] [seconds=N]
+#
+# Seen to fail with: a self-test that says FAIL, says nothing, calls WARN_ON, BUG, or never ends; a
+# module that cannot be loaded, or not be taken out.
+
+# shellcheck source=SCRIPTDIR/../lib.sh
+. "$(dirname "$0")/../lib.sh"
+words=() seconds=2
+for word; do
+	case $word in
+	seconds=*) seconds=${word#*=} ;;
+	*) words+=("$word") ;;
+	esac
+done
+[ ${#words[@]} -gt 0 ] || words=(6.1 6.12 previous newest rt)
+
+# What the guest said, as results; its last begin without an end is for the caller.
+pass_on_results()
+{
+	local line
+	while read -r line; do
+		case $line in
+		'ok '*) ok "$name: ${line#ok }" ;;
+		'FAIL '*) line=${line#FAIL } && fail "$name: ${line%%: *}" "${line#*: }" ;;
+		'SKIP '*) line=${line#SKIP } && skip "$name: ${line%%: *}" "${line#*: }" ;;
+		esac
+	done < <(results "$1")
+}
+
+for word in "${words[@]}"; do
+	if ! get_kernel "$word"; then
+		skip "module $word" "$reason"
+		continue
+	fi
+	name="module $word ($release)"
+	if ! build_module "$word" "$kernel_top/kernel/module"; then
+		fail "$name: build" "$reason" "$step_log"
+		continue
+	fi
+	if ! get_image; then
+		skip "$name" "$reason"
+		continue
+	fi
+	echo "seconds=$seconds" >"$built/parameters"
+	if ! make_initramfs "$built/initramfs.gz" "$built/bpf_stream_test.ko" "$built/parameters" \
+		"$kernel_top/kernel/tests/module_guest.sh=run"; then
+		fail "$name: initramfs" "$reason"
+		continue
+	fi
+	log=$kernel_cache/log/boot-$word.log
+	step "qemu-$word" "booting $release" boot "$image" "$built/initramfs.gz" "$log" \
+		$((seconds * 20 + 240))
+	pass_on_results "$log"
+	if [ "$verdict" = clean ]; then
+		ok "$name: kernel log"
+	else
+		fail "$name: kernel log" "$verdict: $reason" "$log"
+	fi
+done
+finish
