@@ -85,7 +85,7 @@ fail()
 {
 	failed=$((failed + 1))
 	echo "FAIL: $1: $2"
-	[ -z "${3-}" ] || { tail -n 25 "$3" | sed 's/^/    /'; echo "    the whole log is $3"; }
+	[ -z "${3-}" ] || { grep -v "^make\W" "$3" | tail -n 25 | sed 's/^/    /'; echo "    the whole log is $3"; }
 }
 
 skip()

@@ -160,7 +160,7 @@ download()
 match()
 {
 	local names
-	names=$(apt-cache search --names-only "^$package\$" | cut -d ' ' -f 1) || return
+	names=$(apt-cache search --names-only "^($package)\$" | cut -d ' ' -f 1) || return
 	[ -n "$names" ] || return 0
 	# shellcheck disable=SC2086 # a list of words
 	apt-cache show $names | awk '

@@ -62,6 +62,7 @@ class Dev(unittest.TestCase):
                               (["clean", "all"], "clean takes nothing"),
                               (["test", "unit", "nope"], "unknown argument 'nope' to test"),
                               (["test", "nope"], "unknown argument 'nope' to test"),
+                              (["test", "kernel", "unit"], "unknown argument 'unit' to test kernel"),
                               (["nope"], "unknown command 'nope'"),
                               (["demo", "--nope"], "unknown option '--nope' of demo"),
                               (["demo", "/etc/passwd", "-x"], "unknown option '-x' of demo")):

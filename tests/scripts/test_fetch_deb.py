@@ -4,7 +4,9 @@
 
 Seen to fail with the script changed so that: the machine's sources are not looked at; the sum is
 not compared; a file that is there is fetched again; a part of it is; old versions stay; apt's
-settings are not taken over; a list that names what is gone is not fetched again.
+settings are not taken over; a list that names what is gone is not fetched again; versions are
+sorted as texts, or not compared with the least; a pattern matches a part of a name; alternatives
+are left out of what a package depends on; all is unpacked, or the archive kept, against orders.
 """
 import functools
 import hashlib
@@ -85,14 +87,16 @@ class FetchDeb(unittest.TestCase):
                     'Acquire::http::Proxy "http://127.0.0.1:9";\n'
                     f'Acquire::http::Proxy::127.0.0.1 "{proxy}";\n')
 
-    def publish(self, version):
+    def publish(self, version, others=()):
+        """A package thing; of others, (name, version, depends), only the list will know."""
         tree = os.path.join(self.top, "tree")
         os.makedirs(os.path.join(tree, "DEBIAN"), exist_ok=True)
         with open(os.path.join(tree, "DEBIAN/control"), "w", encoding="utf-8") as f:
             f.write(f"Package: thing\nVersion: {version}\nArchitecture: all\n"
                     "Maintainer: nobody <nobody@localhost>\nDescription: a thing\n")
-        with open(os.path.join(tree, "what"), "w", encoding="utf-8") as f:
-            f.write(version)
+        for name in ("what", "else"):
+            with open(os.path.join(tree, name), "w", encoding="utf-8") as f:
+                f.write(version)
         for name in os.listdir(self.repository):
             if name.endswith(".deb"):
                 os.unlink(os.path.join(self.repository, name))
@@ -103,6 +107,10 @@ class FetchDeb(unittest.TestCase):
             data = f.read()
         packages = (f"Package: thing\nVersion: {version}\nArchitecture: all\nFilename: {name}\n"
                     f"Size: {len(data)}\nSHA256: {hashlib.sha256(data).hexdigest()}\n")
+        for other, its_version, depends in others:
+            packages += (f"\nPackage: {other}\nVersion: {its_version}\nArchitecture: all\n"
+                         f"Filename: {other}.deb\nSize: 1\nSHA256: {'0' * 64}\n"
+                         f"Description: of thing\n" + (f"Depends: {depends}\n" if depends else ""))
         path = "main/binary-all/Packages"
         with open(os.path.join(self.repository, "dists/future", path), "w",
                   encoding="utf-8") as f:
@@ -117,10 +125,12 @@ class FetchDeb(unittest.TestCase):
         return os.path.join(self.repository, name)
 
     def fetch(self, package="thing"):
+        return self.run_it("future", package, os.path.join(self.top, "out"))
+
+    def run_it(self, *args):
         env = dict(os.environ, XDG_CACHE_HOME=os.path.join(self.top, "my cache"),
                    APT_CONFIG=os.path.join(self.top, "apt.conf"))
-        p = subprocess.run(["bash", SCRIPT, "future", package, os.path.join(self.top, "out")],
-                           capture_output=True, text=True, env=env)
+        p = subprocess.run(["bash", SCRIPT, *args], capture_output=True, text=True, env=env)
         return p.returncode, p.stdout, p.stderr
 
     def unpacked(self):
@@ -175,6 +185,42 @@ class FetchDeb(unittest.TestCase):
         self.assertEqual([path for path in Server.asked if ".deb" in path],
                          ["/thing_1.0_all.deb", "/thing_1.0_all.deb bytes=100-"])
 
+    def test_list__the_newest_first_of_names_that_match_as_a_whole(self):
+        self.publish("1.0", [("image-7.9.1+x-cloud", "7.9.1-1", None),
+                             ("image-7.10.2+x-cloud", "7.10.2-1~b1",
+                              "base (= 7.10.2-1), a:any | b (>= 3)"),
+                             ("image-7.10.2+x-rt", "7.10.2-1", None),
+                             ("image-6.1.0-3-cloud", "6.1.9-1", None),
+                             ("old-image-7.9.1+x-cloud", "9", None),
+                             ("image-7.9.1+x-cloud-debug", "9", None)])
+        pattern = "image-[0-9][0-9.]*[+-][a-z0-9]+-cloud|kernel"
+        newer = "image-7.10.2+x-cloud 7.10.2-1~b1 base a b\nimage-7.9.1+x-cloud 7.9.1-1\n"
+        older = "image-6.1.0-3-cloud 6.1.9-1\n"
+        self.assertEqual(self.run_it("--list", "future", pattern), (0, newer + older, ""))
+        self.assertEqual(self.run_it("--list", "future", pattern, "7"), (0, newer, ""))
+        self.assertEqual(self.run_it("--list", "future", pattern, "8"), (
+            1, "", f"fetch_deb: future has no package {pattern} of version 8 or newer\n"))
+        self.assertEqual(self.run_it("--list", "future", "thin"), (
+            1, "", "fetch_deb: future has no package thin\n"))
+        self.assertEqual([path for path in Server.asked if ".deb" in path], [])
+
+    def test_once__unpacks_and_keeps_no_archive(self):
+        self.publish("1.0")
+        out = os.path.join(self.top, "out")
+        self.assertEqual(self.run_it("--once", "future", "thing", out)[:2], (0, "1.0\n"))
+        self.assertEqual(self.unpacked(), "1.0")
+        debs = os.path.join(self.top, "my cache/bpf_stream/debian/future/debs")
+        self.assertEqual(os.listdir(debs), [])
+
+    def test_files__only_these_are_unpacked(self):
+        self.publish("1.0")
+        out = os.path.join(self.top, "out")
+        self.assertEqual(self.run_it("future", "thing", out, "*/wh?t")[:2], (0, "1.0\n"))
+        self.assertEqual(os.listdir(out), ["what"])
+        os.unlink(os.path.join(out, "what"))
+        self.assertEqual(self.run_it("future", "thing", out, "*/other")[:2], (1, ""))
+        self.assertEqual(os.listdir(out), [])
+
     def test_says_why_not(self):
         self.publish("1.0")
         status, out, err = self.fetch("other")
@@ -188,7 +234,8 @@ class FetchDeb(unittest.TestCase):
         self.assertRegex(err.splitlines()[-1], "^fetch_deb: cannot get the list of future: .*9")
 
     def test_usage(self):
-        for args in ([], ["sid", "a"], ["-o", "a", "b"], ["sid", "a b", "c"]):
+        for args in ([], ["sid", "a"], ["-o", "a", "b"], ["sid", "a b", "c"], ["--list", "sid"],
+                     ["--list", "sid", "a", "1", "2"], ["--once", "sid", "a"]):
             p = subprocess.run(["bash", SCRIPT, *args], capture_output=True, text=True)
             self.assertEqual((p.returncode, p.stdout), (2, ""), args)
             self.assertTrue(p.stderr.startswith("usage: "), p.stderr)
