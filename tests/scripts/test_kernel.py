@@ -1,0 +1,236 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""The scripts around the tests in kernels notice what goes wrong, and add up.
+
+kernel/lib.sh gets made-up lists of packages, and a made-up QEMU that only prints; kernel/run.sh
+gets made-up tiers, .ci/run a made-up ./dev; kernel/cc.sh works with the real compiler.
+
+Seen to fail with: versions sorted as texts; images without headers taken; the newest series not
+left out for previous; each kind of complaint not looked for; the end of the guest not waited for;
+a tier or ./dev that ends without a sum not noticed; an option dropped in trials, too.
+"""
+import os
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+class WithDirectory(unittest.TestCase):
+    def setUp(self):
+        temp = tempfile.TemporaryDirectory()
+        self.addCleanup(temp.cleanup)
+        self.top = os.path.join(temp.name, "my files")
+        self.env = dict(os.environ, XDG_CACHE_HOME=os.path.join(temp.name, "cache"),
+                        PATH=f"{self.top}/bin:{os.environ['PATH']}")
+        self.cache = os.path.join(temp.name, "cache/bpf_stream/kernel")
+        os.makedirs(os.path.join(self.top, "bin"))
+
+    def write(self, name, text):
+        path = os.path.join(self.top, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text)
+        os.chmod(path, 0o755)
+        return path
+
+    def bash(self, *args):
+        p = subprocess.run(["bash", *args], capture_output=True, text=True, env=self.env,
+                           timeout=60)
+        return p.returncode, p.stdout, p.stderr
+
+    def with_lib(self, text, *args):
+        return self.bash("-c", f'. "{ROOT}/kernel/lib.sh"; ' + text, "-", *args)
+
+
+class FindKernel(WithDirectory):
+    BACKPORTS = ["7.9.4+deb13-cloud", "7.10.2+deb13-cloud", "7.10.2+deb13-rt", "7.8.1+deb13-cloud"]
+    SID = ["7.9.11+deb14-cloud", "7.10.1+deb14-cloud", "7.9.11+deb14-rt"]
+
+    def lists(self, **suites):
+        os.makedirs(os.path.join(self.cache, "lists"), exist_ok=True)
+        for suite, releases in suites.items():
+            with open(os.path.join(self.cache, "lists", suite.replace("_", "-")), "w",
+                      encoding="utf-8") as f:
+                for release in releases:
+                    f.write(f"linux-image-{release}-amd64 1 a\nlinux-headers-{release}-amd64 1 b\n")
+
+    def find(self, word):
+        status, out, err = self.with_lib(
+            'find_kernel "$1" && echo "$release $suite" || echo "no: $reason"', word)
+        self.assertEqual((status, err), (0, ""))
+        return out.strip()
+
+    def test_words(self):
+        self.lists(sid=self.SID, trixie_backports=self.BACKPORTS,
+                   bookworm=["6.1.0-9-cloud", "6.1.0-50-cloud", "6.12.3+deb12-cloud"],
+                   trixie=["6.12.107+deb13-cloud", "6.12.94+deb13-cloud"])
+        self.assertEqual(self.find("6.1"), "6.1.0-50-cloud-amd64 bookworm")
+        self.assertEqual(self.find("6.12"), "6.12.107+deb13-cloud-amd64 trixie")
+        self.assertEqual(self.find("newest"), "7.10.2+deb13-cloud-amd64 trixie-backports")
+        self.assertEqual(self.find("previous"), "7.9.11+deb14-cloud-amd64 sid")
+        self.assertEqual(self.find("rt"), "7.10.2+deb13-rt-amd64 trixie-backports")
+
+    def test_an_image_needs_headers(self):
+        self.lists(sid=self.SID, trixie_backports=[])
+        with open(os.path.join(self.cache, "lists/trixie-backports"), "w", encoding="utf-8") as f:
+            f.write("linux-image-8.0.1+deb13-cloud-amd64 1 a\n")
+        self.assertEqual(self.find("newest"), "7.10.1+deb14-cloud-amd64 sid")
+
+    def test_says_why_not(self):
+        self.lists(sid=self.SID[:1], trixie_backports=[], trixie=[])
+        self.assertEqual(self.find("previous"), "no: sid trixie-backports has no kernel previous")
+        self.assertEqual(self.find("6.12"), "no: trixie has no kernel 6.12")
+        self.assertEqual(self.find("5.4"), "no: there is no kernel called 5.4")
+
+    def test_an_old_list_has_to_do_without_network(self):
+        self.write("bin/apt-get", "#!/bin/sh\nexit 1\n")
+        self.lists(trixie=["6.12.107+deb13-cloud"])
+        os.utime(os.path.join(self.cache, "lists/trixie"), (0, 0))
+        lines = self.find("6.12").splitlines()
+        self.assertEqual(lines[-1], "6.12.107+deb13-cloud-amd64 trixie")
+        self.assertRegex(lines[-2], "^using what was known of trixie before: fetch_deb: ")
+        self.assertRegex(self.find("6.1"), "(?m)^no: fetch_deb: ")
+
+
+class Boot(WithDirectory):
+    END = "[    4.9] bpf_stream| end\r\n"
+
+    def boot(self, text, seconds="9"):
+        self.write("bin/qemu-system-x86_64", f"#!/bin/bash\ncat <<'E'\n{text}\nE\n" +
+                   ("sleep 30\n" if seconds == "1" else ""))
+        log = os.path.join(self.top, "log")
+        status, out, err = self.with_lib(
+            'boot image initramfs "$1" "$2"; s=$?; echo "$verdict: $reason"; exit $s', log, seconds)
+        self.assertEqual(err, "")
+        self.assertEqual(status == 0, out.startswith("clean: "))
+        return out.strip()
+
+    def test_clean(self):
+        self.assertEqual(self.boot("[    1.0] bpf_stream| ok a: b\r\n" + self.END), "clean:")
+        _, out, _ = self.with_lib('results "$1"', os.path.join(self.top, "log"))
+        self.assertEqual(out, "ok a: b\nend\n")
+
+    def test_complaints(self):
+        for verdict, line in (
+                ("panic", "Kernel panic - not syncing: Attempted to kill init!"),
+                ("oops", "BUG: kernel NULL pointer dereference, address: 0"),
+                ("oops", "kernel BUG at /a/b.c:9!"),
+                ("oops", "BUG: sleeping function called from invalid context at a.c:1"),
+                ("oops", "BUG: KASAN: slab-use-after-free in f+0x1/0x2"),
+                ("oops", "Oops: general protection fault, probably for non-canonical address"),
+                ("warning", "WARNING: CPU: 0 PID: 1 at a.c:1 f+0x1/0x2"),
+                ("warning", "WARNING: possible circular locking dependency detected"),
+                ("warning", "INFO: possible recursive locking detected"),
+                ("warning", "rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:"),
+                ("warning", "watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [a:1]"),
+                ("warning", "Call Trace:")):
+            with self.subTest(line):
+                said = self.boot(f"[    1.0] {line}\r\n{self.END}")
+                self.assertIn(said.split(": ")[0], (verdict, "oops"))
+                self.assertIn(line, said)
+
+    def test_hang(self):
+        self.assertEqual(self.boot("[    1.0] bpf_stream| begin a\r\n", "1"),
+                         "hang: no end within 1 s; begin a")
+
+    def test_ended_early(self):
+        self.assertEqual(self.boot("[    1.0] something"), "ended early: [    1.0] something")
+
+
+class Run(WithDirectory):
+    def setUp(self):
+        super().setUp()
+        self.script = os.path.join(self.top, "kernel/run.sh")
+        os.makedirs(os.path.dirname(self.script))
+        shutil.copy(os.path.join(ROOT, "kernel/run.sh"), self.script)
+
+    def tier(self, name, text):
+        self.write(f"kernel/tiers/{name}.sh", "#!/bin/bash\n" + text)
+
+    def last(self, *args):
+        status, out, _ = self.bash(self.script, *args)
+        return status, out.splitlines()[-1], out
+
+    def test_adds_up(self):
+        self.tier("compile", "echo compile $*; echo ok: a\necho 1 passed, 0 failed, 0 skipped\n")
+        self.tier("module", "echo SKIP: b: c\necho 0 passed, 0 failed, 1 skipped\nexit 77\n")
+        status, line, out = self.last()
+        self.assertEqual((status, line), (0, "1 passed, 0 failed, 1 skipped"))
+        self.assertEqual(out.count("passed,"), 1)
+        self.assertEqual(self.last("module")[:2], (77, "0 passed, 0 failed, 1 skipped"))
+        self.assertIn("compile 6.1 seconds=12\n", self.last("compile", "6.1", "seconds=12")[2])
+
+    def test_a_tier_that_fails(self):
+        self.tier("module", "echo FAIL: b: c\necho 3 passed, 2 failed, 1 skipped\nexit 1\n")
+        self.assertEqual(self.last("module")[:2], (1, "3 passed, 2 failed, 1 skipped"))
+        self.tier("module", "echo ok: a\n")
+        self.assertEqual(self.last("module")[:2], (1, "0 passed, 1 failed, 0 skipped"))
+        self.tier("module", "echo 3 passed, 0 failed, 1 skipped\nexit 3\n")
+        self.assertEqual(self.last("module")[:2], (1, "3 passed, 1 failed, 1 skipped"))
+
+    def test_debug_is_the_drop_in_once_more(self):
+        self.tier("dropin", "echo =$*=\necho 1 passed, 0 failed, 0 skipped\n")
+        self.assertIn("\n=debug=\n", self.last("debug")[2])
+
+    def test_usage(self):
+        for args in (["nope"], ["seconds="], ["seconds=0"], ["module", "7"]):
+            self.assertEqual(self.bash(self.script, *args)[:2], (2, ""))
+
+
+class ContinuousIntegration(WithDirectory):
+    def run_it(self, text):
+        script = os.path.join(self.top, ".ci/run")
+        os.makedirs(os.path.dirname(script), exist_ok=True)
+        shutil.copy(os.path.join(ROOT, ".ci/run"), script)
+        self.write("dev", "#!/bin/bash\n" + text)
+        status, out, _ = self.bash(script)
+        return status, out
+
+    def test_one_sum(self):
+        status, out = self.run_it('echo "ran $*"\necho 2 passed, 0 failed, 1 skipped\n')
+        self.assertEqual(status, 0)
+        self.assertEqual(out, "ran test\nran test kernel compile module 6.1 newest\n\n"
+                              "4 passed, 0 failed, 2 skipped\n")
+
+    def test_what_ends_without_a_sum_failed(self):
+        status, out = self.run_it("[ $# -gt 1 ] || echo 2 passed, 0 failed, 1 skipped\nexit $#\n")
+        self.assertEqual(status, 1)
+        self.assertTrue(out.endswith("\n2 passed, 2 failed, 1 skipped\n"), out)
+
+
+@unittest.skipUnless(shutil.which("gcc-12"), "no gcc-12")
+class Compiler(WithDirectory):
+    def setUp(self):
+        super().setUp()
+        self.script = os.path.join(self.top, "cc.sh")
+        shutil.copy(os.path.join(ROOT, "kernel/cc.sh"), self.script)
+        self.source = self.write("a.c", "int a;\n")
+
+    def test_unknown_options_are_dropped_and_remembered(self):
+        out = os.path.join(self.top, "a.o")
+        for _ in range(2):
+            self.assertEqual(self.bash(self.script, "-fnope=3", "-mnope", "-c", self.source, "-o",
+                                       out), (0, "", ""))
+            with open(os.path.join(self.top, "dropped"), encoding="utf-8") as f:
+                self.assertEqual(f.read(), "-fnope=3\n-mnope\n")
+            os.unlink(out)
+
+    def test_not_in_trials(self):
+        status, _, err = self.bash(self.script, "-fnope", "-c", "-x", "c", "/dev/null", "-o",
+                                   os.path.join(self.top, "a.o"))
+        self.assertEqual(status, 1)
+        self.assertIn("-fnope", err)
+
+    def test_errors_are_passed_on(self):
+        status, _, err = self.bash(self.script, "-Werror", "-Wall", "-c",
+                                   self.write("b.c", "static int b;\n"), "-o",
+                                   os.path.join(self.top, "b.o"))
+        self.assertEqual(status, 1)
+        self.assertIn("unused", err)
+
+
+if __name__ == "__main__":
+    unittest.main()
