@@ -112,6 +112,14 @@
  * marked BPF_STREAM_POOL_SHARED the child is refused with -EPERM; if a handler
  * forked, it must not return there. A child made without the C library's fork()
  * (bare clone, _Fork) must not use streams.
+ *
+ * Kernels: a line of execution is a CPU. A push stays there while it reserves
+ * memory: preemption is off for that long, interrupts are never. Any context is
+ * a task, and soft, hard and non-maskable interrupts, also with PREEMPT_RT.
+ * Streams are read, made and destroyed by tasks. "Threads" means tasks that may
+ * sleep, a signal handler is an interrupt, and nothing jumps. A module has
+ * streams and a pool of its own, from bpf_stream_pool_start() on; its copy of
+ * the bodies goes with it. In the drop-in all streams share the kernel's pages.
  */
 
 /* ====================================================================== *
@@ -124,6 +132,7 @@
  * BPF_STREAM_SELFCHECK		1: also bpf_stream_selfcheck(); default 0
  * BPF_STREAM_ENV_HEADER	"file": may replace any word of the vocabulary,
  *				see [6a]; for tests
+ * BPF_STREAM_KERNEL_DROPIN	in a kernel: in place of kernel/bpf/stream.c
  *
  * The numbers below are for the file that has the bodies.
  */
@@ -152,6 +161,22 @@
 #define BPF_STREAM_LEVELS 4u
 #endif
 
+/*
+ * In the drop-in: the most pages of the kernel for all streams together, and
+ * how many of them each CPU has ready for each nesting level. With
+ * BPF_STREAM_KERNEL_KMALLOC 1, elements come from kmalloc_nolock() and not from
+ * pages, to compare the two.
+ */
+#ifndef BPF_STREAM_MAX_PAGES
+#define BPF_STREAM_MAX_PAGES ((64 << 20) / PAGE_SIZE)
+#endif
+#ifndef BPF_STREAM_SPARES
+#define BPF_STREAM_SPARES 2
+#endif
+#ifndef BPF_STREAM_KERNEL_KMALLOC
+#define BPF_STREAM_KERNEL_KMALLOC 0
+#endif
+
 #ifndef BPF_STREAM_SELFCHECK
 #define BPF_STREAM_SELFCHECK 0
 #endif
@@ -172,12 +197,21 @@
  * [3] ENVIRONMENT
  * ====================================================================== */
 
-/* ---- [3a] COMPILER --------------------------------------------------- */
+/*
+ * What the rest asks about its environment, each defined or not:
+ *
+ *   BSE_OWN_TYPES	streams, stages and elements are those of [4] and [6a]
+ *   BSE_OWN_FORMATTER	texts are formatted by [12]
+ *   BSE_HAS_POOL	pages are numbered, in one pool: figures, self-check
+ *   BSE_HAS_THREADS	lines of execution come and go; files have descriptors
+ *   BSE_HAS_USER	there is memory of users, BSE_USER, which may be away
+ *   BSE_GATHER		bytes that a user's sink is offered at a time
+ */
+#ifndef __KERNEL__
 
-#if defined(__KERNEL__)
-#error "bpf_stream.h: the kernel environment is not part of this version"
-#include "no more than this error"	/* it is not there: compilers stop */
-#elif !defined(__GNUC__) || (defined(__cplusplus) && __cplusplus < 201103L) || \
+/* ---- [3a] USERSPACE -------------------------------------------------- */
+
+#if !defined(__GNUC__) || (defined(__cplusplus) && __cplusplus < 201103L) || \
 	(!defined(__cplusplus) && !(defined(__STDC_VERSION__) && __STDC_VERSION__ >= 201112L))
 #error "bpf_stream.h: needs GCC or Clang, and C11 or C++11: -std=c11 or newer"
 #include "no more than this error"	/* as above */
@@ -196,6 +230,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define BSE_OWN_TYPES
+#define BSE_OWN_FORMATTER
+#define BSE_HAS_POOL
+#define BSE_HAS_THREADS
+#define BSE_GATHER 2048u
+
 #ifdef __cplusplus
 #define BSE_DECLS_BEGIN extern "C" {
 #define BSE_DECLS_END }
@@ -211,20 +251,125 @@
 #define BSE_API extern
 #endif
 
+#define BSE_API_STAGE BSE_API
+
 /* Errors that the inline functions of [17] return; <errno.h> is for [6]. */
 #define BSE_ENOENT 2
 #define BSE_EINVAL 22
 #define BSE_PRINTF(fmt, args) __attribute__((__format__(__printf__, fmt, args)))
 
-/* ---- [3b] TYPES OF SHARED WORDS -------------------------------------- */
+/* Compiler barrier. */
+#define BSE_BARRIER() __atomic_signal_fence(__ATOMIC_SEQ_CST)
+
+#else /* __KERNEL__ */
+
+/* ---- [3b] KERNEL ----------------------------------------------------- */
+
+#include <linux/atomic.h>
+#include <linux/bpf.h>
+#include <linux/compiler.h>
+#include <linux/errno.h>
+#include <linux/limits.h>
+#include <linux/llist.h>
+#include <linux/mutex.h>
+#include <linux/stdarg.h>
+#include <linux/stddef.h>
+#include <linux/types.h>
+
+#ifndef CONFIG_64BIT
+#error "bpf_stream.h: in kernels it needs 64 bits"
+#endif
+#ifdef BPF_STREAM_PROG
+#error "bpf_stream.h: BPF_STREAM_PROG is for userspace; kernels have kernel/dropin/stream.c"
+#endif
+
+#define BSE_HAS_USER
+#define BSE_USER __user
+#define BSE_GATHER 512u
+#define BSE_DECLS_BEGIN
+#define BSE_DECLS_END
+#define BSE_PRINTF(fmt, args) __printf(fmt, args)
+#define BSE_BARRIER() barrier()
+
+#ifndef UINT32_C
+#define UINT32_C(c) c##U
+#define UINT64_C(c) c##ULL
+#endif
+
+#ifdef BPF_STREAM_KERNEL_DROPIN
+/*
+ * Types, capacity and the three functions on stages that kernel/bpf/stream.c
+ * shares with us are the kernel's own, formatting is, too.
+ */
+#ifdef BPF_STREAM_IMPLEMENTATION
+#error "bpf_stream.h: for the drop-in define BPF_STREAM_STATIC, as kernel/dropin/stream.c does"
+#endif
+#if BPF_STREAM_SELFCHECK
+#error "bpf_stream.h: the drop-in has no self-check"
+#endif
+#define BSE_API static __maybe_unused
+#define BSE_API_STAGE
+#define BSE_API_IS_STATIC
+#undef BPF_STREAM_DEFAULT_CAPACITY
+#define BPF_STREAM_DEFAULT_CAPACITY BPF_STREAM_MAX_CAPACITY
+#else /* !BPF_STREAM_KERNEL_DROPIN */
+#define BSE_OWN_TYPES
+#define BSE_OWN_FORMATTER
+#define BSE_HAS_POOL
+#ifdef BPF_STREAM_STATIC
+#define BSE_API static __maybe_unused
+#define BSE_API_IS_STATIC
+#else
+#define BSE_API
+#endif
+#define BSE_API_STAGE BSE_API
+
+/*
+ * Kernels from 6.17 on declare streams of their own in <linux/bpf.h>. Whoever
+ * includes this file gets ours under the same names, which the compiler and
+ * the linker know by these.
+ */
+#undef bpf_stream_stage
+#undef bpf_stream_printk
+#undef bpf_stream_dump_stack
+#define bpf_stream		bpf_stream_own
+#define bpf_stream_elem		bpf_stream_own_elem
+#define bpf_stream_stage	bpf_stream_own_stage
+#define bpf_stream_id		bpf_stream_own_id
+#define BPF_STDOUT		BPF_STREAM_OWN_STDOUT
+#define BPF_STDERR		BPF_STREAM_OWN_STDERR
+#define bpf_stream_stage_init	bpf_stream_own_stage_init
+#define bpf_stream_stage_free	bpf_stream_own_stage_free
+#define bpf_stream_stage_printk	bpf_stream_own_stage_printk
+
+/* The formatter's %jd. */
+typedef s64 intmax_t;
+typedef u64 uintmax_t;
+#endif /* !BPF_STREAM_KERNEL_DROPIN */
+
+#endif /* __KERNEL__ */
+
+/* ---- [3c] TYPES OF SHARED WORDS -------------------------------------- */
 /*
  * One-member structs: only an environment word reaches the value, so an
  * access without a stated order does not compile.
  */
+#ifdef __KERNEL__
+typedef struct { atomic_t bse_v; } bse_u32;
+typedef struct { atomic64_t bse_v; } bse_u64;
+typedef struct { void *bse_v; } bse_ptr;
+#else
 typedef struct { uint32_t bse_v; } bse_u32;
 typedef struct { uint64_t bse_v __attribute__((__aligned__(8))); } bse_u64;
 typedef struct { void *bse_v; } bse_ptr;
+#endif
 
+#ifdef BPF_STREAM_KERNEL_DROPIN
+/* An element is its node, and a page begins with its head; NULL: none. */
+typedef struct llist_node *bse_link;
+typedef struct bse_page_head *bse_page;
+typedef struct mutex bse_mutex;
+#else
 /* An element's place in the pool, in 8 bytes from its base; 0: none. */
 typedef uint32_t bse_link;
 
@@ -235,23 +380,32 @@ typedef uint32_t bse_page;
 typedef bse_u64 bse_log;
 
 /* The reader's lock; see [6e]. */
+#ifdef __KERNEL__
+typedef struct {
+	struct mutex mutex;
+	bse_ptr owner;
+} bse_mutex;
+#else
 typedef struct {
 	bse_u32 word;
 	bse_ptr owner;
 	int cancel;
 } bse_mutex;
+#endif
+#endif /* !BPF_STREAM_KERNEL_DROPIN */
 
-/* ---- [3c] ATOMICS ---------------------------------------------------- */
+/* ---- [3d] ATOMICS ---------------------------------------------------- */
+/*
+ * bse_base_<kind>_<what>_<order>() promises what its name says and no more.
+ * All but load and store return the value before. A cas tells whether *p was
+ * *old and is v now; if not, *old is what was found, and nothing is ordered.
+ */
+#ifndef __KERNEL__
+
 #if __GCC_ATOMIC_LLONG_LOCK_FREE != 2 && !defined(__GCC_HAVE_SYNC_COMPARE_AND_SWAP_8)
 #error "bpf_stream.h: needs a lock-free 64-bit compare-exchange (32-bit x86: -march=i586)"
 #endif
 
-/*
- * These make bse_base_<kind>_<what>_<order>(), which promises what its name
- * says and no more. All but load and store return the value before. A cas
- * tells whether *p was *old and is v now; if not, *old is what was found, and
- * nothing is ordered.
- */
 #define BSE_LOAD(kind, type, order, ORDER)						\
 static inline type bse_base_##kind##_load_##order(const bse_##kind *p)			\
 {											\
@@ -297,15 +451,69 @@ BSE_LOAD(ptr, void *, acquire, ACQUIRE)
 BSE_STORE(ptr, void *, relaxed, RELAXED)
 BSE_CAS(ptr, void *, release, RELEASE)
 
+#else /* __KERNEL__ */
+
+/* On the kernel's atomic_t and atomic64_t, whose values are signed. */
+#define BSE_LOAD(kind, type, order, atomic_load)					\
+static inline type bse_base_##kind##_load_##order(const bse_##kind *p)			\
+{											\
+	return (type)atomic_load(&p->bse_v);						\
+}
+#define BSE_STORE(kind, type, order, atomic_store)					\
+static inline void bse_base_##kind##_store_##order(bse_##kind *p, type v)		\
+{											\
+	atomic_store(&p->bse_v, v);							\
+}
+#define BSE_RMW(kind, type, what, order, atomic_rmw)					\
+static inline type bse_base_##kind##_##what##_##order(bse_##kind *p, type v)		\
+{											\
+	return (type)atomic_rmw(v, &p->bse_v);						\
+}
+#define BSE_CAS(kind, type, order, signed_type, atomic_cas)				\
+static inline bool bse_base_##kind##_cas_##order(bse_##kind *p, type *old, type v)	\
+{											\
+	return atomic_cas(&p->bse_v, (signed_type *)old, v);				\
+}
+#define BSE_XCHG(v, p) atomic_xchg_release(p, v)
+#define BSE_READ(p) READ_ONCE(*(p))
+#define BSE_WRITE(p, v) WRITE_ONCE(*(p), v)
+
+BSE_LOAD(u32, u32, relaxed, atomic_read)
+BSE_LOAD(u32, u32, acquire, atomic_read_acquire)
+BSE_STORE(u32, u32, relaxed, atomic_set)
+BSE_RMW(u32, u32, fetch_add, relaxed, atomic_fetch_add_relaxed)
+BSE_RMW(u32, u32, fetch_sub, relaxed, atomic_fetch_sub_relaxed)
+BSE_RMW(u32, u32, fetch_add, acq_rel, atomic_fetch_add)
+BSE_RMW(u32, u32, fetch_sub, acq_rel, atomic_fetch_sub)
+BSE_RMW(u32, u32, xchg, release, BSE_XCHG)
+BSE_CAS(u32, u32, relaxed, int, atomic_try_cmpxchg_relaxed)
+BSE_CAS(u32, u32, acquire, int, atomic_try_cmpxchg_acquire)
+BSE_LOAD(u64, u64, relaxed, atomic64_read)
+BSE_LOAD(u64, u64, acquire, atomic64_read_acquire)
+BSE_STORE(u64, u64, relaxed, atomic64_set)
+BSE_RMW(u64, u64, fetch_add, relaxed, atomic64_fetch_add_relaxed)
+BSE_RMW(u64, u64, fetch_sub, relaxed, atomic64_fetch_sub_relaxed)
+BSE_RMW(u64, u64, fetch_and, acquire, atomic64_fetch_and_acquire)
+BSE_CAS(u64, u64, acquire, s64, atomic64_try_cmpxchg_acquire)
+BSE_CAS(u64, u64, release, s64, atomic64_try_cmpxchg_release)
+BSE_LOAD(ptr, void *, relaxed, BSE_READ)
+BSE_LOAD(ptr, void *, acquire, smp_load_acquire)
+BSE_STORE(ptr, void *, relaxed, BSE_WRITE)
+BSE_CAS(ptr, void *, release, void *, try_cmpxchg_release)
+
+#endif /* __KERNEL__ */
+
 /* ====================================================================== *
  * [4] TYPES
  * ====================================================================== */
 
+#ifdef BSE_OWN_TYPES
 /* The two streams of a program; see [17]. */
 enum bpf_stream_id {
 	BPF_STDOUT = 1,
 	BPF_STDERR = 2,
 };
+#endif
 
 /* Why a message was refused; the error that goes with it. */
 enum bpf_stream_refusal {
@@ -350,6 +558,7 @@ struct bpf_stream_stats {
 	struct bpf_stream_count refused[BPF_STREAM_REFUSALS];
 };
 
+#ifdef BSE_HAS_POOL
 /**
  * struct bpf_stream_pool_stats - the process's pool in figures
  * @page_size: bytes in a page
@@ -368,7 +577,9 @@ struct bpf_stream_pool_stats {
 	size_t highest;
 	uint64_t denied;
 };
+#endif
 
+#ifdef BSE_OWN_TYPES
 /* Refusals of one reason. */
 struct bsi_tally {
 	bse_u64 messages;
@@ -404,6 +615,7 @@ struct bpf_stream_stage {
 	uint32_t len;				/* bytes in all */
 	uint32_t messages;
 };
+#endif
 
 /**
  * typedef bpf_stream_sink - takes bytes out of a stream for a drain
@@ -502,6 +714,7 @@ BSE_API int bpf_stream_printf(struct bpf_stream *s, const char *fmt, ...) BSE_PR
  */
 BSE_API int bpf_stream_vprintf(struct bpf_stream *s, const char *fmt, va_list ap) BSE_PRINTF(2, 0);
 
+#ifdef BSE_OWN_FORMATTER
 /**
  * bpf_stream_bprintf() - format one message from an array of arguments
  * @s:    the stream
@@ -520,6 +733,7 @@ BSE_API int bpf_stream_vprintf(struct bpf_stream *s, const char *fmt, va_list ap
  */
 BSE_API int bpf_stream_bprintf(struct bpf_stream *s, const char *fmt,
 			       const uint64_t *args, uint32_t len);
+#endif
 
 /**
  * bpf_stream_drain() - take out what is pending, and hand it to a sink
@@ -590,6 +804,7 @@ BSE_API int bpf_stream_read(struct bpf_stream *s, void *buf, size_t len);
  */
 BSE_API int bpf_stream_try_read(struct bpf_stream *s, void *buf, size_t len);
 
+#ifdef BSE_HAS_THREADS
 /**
  * bpf_stream_drain_fd() - take out bytes into a file descriptor
  * @s:   the stream
@@ -604,6 +819,7 @@ BSE_API int bpf_stream_try_read(struct bpf_stream *s, void *buf, size_t len);
  *            among them), or as bpf_stream_drain(). Keeps errno.
  */
 BSE_API int bpf_stream_drain_fd(struct bpf_stream *s, int fd, size_t max);
+#endif
 
 /**
  * bpf_stream_get_stats() - a stream in figures
@@ -630,7 +846,7 @@ BSE_API void bpf_stream_get_stats(const struct bpf_stream *s, struct bpf_stream_
  * Ownership: @ss holds nothing yet. End with commit or bpf_stream_stage_free().
  * Return:    none.
  */
-BSE_API void bpf_stream_stage_init(struct bpf_stream_stage *ss);
+BSE_API_STAGE void bpf_stream_stage_init(struct bpf_stream_stage *ss);
 
 /**
  * bpf_stream_stage_free() - drop what was collected and not committed
@@ -642,7 +858,7 @@ BSE_API void bpf_stream_stage_init(struct bpf_stream_stage *ss);
  * Ownership: The messages go back to the pool.
  * Return:    none.
  */
-BSE_API void bpf_stream_stage_free(struct bpf_stream_stage *ss);
+BSE_API_STAGE void bpf_stream_stage_free(struct bpf_stream_stage *ss);
 
 /**
  * bpf_stream_stage_push() - add one message to a group
@@ -675,7 +891,7 @@ BSE_API int bpf_stream_stage_push(struct bpf_stream_stage *ss, const void *data,
  * Return:    As bpf_stream_stage_push(); -EINVAL also for @fmt. A text above
  *            BPF_STREAM_PRINT_MAX bytes is cut there, and that is a success.
  */
-BSE_API int bpf_stream_stage_printk(struct bpf_stream_stage *ss, const char *fmt, ...)
+BSE_API_STAGE int bpf_stream_stage_printk(struct bpf_stream_stage *ss, const char *fmt, ...)
 	BSE_PRINTF(2, 3);
 
 /**
@@ -696,6 +912,7 @@ BSE_API int bpf_stream_stage_commit_to(struct bpf_stream_stage *ss, struct bpf_s
 
 /* ---- [5c] POOL AND THREADS ------------------------------------------- */
 
+#ifdef BSE_HAS_THREADS
 /**
  * bpf_stream_pool_use() - give the process's pool a region to live in
  * @region: memory, aligned to 64 bytes (to a system page, for trimming); zeroed
@@ -727,18 +944,6 @@ BSE_API int bpf_stream_pool_use(void *region, size_t bytes, unsigned int flags);
 BSE_API size_t bpf_stream_pool_trim(void);
 
 /**
- * bpf_stream_pool_get_stats() - the pool in figures
- * @stats: filled in
- *
- * Context:   Any.
- * Progress:  Wait-free; linear in the pages that were ever used.
- * Ordering:  None: each figure is right by itself, at some moment of the call.
- * Ownership: @stats stays the caller's.
- * Return:    none.
- */
-BSE_API void bpf_stream_pool_get_stats(struct bpf_stream_pool_stats *stats);
-
-/**
  * bpf_stream_thread_release() - give back the pages that this thread keeps
  *
  * For a thread that will not push for long. It may push again at any time. A
@@ -751,6 +956,21 @@ BSE_API void bpf_stream_pool_get_stats(struct bpf_stream_pool_stats *stats);
  * Return:    none.
  */
 BSE_API void bpf_stream_thread_release(void);
+#endif /* BSE_HAS_THREADS */
+
+#ifdef BSE_HAS_POOL
+/**
+ * bpf_stream_pool_get_stats() - the pool in figures
+ * @stats: filled in
+ *
+ * Context:   Any.
+ * Progress:  Wait-free; linear in the pages that were ever used.
+ * Ordering:  None: each figure is right by itself, at some moment of the call.
+ * Ownership: @stats stays the caller's.
+ * Return:    none.
+ */
+BSE_API void bpf_stream_pool_get_stats(struct bpf_stream_pool_stats *stats);
+#endif
 
 #if BPF_STREAM_SELFCHECK
 /**
@@ -768,6 +988,60 @@ BSE_API void bpf_stream_thread_release(void);
 BSE_API const char *bpf_stream_selfcheck(struct bpf_stream *s);
 #endif
 
+/* ---- [5d] IN KERNELS ------------------------------------------------- */
+
+#ifdef BSE_HAS_USER
+/**
+ * bpf_stream_read_user() - bpf_stream_read() into a user's memory
+ * @s:   the stream
+ * @buf: where to; may turn out to be away
+ * @len: the most bytes to take; with 0, or if nothing is pending, @buf may be
+ *       anything
+ *
+ * Context:   Tasks; may sleep.
+ * Progress:  As bpf_stream_drain().
+ * Ordering:  As bpf_stream_drain().
+ * Ownership: What was copied is gone from the stream; the rest stays.
+ * Return:    Bytes copied, also if the rest of @buf is away; -EFAULT if it is
+ *            from its first byte on; else as bpf_stream_read().
+ */
+BSE_API int bpf_stream_read_user(struct bpf_stream *s, void BSE_USER *buf, size_t len);
+
+#ifdef BSE_HAS_POOL
+/**
+ * bpf_stream_pool_start() - make the pool that all streams of a module share
+ * @bytes: its size: the hard bound; 0: BPF_STREAM_POOL_BYTES
+ *
+ * Until then, and after bpf_stream_pool_stop(), a push is refused: -ENOMEM.
+ *
+ * Context:   Tasks; may sleep. At the module's start.
+ * Progress:  Maps and clears @bytes.
+ * Ordering:  Release, to every later push.
+ * Ownership: The pool is the library's until bpf_stream_pool_stop().
+ * Return:    0; -EBUSY if there is a pool; -ENOMEM; -EINVAL if @bytes are under
+ *            8 pages or above 32 GiB; an error of cpuhp_setup_state().
+ */
+BSE_API int bpf_stream_pool_start(size_t bytes);
+
+/**
+ * bpf_stream_pool_stop() - wait for the last writers, and unmap the pool
+ *
+ * First see to it that no new call begins: stop tasks, timers and work, take
+ * handlers back. Calls that are under way where nothing is scheduled, in
+ * interrupts and in NMIs, are waited for. Streams must not be used afterwards,
+ * nor destroyed.
+ *
+ * Context:   Tasks; may sleep. At the module's end.
+ * Progress:  Waits for a grace period of RCU.
+ * Ordering:  Comes after all that those writers did.
+ * Ownership: All memory goes back to the kernel.
+ * Return:    How many pages still held messages: 0 if all streams had been
+ *            destroyed and all stages freed.
+ */
+BSE_API size_t bpf_stream_pool_stop(void);
+#endif
+#endif /* BSE_HAS_USER */
+
 BSE_DECLS_END
 
 #endif /* BPF_STREAM_H */
@@ -776,15 +1050,26 @@ BSE_DECLS_END
 	!defined(BPF_STREAM_BODIES)
 #define BPF_STREAM_BODIES
 
+/* ====================================================================== *
+ * [6] ENVIRONMENT BODIES
+ * ====================================================================== */
+
 #if defined(BPF_STREAM_STATIC) && !defined(BSE_API_IS_STATIC)
 #error "bpf_stream.h: define BPF_STREAM_STATIC before the file's first inclusion of it"
 #include "no more than this error"	/* it is not there: compilers stop */
 #endif
 
-/* ====================================================================== *
- * [6] ENVIRONMENT BODIES
- * ====================================================================== */
-
+#ifdef __KERNEL__
+#include <linux/cpu.h>
+#include <linux/irq_work.h>
+#include <linux/percpu.h>
+#include <linux/preempt.h>
+#include <linux/rcupdate.h>
+#include <linux/string.h>
+#include <linux/uaccess.h>
+#include <linux/vmalloc.h>
+#include <linux/workqueue.h>
+#else
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
@@ -799,6 +1084,7 @@ BSE_DECLS_END
 #error "bpf_stream.h: include it before any other header here, or compile with -D_DEFAULT_SOURCE"
 #include "no more than this error"	/* it is not there: compilers stop */
 #endif
+#endif /* !__KERNEL__ */
 
 #if BPF_STREAM_PAGE_SIZE < 1024 || BPF_STREAM_PAGE_SIZE > 65536 || \
 	(BPF_STREAM_PAGE_SIZE & (BPF_STREAM_PAGE_SIZE - 1)) != 0
@@ -807,9 +1093,8 @@ BSE_DECLS_END
 #if BPF_STREAM_LEVELS < 1 || BPF_STREAM_LEVELS > 8
 #error "BPF_STREAM_LEVELS: use 1 to 8"
 #endif
-#if BPF_STREAM_DEFAULT_CAPACITY < 1 || BPF_STREAM_DEFAULT_CAPACITY > INT_MAX
-#error "BPF_STREAM_DEFAULT_CAPACITY: use 1 to INT_MAX"
-#endif
+_Static_assert(BPF_STREAM_DEFAULT_CAPACITY >= 1 && BPF_STREAM_DEFAULT_CAPACITY <= INT_MAX,
+	       "BPF_STREAM_DEFAULT_CAPACITY: use 1 to INT_MAX");
 
 /* ---- [6a] VOCABULARY ------------------------------------------------- */
 /*
@@ -831,19 +1116,25 @@ BSE_DECLS_END
  *   link_at, page_of    a place in a page as a link; the page of a link
  *   elem_of             the element of a link
  *   next_of, set_next   what an element's own link says
- *   stream_init         make a stream of a capacity that was checked
+ *   reserve, release    memory for an element; it is not used any more
+ *   stream_init         make a stream of a capacity, or -EINVAL
  *   capacity            what it was made with
  *   log_*               see [6d]
  *   stage_load, _store  a stage as a chain, and a chain as a stage
+ *   stage_whole         as stage_load; that may not know oldest and messages
+ *   format              as vsnprintf(), but with @size bytes and no NUL
  *   lock, trylock, unlock	the reader's lock
  *   scratch_get, _put   memory to format in, or NULL; NULL may be given back
- *   take_memory, take_fd	hand pieces to memory, to a descriptor
+ *   take_memory, take_fd, take_user	hand pieces to memory, to a
+ *                       descriptor, to memory of a user
  *   note_refusal, note_delivered	count
  *   get_counts          the figures of a stream, but for what is pending
  *   poison, unpoison    for the address sanitizer
  */
 struct bse_slot;
+struct bsi_returns;
 
+#ifdef BSE_OWN_TYPES
 /* A part of a stream's text, in one page. */
 struct bpf_stream_elem {
 	bse_link node;			/* first: see next_of */
@@ -851,6 +1142,7 @@ struct bpf_stream_elem {
 	uint32_t consumed_len;		/* of these, taken; reader's lock held (I9) */
 	char str[];
 };
+#endif
 
 /* Elements that nobody else can reach, linked from newest to oldest (I8). */
 struct bse_chain {
@@ -864,7 +1156,11 @@ struct bse_chain {
 #define BSE_PAGE_TO_COME ((bse_page)-1)
 
 /* Bytes for elements in a page. */
+#ifdef BPF_STREAM_KERNEL_DROPIN
+#define BSE_PAGE_ROOM ((u32)(PAGE_SIZE - sizeof(struct bse_page_head)))
+#else
 #define BSE_PAGE_ROOM BPF_STREAM_PAGE_SIZE
+#endif
 
 /* A part of a stream's text on its way into a sink. */
 struct bse_piece {
@@ -873,10 +1169,19 @@ struct bse_piece {
 };
 
 /* The most pieces that a sink is offered at a time. */
+#ifdef __KERNEL__
+#define BSE_PIECES 16u
+#else
 #define BSE_PIECES 64u
+#endif
 
-/* The word in the other direction: defined in [9], for exit hooks. */
+/* Words in the other direction, defined in [9] and [12]. */
 static void bsi_slot_release(struct bse_slot *slot);
+static inline int bsi_page_reserve(uint32_t size, bse_link *at);
+static void bsi_returns_add(struct bsi_returns *returns, bse_page page);
+#ifdef BSE_OWN_FORMATTER
+static int bsi_format_va(char *buf, size_t size, const char *fmt, va_list ap);
+#endif
 
 #define bse_u32_load_relaxed bse_base_u32_load_relaxed
 #define bse_u32_load_acquire bse_base_u32_load_acquire
@@ -915,6 +1220,8 @@ static void bsi_slot_release(struct bse_slot *slot);
 #define bse_elem_of bse_base_elem_of
 #define bse_next_of bse_base_next_of
 #define bse_set_next bse_base_set_next
+#define bse_reserve bse_base_reserve
+#define bse_release bse_base_release
 #define bse_stream_init bse_base_stream_init
 #define bse_capacity bse_base_capacity
 #define bse_log_pending bse_base_log_pending
@@ -925,13 +1232,16 @@ static void bsi_slot_release(struct bse_slot *slot);
 #define bse_log_refund bse_base_log_refund
 #define bse_stage_load bse_base_stage_load
 #define bse_stage_store bse_base_stage_store
+#define bse_stage_whole bse_base_stage_whole
 #define bse_lock bse_base_lock
 #define bse_trylock bse_base_trylock
 #define bse_unlock bse_base_unlock
 #define bse_scratch_get bse_base_scratch_get
 #define bse_scratch_put bse_base_scratch_put
+#define bse_format bse_base_format
 #define bse_take_memory bse_base_take_memory
 #define bse_take_fd bse_base_take_fd
+#define bse_take_user bse_base_take_user
 #define bse_note_refusal bse_base_note_refusal
 #define bse_note_delivered bse_base_note_delivered
 #define bse_get_counts bse_base_get_counts
@@ -942,11 +1252,12 @@ static void bsi_slot_release(struct bse_slot *slot);
 #include BPF_STREAM_ENV_HEADER
 #endif
 
-/* ---- [6b] THREADS ---------------------------------------------------- */
+/* ---- [6b] THREADS AND CPUS ------------------------------------------- */
 
 /*
- * The page that one nesting level of a thread is filling. Only that level
- * touches it, and levels nest last-in first-out, so plain members do.
+ * The page that one nesting level of a line of execution, a thread or a CPU,
+ * is filling. Only that level touches it, and levels nest last-in first-out,
+ * so plain members do.
  */
 struct bse_slot {
 	bse_page page;		/* 0: none; or BSE_PAGE_TO_COME */
@@ -954,23 +1265,70 @@ struct bse_slot {
 	uint32_t given;		/* elements handed out of it */
 };
 
+#ifdef __KERNEL__
+
+/* A CPU. */
+struct bse_line {
+	struct bse_slot slot[BPF_STREAM_LEVELS];
+	bse_u32 depth;		/* reservations under way, nested in each other */
+#ifdef BPF_STREAM_KERNEL_DROPIN
+	bse_page spare[BPF_STREAM_LEVELS][BPF_STREAM_SPARES];	/* NULL: none; see [6g] */
+	struct irq_work refill;
+	u64 refused[BPF_STREAM_REFUSALS][2];	/* messages, bytes */
+#endif
+};
+
+#ifdef BPF_STREAM_KERNEL_DROPIN
+static void bse_refill_irq(struct irq_work *work);
+static DEFINE_PER_CPU(struct bse_line, bse_self) = { .refill = IRQ_WORK_INIT(bse_refill_irq) };
+#else
+static DEFINE_PER_CPU(struct bse_line, bse_self);
+#endif
+
+#ifdef BSE_HAS_POOL
+static struct {
+	bse_ptr pool;		/* struct bse_pool *, NULL: not started, or stopped */
+} bse_process;
+#endif
+
+/* Pinned only: this line. */
+static inline struct bse_line *bse_here(void)
+{
+	return this_cpu_ptr(&bse_self);
+}
+
+/* Interrupts stay on. Without traces, because tracers push, too. */
+static inline struct bse_line *bse_pin(void)
+{
+	preempt_disable_notrace();
+	return bse_here();
+}
+
+static inline void bse_unpin(void)
+{
+	preempt_enable_notrace();
+}
+
+#else /* !__KERNEL__ */
+
 enum bse_attachment {
 	BSE_NEW,		/* no exit hook yet */
 	BSE_ATTACHED,		/* the exit hook will release the slots */
 	BSE_CLOSED		/* the exit hook has run: keep nothing */
 };
 
-struct bse_thread {
+/* A thread. */
+struct bse_line {
 	struct bse_slot slot[BPF_STREAM_LEVELS];
 	bse_u32 depth;		/* reservations under way, nested in each other */
 	bse_u32 attachment;	/* enum bse_attachment */
 };
 
 /* initial-exec: a first access that allocates would not be signal-safe. */
-static _Thread_local struct bse_thread bse_self
+static _Thread_local struct bse_line bse_self
 	__attribute__((__tls_model__("initial-exec")));
 
-_Static_assert(sizeof(struct bse_thread) < 256, "static TLS of dlopen'ed libraries is scarce");
+_Static_assert(sizeof(struct bse_line) < 256, "static TLS of dlopen'ed libraries is scarce");
 
 /* What a fork or an unload changes for the process. */
 static struct {
@@ -983,25 +1341,44 @@ static struct {
 	sigset_t signals;	/* all; frozen while hooked */
 } bse_process;
 
+static inline struct bse_line *bse_here(void)
+{
+	return &bse_self;
+}
+
+static inline struct bse_line *bse_pin(void)
+{
+	return bse_here();
+}
+
+static inline void bse_unpin(void)
+{
+}
+
+#endif /* !__KERNEL__ */
+
 static inline struct bse_slot *bse_base_enter(uint32_t *depth)
 {
+	struct bse_line *self = bse_pin();
+
 	/*
-	 * Relaxed: shared only with handlers on this thread, and what each of
-	 * them leaves behind, leave:A sets right.
+	 * Relaxed: shared only with what interrupts this line, and what each
+	 * of these leaves behind, leave:A sets right.
 	 */
-	*depth = bse_u32_load_relaxed(&bse_self.depth);			/* ORD(enter:A) */
-	bse_u32_store_relaxed(&bse_self.depth, *depth + 1);		/* ORD(enter:B) */
-	/* Compiler barrier: the slot is used after the depth says so (I2). */
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	return *depth < BPF_STREAM_LEVELS ? &bse_self.slot[*depth] : NULL;
+	*depth = bse_u32_load_relaxed(&self->depth);			/* ORD(enter:A) */
+	bse_u32_store_relaxed(&self->depth, *depth + 1);		/* ORD(enter:B) */
+	/* The slot is used after the depth says so (I2). */
+	BSE_BARRIER();
+	return *depth < BPF_STREAM_LEVELS ? &self->slot[*depth] : NULL;
 }
 
 static inline void bse_base_leave(uint32_t depth)
 {
-	/* Compiler barrier: the slot is used before the depth changes (I2). */
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	/* The slot is used before the depth changes (I2). */
+	BSE_BARRIER();
 	/* Relaxed: as enter:A. What a jump out of a handler left is undone. */
-	bse_u32_store_relaxed(&bse_self.depth, depth);			/* ORD(leave:A) */
+	bse_u32_store_relaxed(&bse_here()->depth, depth);		/* ORD(leave:A) */
+	bse_unpin();
 }
 
 /*
@@ -1012,13 +1389,45 @@ static inline void bse_base_slot_set(struct bse_slot *slot, bse_page page, uint3
 				     uint32_t given)
 {
 	slot->room = 0;
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	BSE_BARRIER();
 	slot->page = page;
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	BSE_BARRIER();
 	slot->given = given;
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	BSE_BARRIER();
 	slot->room = room;
 }
+
+#ifdef __KERNEL__
+
+/* Nothing jumps here, nor forks. */
+struct bse_held {
+};
+
+static inline void bse_thread_hold(struct bse_held *held)
+{
+}
+
+static inline void bse_thread_let_go(const struct bse_held *held)
+{
+}
+
+static inline bool bse_thread_attach(void)
+{
+	return true;
+}
+
+/* On another CPU: this one has come to its end. */
+static int bse_line_dead(unsigned int cpu)
+{
+	struct bse_line *line = per_cpu_ptr(&bse_self, cpu);
+	u32 i;
+
+	for (i = 0; i < BPF_STREAM_LEVELS; i++)
+		bsi_slot_release(&line->slot[i]);
+	return 0;
+}
+
+#else /* !__KERNEL__ */
 
 struct bse_held {
 	sigset_t signals;
@@ -1103,7 +1512,10 @@ static bool bse_thread_attach(void)
 	return true;
 }
 
+#endif /* !__KERNEL__ */
+
 /* ---- [6c] POOL ------------------------------------------------------- */
+#ifdef BSE_HAS_POOL
 /*
  * A region holds, from its base: this struct, the table of pages, and from the
  * next page boundary on the pages that hold elements. Page numbers count from
@@ -1147,8 +1559,12 @@ _Static_assert(BPF_STREAM_POOL_BYTES <= BSE_POOL_MAX_BYTES,
 
 static int bse_base_usable(void)
 {
+#ifdef __KERNEL__
+	return 0;
+#else
 	/* Relaxed: set in the child before fork returns there. */
 	return bse_u32_load_relaxed(&bse_process.foreign) ? -EPERM : 0;	/* ORD(usable:A) */
+#endif
 }
 
 /*
@@ -1257,6 +1673,63 @@ static void *bse_pool_publish(void *mine)
 	return bse_pool_found();
 }
 
+#ifdef __KERNEL__
+
+static struct bse_pool *bse_pool(void)
+{
+	return bse_pool_found();
+}
+
+static enum cpuhp_state bse_cpuhp;	/* written by pool_start, before the pool is published */
+
+BSE_API int bpf_stream_pool_start(size_t bytes)
+{
+	void *region;
+	int state;
+
+	bytes = bytes ? bytes : BPF_STREAM_POOL_BYTES;
+	if (bytes < BSE_POOL_MIN_PAGES * BPF_STREAM_PAGE_SIZE || bytes > BSE_POOL_MAX_BYTES)
+		return -EINVAL;
+	if (bse_pool_found())
+		return -EBUSY;
+	region = vzalloc(bytes);
+	if (!region)
+		return -ENOMEM;
+	state = cpuhp_setup_state_nocalls(CPUHP_BP_PREPARE_DYN, "bpf_stream:dead", NULL,
+					  bse_line_dead);
+	if (state < 0) {
+		vfree(region);
+		return state;
+	}
+	bse_cpuhp = state;
+	bse_pool_format(region, bytes, 0);
+	bse_pool_publish(region);
+	return 0;
+}
+
+static uint32_t bse_pool_in_use(const struct bse_pool *pool);
+
+BSE_API size_t bpf_stream_pool_stop(void)
+{
+	struct bse_pool *pool = bse_pool_found();
+	size_t left;
+	int cpu;
+
+	if (!pool)
+		return 0;
+	synchronize_rcu();
+	cpuhp_remove_state_nocalls(bse_cpuhp);
+	for_each_possible_cpu(cpu)
+		bse_line_dead(cpu);
+	left = bse_pool_in_use(pool);
+	/* Relaxed: no call runs beside this one. */
+	bse_ptr_store_relaxed(&bse_process.pool, NULL);			/* ORD(pool_stop:A) */
+	vfree(pool);
+	return left;
+}
+
+#else /* !__KERNEL__ */
+
 /* The pool, set up if this is the first use; NULL if memory is short. */
 static struct bse_pool *bse_pool(void)
 {
@@ -1306,6 +1779,8 @@ BSE_API int bpf_stream_pool_use(void *region, size_t bytes, unsigned int flags)
 	bse_unpoison(region, bytes);
 	return -EBUSY;
 }
+
+#endif /* !__KERNEL__ */
 
 static size_t bse_base_pool_pages(void)
 {
@@ -1427,6 +1902,7 @@ static bool bse_base_may_keep(struct bse_slot *slot)
 	return slot->page;
 }
 
+#ifdef BSE_HAS_THREADS
 /* One page at a time is out of the lists, so that a push finds the others. */
 BSE_API size_t bpf_stream_pool_trim(void)
 {
@@ -1456,6 +1932,7 @@ BSE_API size_t bpf_stream_pool_trim(void)
 	errno = saved;
 	return given_back;
 }
+#endif
 
 /* Linear in the pages that were ever used: those in use carry a mark. */
 static uint32_t bse_pool_in_use(const struct bse_pool *pool)
@@ -1484,6 +1961,8 @@ BSE_API void bpf_stream_pool_get_stats(struct bpf_stream_pool_stats *stats)
 	stats->highest = bse_u32_load_relaxed(&pool->fresh) - pool->first; /* ORD(pool_stats:B) */
 	stats->denied = bse_u64_load_relaxed(&pool->denied);		/* ORD(pool_stats:C) */
 }
+
+#ifdef BSE_HAS_THREADS
 
 /* In the child: no other thread exists. */
 static void bse_process_forked(void)
@@ -1527,6 +2006,8 @@ __attribute__((__destructor__)) static void bse_process_unload(void)
 	bse_u32_store_relaxed(&bse_process.hooked, 0);			/* ORD(unload:B) */
 	pthread_key_delete(bse_process.exit_key);
 }
+
+#endif /* BSE_HAS_THREADS */
 
 #if BPF_STREAM_SELFCHECK
 
@@ -1573,8 +2054,10 @@ static const char *bse_pool_check(void)
 }
 
 #endif /* BPF_STREAM_SELFCHECK */
+#endif /* BSE_HAS_POOL */
 
 /* ---- [6d] THE ONE-WORD LOG ------------------------------------------- */
+#ifdef BSE_OWN_TYPES
 /*
  * Newest element above, pending bytes below. Publishing and charging are
  * one compare-exchange, detaching one update, refunding one update. Pending
@@ -1666,6 +2149,32 @@ static inline void bse_base_log_refund(struct bpf_stream *s, uint32_t bytes)
 }
 
 /* ---- [6e] LOCK ------------------------------------------------------- */
+#ifdef __KERNEL__
+
+/* A mutex that knows its holder. Interrupts cannot have it. */
+static int bse_lock_enter(bse_mutex *lock, bool wait)
+{
+	/* Relaxed: as lock:C. */
+	if (bse_ptr_load_relaxed(&lock->owner) == current)		/* ORD(mutex:A) */
+		return -EDEADLK;
+	if (wait)
+		mutex_lock(&lock->mutex);
+	else if (!in_task() || !mutex_trylock(&lock->mutex))
+		return -EBUSY;
+	/* Relaxed: for mutex:A in this task. */
+	bse_ptr_store_relaxed(&lock->owner, current);			/* ORD(mutex:B) */
+	return 0;
+}
+
+static void bse_base_unlock(bse_mutex *lock)
+{
+	/* Relaxed: as mutex:B. */
+	bse_ptr_store_relaxed(&lock->owner, NULL);			/* ORD(mutex:C) */
+	mutex_unlock(&lock->mutex);
+}
+
+#else /* !__KERNEL__ */
+
 /*
  * The word is 0, or twice the number of forks up to the holder's process plus
  * 2, plus 1 if somebody may be waiting. A holder that a fork left behind in
@@ -1728,16 +2237,6 @@ static int bse_lock_enter(bse_mutex *lock, bool wait)
 	return 0;
 }
 
-static int bse_base_lock(bse_mutex *lock)
-{
-	return bse_lock_enter(lock, true);
-}
-
-static int bse_base_trylock(bse_mutex *lock)
-{
-	return bse_lock_enter(lock, false);
-}
-
 static void bse_base_unlock(bse_mutex *lock)
 {
 	int saved = errno;
@@ -1752,17 +2251,83 @@ static void bse_base_unlock(bse_mutex *lock)
 	errno = saved;
 }
 
+#endif /* !__KERNEL__ */
+
+static int bse_base_lock(bse_mutex *lock)
+{
+	return bse_lock_enter(lock, true);
+}
+
+static int bse_base_trylock(bse_mutex *lock)
+{
+	return bse_lock_enter(lock, false);
+}
+
+#endif /* BSE_OWN_TYPES */
+
 /* ---- [6f] STREAMS, SINKS AND COUNTS ---------------------------------- */
 
-static void bse_base_stream_init(struct bpf_stream *s, size_t capacity)
+/* Takes all; @ctx is a pointer to where the next byte goes. */
+static int bse_base_take_memory(void *ctx, const struct bse_piece *piece, unsigned int n)
+{
+	char **at = ctx;
+	size_t bytes = 0;
+	unsigned int i;
+
+	for (i = 0; i < n; i++) {
+		memcpy(*at + bytes, piece[i].data, piece[i].len);
+		bytes += piece[i].len;
+	}
+	*at += bytes;
+	return (int)bytes;
+}
+
+#ifdef BSE_HAS_USER
+/* As take_memory, until a byte cannot be written there. */
+static int bse_base_take_user(void *ctx, const struct bse_piece *piece, unsigned int n)
+{
+	char __user **at = ctx;
+	size_t bytes = 0;
+	size_t left = 0;
+	unsigned int i;
+
+	for (i = 0; i < n && !left; i++) {
+		left = copy_to_user(*at + bytes, piece[i].data, piece[i].len);
+		bytes += piece[i].len - left;
+	}
+	*at += bytes;
+	return bytes ? (int)bytes : -EFAULT;
+}
+#endif
+
+#ifdef BSE_OWN_FORMATTER
+BSE_PRINTF(3, 0) static inline int bse_base_format(char *buf, size_t size, const char *fmt,
+						   va_list ap)
+{
+	return bsi_format_va(buf, size, fmt, ap);
+}
+#endif
+
+#ifdef BSE_OWN_TYPES
+
+static int bse_base_stream_init(struct bpf_stream *s, size_t capacity)
 {
 	/* Private until the stream is handed on. */
 	*s = (struct bpf_stream){ .capacity = (uint32_t)capacity };
+#ifdef __KERNEL__
+	mutex_init(&s->lock.mutex);
+#endif
+	return 0;
 }
 
 static inline struct bse_chain bse_base_stage_load(const struct bpf_stream_stage *ss)
 {
 	return (struct bse_chain){ ss->log, ss->tail, ss->len, ss->messages };
+}
+
+static inline struct bse_chain bse_base_stage_whole(const struct bpf_stream_stage *ss)
+{
+	return bse_base_stage_load(ss);
 }
 
 static inline void bse_base_stage_store(struct bpf_stream_stage *ss, const struct bse_chain *chain)
@@ -1785,21 +2350,7 @@ static inline void bse_base_scratch_put(struct bse_scratch *scratch)
 	(void)scratch;
 }
 
-/* Takes all; @ctx is a pointer to where the next byte goes. */
-static int bse_base_take_memory(void *ctx, const struct bse_piece *piece, unsigned int n)
-{
-	char **at = ctx;
-	size_t bytes = 0;
-	unsigned int i;
-
-	for (i = 0; i < n; i++) {
-		memcpy(*at + bytes, piece[i].data, piece[i].len);
-		bytes += piece[i].len;
-	}
-	*at += bytes;
-	return (int)bytes;
-}
-
+#ifdef BSE_HAS_THREADS
 static int bse_base_take_fd(void *ctx, const struct bse_piece *piece, unsigned int n)
 {
 	const int *fd = ctx;
@@ -1819,6 +2370,7 @@ static int bse_base_take_fd(void *ctx, const struct bse_piece *piece, unsigned i
 	errno = saved;
 	return taken < 0 ? -err : (int)taken;
 }
+#endif
 
 static inline void bse_base_note_refusal(struct bpf_stream *s, enum bpf_stream_refusal why,
 					 uint64_t messages, uint64_t bytes)
@@ -1854,6 +2406,408 @@ static void bse_base_get_counts(const struct bpf_stream *s, struct bpf_stream_st
 		to->bytes = bse_u64_load_relaxed(&from->bytes);		/* ORD(stats:D) */
 	}
 }
+
+#endif /* BSE_OWN_TYPES */
+
+/* ---- [6g] DROP-IN ---------------------------------------------------- */
+#ifdef BPF_STREAM_KERNEL_DROPIN
+/*
+ * A page of the kernel begins with its count of holders. It comes from the
+ * allocator that takes no lock it would have to wait for, or from the spares
+ * of this CPU and level: these are for the contexts in which that allocator
+ * fails, and are filled up in better ones. Of two who want the same spare, one
+ * has it, by xchg(); spares have no order, so nothing can come back unnoticed.
+ */
+struct bse_page_head {
+	bse_u32 holders;	/* see I4 */
+} __aligned(8);
+
+#ifndef BSE_ALLOC_PAGE
+#define BSE_ALLOC_PAGE() alloc_pages_nolock(0, NUMA_NO_NODE, 0)
+#endif
+
+/* Pages that are ours, spares included. */
+static atomic_t bse_live_pages;
+
+static int bse_base_usable(void)
+{
+	return 0;
+}
+
+static inline bool bse_base_may_keep(struct bse_slot *slot)
+{
+	slot->page = BSE_PAGE_TO_COME;
+	return true;
+}
+
+static inline void bse_base_unkeep(void)
+{
+}
+
+static inline size_t bse_base_pool_pages(void)
+{
+	return BPF_STREAM_MAX_PAGES;
+}
+
+static inline bse_u32 *bse_base_page_ref(bse_page page)
+{
+	return &page->holders;
+}
+
+static inline bse_link bse_base_link_at(bse_page page, u32 offset)
+{
+	return (bse_link)((char *)(page + 1) + offset);
+}
+
+static inline bse_page bse_base_page_of(bse_link link)
+{
+	return (bse_page)((unsigned long)link & PAGE_MASK);
+}
+
+static inline struct bpf_stream_elem *bse_base_elem_of(bse_link link)
+{
+	return container_of(link, struct bpf_stream_elem, node);
+}
+
+static inline bse_link bse_base_next_of(bse_link link)
+{
+	return link->next;
+}
+
+static inline void bse_base_set_next(bse_link link, bse_link next)
+{
+	link->next = next;
+}
+
+static inline void bse_base_poison(const void *p, size_t size)
+{
+}
+
+static inline void bse_base_unpoison(const void *p, size_t size)
+{
+}
+
+/* From any context if @gfp is 0. */
+static bse_page bse_page_make(gfp_t gfp)
+{
+	struct page *page = NULL;
+
+	if (atomic_inc_return(&bse_live_pages) <= BPF_STREAM_MAX_PAGES)
+		page = gfp ? alloc_page(gfp) : BSE_ALLOC_PAGE();
+	if (page)
+		return page_address(page);
+	atomic_dec(&bse_live_pages);
+	return NULL;
+}
+
+/* From any context. */
+static void bse_page_drop(bse_page page)
+{
+	free_pages_nolock(virt_to_page(page), 0);
+	atomic_dec(&bse_live_pages);
+}
+
+/* Makes the page a spare of this line, if there is a place for one. */
+static bool bse_spare_put(struct bse_line *line, bse_page page)
+{
+	u32 i;
+
+	for (i = 0; i < BPF_STREAM_LEVELS * BPF_STREAM_SPARES; i++) {
+		bse_page *spare = &line->spare[i / BPF_STREAM_SPARES][i % BPF_STREAM_SPARES];
+
+		if (!READ_ONCE(*spare) && !cmpxchg(spare, NULL, page))
+			return true;
+	}
+	return false;
+}
+
+/* Fills all places; false if there is no memory for that, as @gfp wants it. */
+static bool bse_spares_fill(struct bse_line *line, gfp_t gfp)
+{
+	bse_page page;
+
+	do {
+		page = bse_page_make(gfp);
+		if (!page)
+			return false;
+	} while (bse_spare_put(line, page));
+	bse_page_drop(page);
+	return true;
+}
+
+static void bse_refill_work(struct work_struct *work)
+{
+	int cpu;
+
+	cpus_read_lock();
+	for_each_online_cpu(cpu)
+		bse_spares_fill(per_cpu_ptr(&bse_self, cpu), GFP_KERNEL | __GFP_NOWARN);
+	cpus_read_unlock();
+}
+
+static DECLARE_WORK(bse_refill, bse_refill_work);
+
+static void bse_refill_irq(struct irq_work *work)
+{
+	if (!bse_spares_fill(container_of(work, struct bse_line, refill), 0))
+		schedule_work(&bse_refill);
+}
+
+/* Pinned. The last spare of a level asks for new ones. */
+static int bse_base_page_get(bse_page *page)
+{
+	struct bse_line *line = bse_here();
+	/* Relaxed: as enter:A. */
+	u32 level = bse_u32_load_relaxed(&line->depth) - 1;		/* ORD(spare:A) */
+	u32 i;
+
+	level = min(level, BPF_STREAM_LEVELS - 1);
+	*page = NULL;
+	for (i = BPF_STREAM_SPARES; i > 0 && !*page; i--) {
+		if (READ_ONCE(line->spare[level][i - 1]))
+			*page = xchg(&line->spare[level][i - 1], NULL);
+	}
+	if (!i)
+		irq_work_queue(&line->refill);
+	if (!*page)
+		*page = bse_page_make(0);
+	if (!*page)
+		return -ENOMEM;
+	/* Relaxed: private until an element of it is published. */
+	bse_u32_store_relaxed(&(*page)->holders, 0);			/* ORD(spare:B) */
+	return 0;
+}
+
+/* If this CPU changes meanwhile, it is another one's spare. */
+static void bse_base_page_put(bse_page page)
+{
+	if (!bse_spare_put(raw_cpu_ptr(&bse_self), page))
+		bse_page_drop(page);
+}
+
+#if BPF_STREAM_KERNEL_KMALLOC
+static inline int bse_base_reserve(u32 size, bse_link *at)
+{
+	*at = kmalloc_nolock(size, 0, NUMA_NO_NODE);
+	return *at ? 0 : -ENOMEM;
+}
+
+static inline void bse_base_release(bse_link link, struct bsi_returns *returns)
+{
+	kfree_nolock(link);
+}
+#endif
+
+/* Before the first writer on @cpu. */
+static int bse_line_ready(unsigned int cpu)
+{
+	bse_spares_fill(per_cpu_ptr(&bse_self, cpu), GFP_KERNEL | __GFP_NOWARN);
+	return 0;
+}
+
+static int bse_line_gone(unsigned int cpu)
+{
+	struct bse_line *line = per_cpu_ptr(&bse_self, cpu);
+	bse_page page;
+	u32 i;
+
+	bse_line_dead(cpu);
+	for (i = 0; i < BPF_STREAM_LEVELS * BPF_STREAM_SPARES; i++) {
+		page = xchg(&line->spare[i / BPF_STREAM_SPARES][i % BPF_STREAM_SPARES], NULL);
+		if (page)
+			bse_page_drop(page);
+	}
+	return 0;
+}
+
+static int __init bse_start(void)
+{
+	int state = cpuhp_setup_state(CPUHP_BP_PREPARE_DYN, "bpf_stream:prepare",
+				      bse_line_ready, bse_line_gone);
+
+	return state < 0 ? state : 0;
+}
+core_initcall(bse_start);
+
+static int bse_base_stream_init(struct bpf_stream *s, size_t capacity)
+{
+	if (capacity != BPF_STREAM_DEFAULT_CAPACITY)
+		return -EINVAL;
+	atomic_set(&s->capacity, 0);
+	init_llist_head(&s->log);
+	mutex_init(&s->lock);
+	s->backlog_head = NULL;
+	s->backlog_tail = NULL;		/* not used */
+	return 0;
+}
+
+static inline size_t bse_base_capacity(const struct bpf_stream *s)
+{
+	return BPF_STREAM_DEFAULT_CAPACITY;
+}
+
+static inline size_t bse_base_log_pending(const struct bpf_stream *s)
+{
+	return atomic_read(&s->capacity);
+}
+
+static inline bool bse_base_log_fits(const struct bpf_stream *s, size_t bytes)
+{
+	return bytes + bse_log_pending(s) <= BPF_STREAM_DEFAULT_CAPACITY;
+}
+
+/* Charged first: a reader never refunds what is not charged yet (I3). */
+static inline int bse_base_log_publish(struct bpf_stream *s, const struct bse_chain *chain)
+{
+	int old = atomic_read(&s->capacity);
+
+	do {
+		if ((u64)old + chain->bytes > BPF_STREAM_DEFAULT_CAPACITY)
+			return -ENOSPC;
+	} while (!atomic_try_cmpxchg_relaxed(&s->capacity, &old, old + (int)chain->bytes));
+	/* Stands for publish:B. */
+	return llist_add_batch(chain->newest, chain->oldest, &s->log);
+}
+
+/* Stands for detach:B. */
+static inline bse_link bse_base_log_detach(struct bpf_stream *s)
+{
+	return llist_empty(&s->log) ? NULL : llist_del_all(&s->log);
+}
+
+static inline void bse_base_log_refund(struct bpf_stream *s, u32 bytes)
+{
+	atomic_sub((int)bytes, &s->capacity);
+}
+
+/* Without its oldest element and its number of messages. */
+static inline struct bse_chain bse_base_stage_load(const struct bpf_stream_stage *ss)
+{
+	return (struct bse_chain){ .newest = ss->log.first, .bytes = (u32)ss->len };
+}
+
+static inline void bse_base_stage_store(struct bpf_stream_stage *ss, const struct bse_chain *chain)
+{
+	ss->log.first = chain->newest;
+	ss->len = (int)chain->bytes;
+}
+
+/* Linear: each of its messages is one element. */
+static struct bse_chain bse_base_stage_whole(const struct bpf_stream_stage *ss)
+{
+	struct bse_chain chain = bse_base_stage_load(ss);
+	bse_link link;
+
+	for (link = chain.newest; link; link = bse_next_of(link)) {
+		chain.oldest = link;
+		chain.messages++;
+	}
+	return chain;
+}
+
+static int bse_base_lock(bse_mutex *lock)
+{
+	mutex_lock(lock);
+	return 0;
+}
+
+static int bse_base_trylock(bse_mutex *lock)
+{
+	return mutex_trylock(lock) ? 0 : -EBUSY;
+}
+
+static void bse_base_unlock(bse_mutex *lock)
+{
+	mutex_unlock(lock);
+}
+
+struct bse_scratch {
+	struct bpf_bprintf_buffers *buffers;
+};
+
+/* NULL where calls are nested more deeply than the kernel has buffers. */
+static inline char *bse_base_scratch_get(struct bse_scratch *scratch)
+{
+	if (bpf_try_get_buffers(&scratch->buffers))
+		scratch->buffers = NULL;
+	return scratch->buffers ? scratch->buffers->buf : NULL;
+}
+
+static inline void bse_base_scratch_put(struct bse_scratch *scratch)
+{
+	if (scratch->buffers)
+		bpf_put_buffers();
+}
+
+/* The buffer has room for the NUL, too. */
+BSE_PRINTF(3, 0) static inline int bse_base_format(char *buf, size_t size, const char *fmt,
+						   va_list ap)
+{
+	BUILD_BUG_ON(BPF_STREAM_PRINT_MAX >= MAX_BPRINTF_BUF);
+	return vsnprintf(buf, size + 1, fmt, ap);
+}
+
+/* For all streams together: the kernel's struct has no room. */
+static inline void bse_base_note_refusal(struct bpf_stream *s, enum bpf_stream_refusal why,
+					 u64 messages, u64 bytes)
+{
+	this_cpu_add(bse_self.refused[why][0], messages);
+	this_cpu_add(bse_self.refused[why][1], bytes);
+}
+
+static inline void bse_base_note_delivered(struct bpf_stream *s, u64 messages, u64 bytes)
+{
+}
+
+static void bse_base_get_counts(const struct bpf_stream *s, struct bpf_stream_stats *stats)
+{
+	unsigned int why;
+	int cpu;
+
+	memset(stats->refused, 0, sizeof(stats->refused));
+	memset(&stats->delivered, 0, sizeof(stats->delivered));
+	stats->capacity = BPF_STREAM_DEFAULT_CAPACITY;
+	for_each_possible_cpu(cpu) {
+		for (why = 0; why < BPF_STREAM_REFUSALS; why++) {
+			const u64 *from = per_cpu_ptr(&bse_self, cpu)->refused[why];
+
+			stats->refused[why].messages += READ_ONCE(from[0]);
+			stats->refused[why].bytes += READ_ONCE(from[1]);
+		}
+	}
+}
+
+/* Linear in the CPUs, like get_counts. */
+static u32 bse_count_spares(void)
+{
+	u32 spares = 0;
+	int cpu;
+	u32 i;
+
+	for_each_possible_cpu(cpu) {
+		const struct bse_line *line = per_cpu_ptr(&bse_self, cpu);
+
+		for (i = 0; i < BPF_STREAM_LEVELS * BPF_STREAM_SPARES; i++)
+			spares += !!READ_ONCE(line->spare[i / BPF_STREAM_SPARES]
+							 [i % BPF_STREAM_SPARES]);
+	}
+	return spares;
+}
+
+#endif /* BPF_STREAM_KERNEL_DROPIN */
+
+/* ---- [6h] MEMORY OF ELEMENTS ----------------------------------------- */
+#if !BPF_STREAM_KERNEL_KMALLOC
+static inline int bse_base_reserve(uint32_t size, bse_link *at)
+{
+	return bsi_page_reserve(size, at);
+}
+
+static inline void bse_base_release(bse_link link, struct bsi_returns *returns)
+{
+	bsi_returns_add(returns, bse_page_of(link));
+}
+#endif
 
 /* ====================================================================== *
  * [7] PROOF
@@ -1911,6 +2865,10 @@ static void bse_base_get_counts(const struct bpf_stream *s, struct bpf_stream_st
  *   unlock:B / lock:B - a reader finds backlog and counts as the reader before
  *       it left them - planned
  *
+ * In the drop-in llist_add_batch() and llist_del_all() stand for publish:B
+ * and detach:B, mutex_unlock() and mutex_lock() for unlock:B and lock:B. Pages
+ * go round by xchg(), cmpxchg() and the kernel's allocator, which order all.
+ *
  * Relaxed accesses, and why each needs no more.
  *
  *   publish:A / free_push:A - relaxed: guesses, proved or replaced by publish:B
@@ -1919,15 +2877,18 @@ static void bse_base_get_counts(const struct bpf_stream *s, struct bpf_stream_st
  *   refund:A - relaxed: makes room in a number, guards no memory - planned
  *   prog_init:A - relaxed: private until the stream is handed on - planned
  *   format:A - relaxed: private until pool_publish:A - planned
- *   enter:A / enter:B / leave:A / exit:A - relaxed: one thread and its
- *       handlers - planned
+ *   spare:B - relaxed: private until an element of the page is published, by
+ *       llist_add_batch() - planned
+ *   pool_stop:A - relaxed: no call runs beside it - planned
+ *   enter:A / enter:B / leave:A / exit:A / spare:A - relaxed: one thread or
+ *       CPU, and what interrupts it - planned
  *   give_back:A / give_back:B / attach:A / attach:C / release:A - relaxed: one
  *       thread; a handler beside it does the same - planned
  *   unload:A / unload:B - relaxed: no call runs beside an unload - planned
  *   lock:A / usable:A / forked:A / forked:B / forked:C / forked:D - relaxed:
  *       written while the process has one thread - planned
- *   lock:C / lock:E / unlock:A - relaxed: one thread looks for its own
- *       value - planned
+ *   lock:C / lock:E / unlock:A / mutex:A / mutex:B / mutex:C - relaxed: one
+ *       thread, or task, looks for its own value - planned
  *   lock:D - relaxed: asks for a wake-up; unlock:B reads the same
  *       word - planned
  *   pool_known:A - relaxed: the caller holds a link or page, so pool_found:A,
@@ -2152,7 +3113,7 @@ static inline void bsi_elem_release(bse_link link, struct bsi_returns *returns)
 	const struct bpf_stream_elem *elem = bse_elem_of(link);
 
 	bse_poison(elem, bsi_elem_size(bsi_elem_len(elem)));
-	bsi_returns_add(returns, bse_page_of(link));
+	bse_release(link, returns);
 }
 
 /* Gives back a list that nobody else can reach. */
@@ -2175,7 +3136,7 @@ static inline int bsi_elem_add(struct bse_chain *chain, const void *data, uint32
 {
 	struct bpf_stream_elem *elem;
 	bse_link link = 0;
-	int err = bsi_page_reserve(bsi_elem_size(len), &link);
+	int err = bse_reserve(bsi_elem_size(len), &link);
 
 	if (err)
 		return err;
@@ -2259,6 +3220,7 @@ static inline int bsi_capacity_check(const struct bpf_stream *s, size_t bytes)
 /* ====================================================================== *
  * [12] FORMAT
  * ====================================================================== */
+#ifdef BSE_OWN_FORMATTER
 /*
  * A formatter for signal handlers: it calls only memcpy, memset, strchr and
  * strnlen, knows no locale, does not recurse, and needs a few hundred bytes.
@@ -2894,6 +3856,8 @@ static int bsi_format_array(char *buf, size_t size, const char *fmt, const uint6
 	}
 }
 
+#endif /* BSE_OWN_FORMATTER */
+
 /* ====================================================================== *
  * [13] STREAM
  * ====================================================================== */
@@ -2936,7 +3900,7 @@ BSE_API int bpf_stream_vprintf(struct bpf_stream *s, const char *fmt, va_list ap
 {
 	struct bse_scratch scratch;
 	char *text = bse_scratch_get(&scratch);
-	int ret = text ? bsi_format_va(text, BPF_STREAM_PRINT_MAX, fmt, ap) : -ENOMEM;
+	int ret = text ? bse_format(text, BPF_STREAM_PRINT_MAX, fmt, ap) : -ENOMEM;
 
 	ret = bsi_stream_print(s, text, ret);
 	bse_scratch_put(&scratch);
@@ -2954,6 +3918,7 @@ BSE_API int bpf_stream_printf(struct bpf_stream *s, const char *fmt, ...)
 	return ret;
 }
 
+#ifdef BSE_OWN_FORMATTER
 BSE_API int bpf_stream_bprintf(struct bpf_stream *s, const char *fmt, const uint64_t *args,
 			       uint32_t len)
 {
@@ -2965,6 +3930,7 @@ BSE_API int bpf_stream_bprintf(struct bpf_stream *s, const char *fmt, const uint
 	bse_scratch_put(&scratch);
 	return ret;
 }
+#endif
 
 BSE_API void bpf_stream_get_stats(const struct bpf_stream *s, struct bpf_stream_stats *stats)
 {
@@ -2976,12 +3942,12 @@ BSE_API void bpf_stream_get_stats(const struct bpf_stream *s, struct bpf_stream_
  * [14] STAGE
  * ====================================================================== */
 
-BSE_API void bpf_stream_stage_init(struct bpf_stream_stage *ss)
+BSE_API_STAGE void bpf_stream_stage_init(struct bpf_stream_stage *ss)
 {
 	*ss = (struct bpf_stream_stage){ 0 };
 }
 
-BSE_API void bpf_stream_stage_free(struct bpf_stream_stage *ss)
+BSE_API_STAGE void bpf_stream_stage_free(struct bpf_stream_stage *ss)
 {
 	const struct bse_chain group = bse_stage_load(ss);
 
@@ -3013,7 +3979,7 @@ BSE_API int bpf_stream_stage_push(struct bpf_stream_stage *ss, const void *data,
 	return 0;
 }
 
-BSE_API int bpf_stream_stage_printk(struct bpf_stream_stage *ss, const char *fmt, ...)
+BSE_API_STAGE int bpf_stream_stage_printk(struct bpf_stream_stage *ss, const char *fmt, ...)
 {
 	struct bse_scratch scratch;
 	char *text = bse_scratch_get(&scratch);
@@ -3021,7 +3987,7 @@ BSE_API int bpf_stream_stage_printk(struct bpf_stream_stage *ss, const char *fmt
 	int ret;
 
 	va_start(ap, fmt);
-	ret = text ? bsi_format_va(text, BPF_STREAM_PRINT_MAX, fmt, ap) : -ENOMEM;
+	ret = text ? bse_format(text, BPF_STREAM_PRINT_MAX, fmt, ap) : -ENOMEM;
 	va_end(ap);
 	if (ret > (int)BPF_STREAM_PRINT_MAX)
 		ret = (int)BPF_STREAM_PRINT_MAX;
@@ -3033,7 +3999,7 @@ BSE_API int bpf_stream_stage_printk(struct bpf_stream_stage *ss, const char *fmt
 
 BSE_API int bpf_stream_stage_commit_to(struct bpf_stream_stage *ss, struct bpf_stream *s)
 {
-	const struct bse_chain group = bse_stage_load(ss);
+	const struct bse_chain group = bse_stage_whole(ss);
 	int err;
 
 	if (!group.newest)
@@ -3054,9 +4020,6 @@ BSE_API int bpf_stream_stage_commit_to(struct bpf_stream_stage *ss, struct bpf_s
 /* ====================================================================== *
  * [15] READER
  * ====================================================================== */
-
-/* What a user's sink is offered is gathered in a buffer of this size. */
-#define BSI_GATHER 2048u
 
 /* Takes the pieces, or a first part: how many bytes, or a negative errno. */
 typedef int bsi_take(void *ctx, const struct bse_piece *piece, unsigned int n);
@@ -3197,7 +4160,7 @@ struct bsi_user {
 static int bsi_take_user(void *ctx, const struct bse_piece *piece, unsigned int n)
 {
 	const struct bsi_user *user = ctx;
-	char gathered[BSI_GATHER];
+	char gathered[BSE_GATHER];
 	size_t len = 0;
 	unsigned int i;
 
@@ -3214,7 +4177,7 @@ static int bsi_drain_user(struct bpf_stream *s, bpf_stream_sink *sink, void *ctx
 			  bool wait)
 {
 	struct bsi_user user = { sink, ctx };
-	struct bsi_sink all = { bsi_take_user, &user, BSI_GATHER };
+	struct bsi_sink all = { bsi_take_user, &user, BSE_GATHER };
 
 	return bsi_drain(s, &all, max, wait);
 }
@@ -3250,12 +4213,26 @@ BSE_API int bpf_stream_try_read(struct bpf_stream *s, void *buf, size_t len)
 	return bsi_read(s, buf, len, false);
 }
 
+#ifdef BSE_HAS_THREADS
 BSE_API int bpf_stream_drain_fd(struct bpf_stream *s, int fd, size_t max)
 {
 	struct bsi_sink sink = { bse_take_fd, &fd, SIZE_MAX };
 
 	return bsi_drain(s, &sink, max, true);
 }
+#endif
+
+#ifdef BSE_HAS_USER
+BSE_API int bpf_stream_read_user(struct bpf_stream *s, void BSE_USER *buf, size_t len)
+{
+	char BSE_USER *at = buf;
+	struct bsi_sink sink = { bse_take_user, &at, SIZE_MAX };
+
+	if (len > INT_MAX)
+		return -EINVAL;
+	return bsi_drain(s, &sink, len, true);
+}
+#endif
 
 /* ====================================================================== *
  * [16] LIFECYCLE
@@ -3267,8 +4244,7 @@ BSE_API int bpf_stream_init(struct bpf_stream *s, const struct bpf_stream_option
 
 	if (capacity > INT_MAX)
 		return -EINVAL;
-	bse_stream_init(s, capacity);
-	return 0;
+	return bse_stream_init(s, capacity);
 }
 
 BSE_API void bpf_stream_destroy(struct bpf_stream *s)

@@ -27,6 +27,7 @@ from check_header import API, PROGRAM, Header
 CONFIGURATION, TYPES = 2, 4
 MARK = re.compile(r"^@([A-Z_]+)(?: (\w+))?@$", re.M)
 ERROR = re.compile(r"(?<![\w-])-(E[A-Z0-9]{2,})\b")
+IN_KERNELS = "5d"                        # these functions are not for user programs
 PUBLIC = re.compile(r"\b(?:bpf_|BPF_)\w*[a-zA-Z0-9]\b")
 WORD = re.compile(r"(\(*)(?:@(\w+)|(\w+)\(\))([.,;:)]*)")
 DOC = re.compile(r"/\*\*\n(.*?)\n \*/\n", re.S)
@@ -74,9 +75,10 @@ def items(header):
             if line == i + 1:
                 sub = ""
         starts[i] = f"{header.section[i]}{sub}"
+    header.starts = starts
     for m in DOC.finditer(header.text):
         first = header.line_of(m.start()) - 1
-        if header.section[first] not in (TYPES, API, PROGRAM):
+        if header.section[first] not in (TYPES, API, PROGRAM) or starts[first] == IN_KERNELS:
             continue
         following = header.line_of(m.end()) - 1
         code = " ".join(" ".join(header.code[following:following + 5]).split())
@@ -208,7 +210,8 @@ def differences(header, functions, names, template, overview):
     """What was written by hand and is not so."""
     public = set(PUBLIC.findall(header.text)) | {"BPF_STREAM"}     # the title
     comments = "\n".join(line for i, line in enumerate(header.comments)
-                         if header.section[i] in (TYPES, API, PROGRAM))
+                         if header.section[i] in (TYPES, API, PROGRAM) and
+                         header.starts[i] != IN_KERNELS)
     errors = set(ERROR.findall(comments))
     listed = set(re.findall(r"^\.It Bq Er (\w+)$", template, re.M))
     configuration = "\n".join(line for i, line in enumerate(header.lines)

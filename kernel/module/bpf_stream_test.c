@@ -1,118 +1,848 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* Placeholder of the test module: the interface without the streams. */
+/*
+ * bpf_stream in a kernel module: streams to write and read in debugfs, and
+ * tests that run on request. See docs/kernel-module.md.
+ *
+ * /sys/kernel/debug/bpf_stream_test/
+ *   tests	names of the tests, one a line
+ *   selftest	write a name, or "all": runs it; read: "ok NAME",
+ *		"FAIL NAME: REASON" or "SKIP NAME: REASON", one a line
+ *   streams/0..3	write: one message; read: what is pending
+ *   stats	the pool and the streams in figures
+ *
+ * Seen to fail: with enter() that does not count the depth, with a pinning
+ * enter() replaced by one that leaves preemption on, and with a publish that
+ * does not link to the old head, `contexts` reports torn, missing or foreign
+ * messages; without the release of slots at the end, `unload` reports pages.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#define BPF_STREAM_STATIC
+#define BPF_STREAM_SELFCHECK 1
+#define BPF_STREAM_ENV_HEADER "test_env.h"
+#include "bpf_stream.h"
+
+#include <linux/cpu.h>
 #include <linux/debugfs.h>
+#include <linux/delay.h>
+#include <linux/interrupt.h>
+#include <linux/irq_work.h>
+#include <linux/kthread.h>
 #include <linux/module.h>
+#include <linux/sched/signal.h>
 #include <linux/seq_file.h>
-#include <linux/uaccess.h>
+#include <linux/slab.h>
 
-static int seconds = 2;
-module_param(seconds, int, 0644);
-MODULE_PARM_DESC(seconds, "how long the stress runs");
+#ifdef CONFIG_X86_LOCAL_APIC
+#include <asm/apic.h>
+#include <asm/nmi.h>
+#endif
 
-static struct dentry *top;
-static char chosen[64];
-static char stored[4][4096];
-static size_t lengths[4];
+static unsigned int seconds = 5;
+module_param(seconds, uint, 0444);
+MODULE_PARM_DESC(seconds, "how long the test contexts runs");
 
-static int tests_show(struct seq_file *m, void *unused)
+static unsigned int pool_pages = 4096;
+module_param(pool_pages, uint, 0444);
+MODULE_PARM_DESC(pool_pages, "pages in the pool");
+
+#define STREAMS 4
+#define CAPACITY (256 * 1024)
+
+static struct bpf_stream streams[STREAMS];
+static struct bpf_stream results;
+static DEFINE_MUTEX(running);
+
+/* ---- messages ----------------------------------------------------------- */
+
+/* What each message of the traffic begins with. */
+struct head {
+	u16 magic;
+	u16 more;	/* how many messages of its group follow */
+	u16 writer;
+	u16 len;	/* of the whole message */
+	u32 number;	/* of this writer in this stream, without gaps */
+};
+
+#define MAGIC 0x5bf5
+#define MESSAGE_MAX 600
+
+static u8 pattern(u32 writer, u32 number, u32 i)
 {
-	seq_puts(m, "nothing\nseconds\n");
-	return 0;
+	return (u8)(writer * 31 + number * 7 + i);
 }
-DEFINE_SHOW_ATTRIBUTE(tests);
 
-static int selftest_show(struct seq_file *m, void *unused)
+static u32 message_make(char *to, u16 writer, u32 number, u16 more)
 {
-	if (!strcmp(chosen, "nothing") || !strcmp(chosen, "all"))
-		seq_puts(m, "ok nothing\n");
-	if (!strcmp(chosen, "seconds") || !strcmp(chosen, "all"))
-		seq_printf(m, "SKIP seconds: %d\n", seconds);
-	return 0;
-}
+	/* Mostly short, some long. */
+	u32 len = sizeof(struct head) + (number * 13 + writer) % (number % 16 ? 100 : 580);
+	const struct head head = { MAGIC, more, writer, (u16)len, number };
+	u32 i;
 
-static int selftest_open(struct inode *inode, struct file *file)
-{
-	return single_open(file, selftest_show, inode->i_private);
-}
-
-static ssize_t selftest_write(struct file *file, const char __user *from, size_t len, loff_t *pos)
-{
-	if (len >= sizeof(chosen))
-		return -EINVAL;
-	if (copy_from_user(chosen, from, len))
-		return -EFAULT;
-	chosen[len] = '\0';
-	strim(chosen);
+	memcpy(to, &head, sizeof(head));
+	for (i = sizeof(head); i < len; i++)
+		to[i] = (char)pattern(writer, number, i);
 	return len;
+}
+
+/* ---- traffic ------------------------------------------------------------ */
+
+enum context { IN_TASK, IN_SOFTIRQ, IN_HARDIRQ, IN_NMI, CONTEXTS };
+
+/* Never interrupts itself, so that plain members do. */
+struct writer {
+	u16 id;
+	u32 turn;
+	u32 number[STREAMS];		/* the next one, for each stream */
+	u64 accepted;
+	u64 refused;
+	char text[3][MESSAGE_MAX];
+};
+
+struct cpu_traffic {
+	struct writer writer[CONTEXTS];
+	struct task_struct *task;
+	struct tasklet_struct tasklet;
+	struct irq_work work;
+	atomic_t nmi_asked;
+	u64 nmis;
+};
+
+static struct cpu_traffic *traffic;	/* for each possible CPU */
+static bool traffic_on;
+
+static void write_one(struct writer *w, struct bpf_stream *s, u32 *number)
+{
+	u32 len = message_make(w->text[0], w->id, *number, 0);
+
+	if (bpf_stream_push(s, w->text[0], len)) {
+		w->refused++;
+		return;
+	}
+	(*number)++;
+	w->accepted++;
+}
+
+static void write_group(struct writer *w, struct bpf_stream *s, u32 *number)
+{
+	struct bpf_stream_stage ss;
+	int err = 0;
+	u32 i;
+
+	bpf_stream_stage_init(&ss);
+	for (i = 0; i < 3 && !err; i++)
+		err = bpf_stream_stage_push(&ss, w->text[i],
+					    message_make(w->text[i], w->id, *number + i, 2 - i));
+	if (!err)
+		err = bpf_stream_stage_commit_to(&ss, s);
+	bpf_stream_stage_free(&ss);
+	if (err) {
+		w->refused++;
+		return;
+	}
+	*number += 3;
+	w->accepted += 3;
+}
+
+static void write_some(struct writer *w)
+{
+	u32 stream = w->turn % STREAMS;
+
+	if (w->turn++ % 5 == 4)
+		write_group(w, &streams[stream], &w->number[stream]);
+	else
+		write_one(w, &streams[stream], &w->number[stream]);
+}
+
+static void tasklet_writer(struct tasklet_struct *tasklet)
+{
+	struct cpu_traffic *t = container_of(tasklet, struct cpu_traffic, tasklet);
+
+	write_some(&t->writer[IN_SOFTIRQ]);
+}
+
+static void irq_writer(struct irq_work *work)
+{
+	struct cpu_traffic *t = container_of(work, struct cpu_traffic, work);
+
+	write_some(&t->writer[IN_HARDIRQ]);
+	tasklet_schedule(&t->tasklet);
+}
+
+#ifdef CONFIG_X86_LOCAL_APIC
+static bool have_nmis;
+
+static int nmi_writer(unsigned int type, struct pt_regs *regs)
+{
+	struct cpu_traffic *t = &traffic[raw_smp_processor_id()];
+
+	if (!atomic_xchg(&t->nmi_asked, 0))
+		return NMI_DONE;
+	t->nmis++;
+	write_some(&t->writer[IN_NMI]);
+	/* Comes as soon as this is over: in the middle of what was interrupted. */
+	if (t->nmis % 2)
+		irq_work_queue(&t->work);
+	return NMI_HANDLED;
+}
+
+static void nmi_send(unsigned int cpu)
+{
+	if (have_nmis && !atomic_xchg(&traffic[cpu].nmi_asked, 1))
+		apic->send_IPI((int)cpu, NMI_VECTOR);
+}
+
+static void nmi_start(void)
+{
+	have_nmis = apic->send_IPI &&
+		    !register_nmi_handler(NMI_LOCAL, nmi_writer, 0, KBUILD_MODNAME);
+}
+
+static void nmi_stop(void)
+{
+	if (have_nmis)
+		unregister_nmi_handler(NMI_LOCAL, KBUILD_MODNAME);
+	have_nmis = false;
+}
+#else
+static const bool have_nmis;
+
+static void nmi_send(unsigned int cpu)
+{
+}
+
+static void nmi_start(void)
+{
+}
+
+static void nmi_stop(void)
+{
+}
+#endif
+
+/* Writes all the time, and has itself and its neighbour interrupted. */
+static int task_writer(void *data)
+{
+	unsigned int cpu = (unsigned int)(unsigned long)data;
+	unsigned int next = cpumask_next(cpu, cpu_online_mask);
+	struct cpu_traffic *t = &traffic[cpu];
+	u32 i;
+
+	if (next >= nr_cpu_ids)
+		next = cpumask_first(cpu_online_mask);
+	for (i = 0; !kthread_should_stop(); i++) {
+		write_some(&t->writer[IN_TASK]);
+		if (i % 4 == 0)
+			irq_work_queue(&t->work);
+		if (i % 2 == 0)
+			nmi_send(next);
+		if (i % 64 == 0)
+			usleep_range(50, 100);
+		cond_resched();
+	}
+	return 0;
+}
+
+static void traffic_stop(void)
+{
+	int cpu;
+
+	if (!traffic)
+		return;
+	for_each_possible_cpu(cpu) {
+		if (!IS_ERR_OR_NULL(traffic[cpu].task))
+			kthread_stop(traffic[cpu].task);
+	}
+	nmi_stop();
+	for_each_possible_cpu(cpu) {
+		irq_work_sync(&traffic[cpu].work);
+		tasklet_kill(&traffic[cpu].tasklet);
+	}
+	traffic_on = false;
+}
+
+static int traffic_start(void)
+{
+	int cpu;
+	u32 i;
+
+	if (!traffic)
+		traffic = kvcalloc(nr_cpu_ids, sizeof(*traffic), GFP_KERNEL);
+	if (!traffic)
+		return -ENOMEM;
+	memset(traffic, 0, nr_cpu_ids * sizeof(*traffic));
+	for_each_possible_cpu(cpu) {
+		for (i = 0; i < CONTEXTS; i++)
+			traffic[cpu].writer[i].id = (u16)(cpu * CONTEXTS + i);
+		tasklet_setup(&traffic[cpu].tasklet, tasklet_writer);
+		traffic[cpu].work = IRQ_WORK_INIT_HARD(irq_writer);
+	}
+	nmi_start();
+	traffic_on = true;
+	for_each_online_cpu(cpu) {
+		traffic[cpu].task = kthread_create_on_node(task_writer, (void *)(unsigned long)cpu,
+							   cpu_to_node(cpu), "bpf_stream/%d", cpu);
+		if (IS_ERR(traffic[cpu].task)) {
+			int err = PTR_ERR(traffic[cpu].task);
+
+			traffic_stop();
+			return err;
+		}
+		kthread_bind(traffic[cpu].task, cpu);
+	}
+	for_each_online_cpu(cpu)
+		wake_up_process(traffic[cpu].task);
+	return 0;
+}
+
+/* ---- a reader that checks ----------------------------------------------- */
+
+struct reader {
+	u32 *next;		/* number expected, for each writer */
+	u32 writers;
+	u16 group;		/* messages of a group that have to follow */
+	u16 group_writer;
+	u64 messages;
+	size_t have;		/* bytes in text */
+	char broken[96];	/* empty: nothing wrong so far */
+	char text[16384];
+};
+
+/* Messages have any length: where one begins, nothing is aligned. */
+static bool message_check(struct reader *r, const struct head *head, const char *text)
+{
+	u32 i;
+
+	if (head->magic != MAGIC || head->writer >= r->writers) {
+		snprintf(r->broken, sizeof(r->broken), "no message begins where one should");
+		return false;
+	}
+	if (head->number != r->next[head->writer]) {
+		snprintf(r->broken, sizeof(r->broken), "writer %u: number %u came, not %u",
+			 head->writer, head->number, r->next[head->writer]);
+		return false;
+	}
+	if (r->group && (head->writer != r->group_writer || head->more + 1 != r->group)) {
+		snprintf(r->broken, sizeof(r->broken), "a group of writer %u is torn",
+			 r->group_writer);
+		return false;
+	}
+	for (i = sizeof(*head); i < head->len; i++) {
+		if ((u8)text[i] != pattern(head->writer, head->number, i)) {
+			snprintf(r->broken, sizeof(r->broken), "writer %u: byte %u of number %u",
+				 head->writer, i, head->number);
+			return false;
+		}
+	}
+	r->group = head->more;
+	r->group_writer = head->writer;
+	r->next[head->writer]++;
+	r->messages++;
+	return true;
+}
+
+/* Reads and checks what is there; how many bytes, or a negative errno. */
+static int reader_run(struct reader *r, struct bpf_stream *s)
+{
+	int got = bpf_stream_read(s, r->text + r->have, sizeof(r->text) - r->have);
+	size_t at = 0;
+
+	if (got <= 0 || *r->broken)
+		return got;
+	r->have += (size_t)got;
+	while (r->have - at >= sizeof(struct head)) {
+		struct head head;
+
+		memcpy(&head, r->text + at, sizeof(head));
+		if (head.len > MESSAGE_MAX || r->have - at < head.len)
+			break;
+		if (!message_check(r, &head, r->text + at))
+			break;
+		at += head.len;
+	}
+	memmove(r->text, r->text + at, r->have - at);
+	r->have -= at;
+	if (r->have > MESSAGE_MAX && !*r->broken)
+		snprintf(r->broken, sizeof(r->broken), "a message has no end");
+	return got;
+}
+
+static struct reader *reader_make(void)
+{
+	struct reader *r = kvzalloc(sizeof(*r), GFP_KERNEL);
+
+	if (!r)
+		return NULL;
+	r->writers = nr_cpu_ids * CONTEXTS;
+	r->next = kvcalloc(r->writers, sizeof(*r->next), GFP_KERNEL);
+	if (r->next)
+		return r;
+	kvfree(r);
+	return NULL;
+}
+
+static void reader_free(struct reader *r)
+{
+	if (!r)
+		return;
+	kvfree(r->next);
+	kvfree(r);
+}
+
+/* ---- tests -------------------------------------------------------------- */
+
+static char why[160];	/* reason of a failure or skip; set while running is held */
+
+#define WANT(condition, ...)						\
+	do {								\
+		if (!(condition)) {					\
+			snprintf(why, sizeof(why), __VA_ARGS__);	\
+			return -EIO;					\
+		}							\
+	} while (0)
+
+/* A stream that is drained and quiet holds nothing. */
+static int want_empty(void)
+{
+	u32 i;
+
+	for (i = 0; i < STREAMS; i++) {
+		struct bpf_stream_stats stats;
+		const char *broken = bpf_stream_selfcheck(&streams[i]);
+
+		WANT(!broken, "stream %u: %s", i, broken);
+		bpf_stream_get_stats(&streams[i], &stats);
+		WANT(!stats.pending, "stream %u: %zu bytes pending", i, stats.pending);
+	}
+	return 0;
+}
+
+/* Pages in use, but for those that CPUs keep. */
+static int want_no_pages(void)
+{
+	struct bpf_stream_pool_stats stats;
+	const char *broken = bpf_stream_selfcheck(NULL);
+
+	WANT(!broken, "%s", broken);
+	bpf_stream_pool_get_stats(&stats);
+	WANT(stats.in_use <= nr_cpu_ids * BPF_STREAM_LEVELS, "%zu pages in use", stats.in_use);
+	return want_empty();
+}
+
+static int test_basics(void)
+{
+	struct bpf_stream_stage ss;
+	char unknown[] = "%f";
+	char text[64];
+	int got;
+
+	WANT(!bpf_stream_push(&streams[0], "one ", 4), "push");
+	WANT(!bpf_stream_printf(&streams[0], "%s %5d|%-4x|%llu ", "two", -3, 0xab, 1ULL << 40), "printf");
+	bpf_stream_stage_init(&ss);
+	WANT(!bpf_stream_stage_printk(&ss, "%c", '4') && !bpf_stream_stage_push(&ss, "5", 1), "stage");
+	WANT(!bpf_stream_stage_commit_to(&ss, &streams[0]), "commit");
+	bpf_stream_stage_free(&ss);
+	got = bpf_stream_read(&streams[0], text, 2);
+	WANT(got == 2 && !memcmp(text, "on", 2), "a part: %d", got);
+	got = bpf_stream_read(&streams[0], text, sizeof(text));
+	WANT(got == 33 && !memcmp(text, "e two    -3|ab  |1099511627776 45", 33), "read %d: %.*s",
+	     got, max(got, 0), text);
+	WANT(!bpf_stream_read(&streams[0], text, sizeof(text)), "empty");
+	WANT(bpf_stream_printf(&streams[0], unknown) == -EINVAL, "an unknown format");
+	return want_no_pages();
+}
+
+static int test_sizes(void)
+{
+	static const u32 len[] = { 1, 7, 8, 63, 4000, 4080, 4084, 4085, 4096, 9000, CAPACITY };
+	char *out = kvmalloc(CAPACITY, GFP_KERNEL);
+	char *in = kvmalloc(CAPACITY, GFP_KERNEL);
+	int err = out && in ? 0 : -ENOMEM;
+	u32 i;
+
+	for (i = 0; out && in && i < ARRAY_SIZE(len) && !err; i++) {
+		memset(out, (int)(i + 'a'), len[i]);
+		err = bpf_stream_push(&streams[1], out, len[i]);
+		if (!err && bpf_stream_read(&streams[1], in, CAPACITY) != (int)len[i])
+			err = -EIO;
+		if (!err && memcmp(in, out, len[i]))
+			err = -EILSEQ;
+		if (err)
+			snprintf(why, sizeof(why), "%u bytes: %d", len[i], err);
+	}
+	if (!err && bpf_stream_push(&streams[1], "", 0))
+		err = -EIO;
+	kvfree(out);
+	kvfree(in);
+	return err ? err : want_no_pages();
+}
+
+static int test_capacity(void)
+{
+	static char text[1000];
+	struct bpf_stream_stats stats;
+	u32 round;
+	u32 i;
+
+	for (round = 0; round < 3; round++) {
+		for (i = 0; !bpf_stream_push(&streams[2], text, sizeof(text)); i++)
+			;
+		WANT(i == CAPACITY / sizeof(text), "round %u: %u messages fit", round, i);
+		WANT(bpf_stream_push(&streams[2], text, CAPACITY % sizeof(text)) == 0, "the rest");
+		WANT(bpf_stream_push(&streams[2], text, 1) == -ENOSPC, "one byte more");
+		while (bpf_stream_read(&streams[2], text, sizeof(text)) > 0)
+			;
+	}
+	bpf_stream_get_stats(&streams[2], &stats);
+	WANT(stats.refused[BPF_STREAM_REFUSED_FULL].messages >= 6, "refusals are not counted");
+	return want_no_pages();
+}
+
+/* The k-th page is denied, for every k that a message and a group reach. */
+static int test_faults(void)
+{
+	static char text[9000];
+	struct bpf_stream_stage ss;
+	bool denied = true;
+	int k;
+
+	for (k = 1; denied; k++) {
+		int err;
+
+		preempt_disable();
+		deny_page = k;
+		err = bpf_stream_push(&streams[3], text, sizeof(text));
+		bpf_stream_stage_init(&ss);
+		if (!err)
+			err = bpf_stream_stage_push(&ss, text, sizeof(text));
+		if (!err)
+			err = bpf_stream_stage_push(&ss, text, sizeof(text));
+		if (!err)
+			err = bpf_stream_stage_commit_to(&ss, &streams[3]);
+		bpf_stream_stage_free(&ss);
+		denied = !deny_page;
+		deny_page = 0;
+		preempt_enable();
+		WANT(err == (denied ? -ENOMEM : 0), "page %d: %d", k, err);
+		while (bpf_stream_read(&streams[3], text, sizeof(text)) > 0)
+			;
+		err = want_no_pages();
+		if (err)
+			return err;
+	}
+	WANT(k > 6, "only %d pages were asked for", k);
+	return 0;
+}
+
+static int drain_checked(struct reader **r, bool *any)
+{
+	u32 i;
+
+	*any = false;
+	for (i = 0; i < STREAMS; i++) {
+		int got = reader_run(r[i], &streams[i]);
+
+		WANT(got >= 0, "stream %u: read says %d", i, got);
+		WANT(!*r[i]->broken, "stream %u: %s", i, r[i]->broken);
+		*any |= got > 0;
+	}
+	return 0;
+}
+
+static int contexts_run(struct reader **r)
+{
+	unsigned long end = jiffies + seconds * HZ;
+	u64 accepted[CONTEXTS] = { 0 };
+	u64 refused = 0;
+	u64 messages = 0;
+	u64 nmis = 0;
+	bool any;
+	int err;
+	int cpu;
+	u32 i;
+
+	err = traffic_start();
+	WANT(!err, "traffic does not start: %d", err);
+	do {
+		err = drain_checked(r, &any);
+		cond_resched();
+	} while (!err && time_before(jiffies, end));
+	traffic_stop();
+	do {
+		if (!err)
+			err = drain_checked(r, &any);
+	} while (!err && any);
+	if (err)
+		return err;
+	for_each_possible_cpu(cpu) {
+		for (i = 0; i < CONTEXTS; i++) {
+			accepted[i] += traffic[cpu].writer[i].accepted;
+			refused += traffic[cpu].writer[i].refused;
+		}
+		nmis += traffic[cpu].nmis;
+	}
+	for (i = 0; i < STREAMS; i++) {
+		WANT(!r[i]->have, "stream %u: half a message is left", i);
+		messages += r[i]->messages;
+	}
+	pr_info("contexts: task %llu, softirq %llu, hardirq %llu, nmi %llu messages, %llu NMIs, %llu refused\n",
+		accepted[IN_TASK], accepted[IN_SOFTIRQ], accepted[IN_HARDIRQ], accepted[IN_NMI],
+		nmis, refused);
+	for (i = 0; i < CONTEXTS; i++) {
+		WANT(accepted[i] || (i == IN_NMI && !IS_ENABLED(CONFIG_X86_LOCAL_APIC)),
+		     "context %u wrote nothing", i);
+		messages -= accepted[i];
+	}
+	WANT(!messages, "%lld messages too many were read", (s64)messages);
+	return want_no_pages();
+}
+
+static int test_contexts(void)
+{
+	struct reader *r[STREAMS] = { NULL };
+	int err = 0;
+	u32 i;
+
+	for (i = 0; i < STREAMS; i++) {
+		r[i] = reader_make();
+		if (!r[i])
+			err = -ENOMEM;
+	}
+	if (!err)
+		err = contexts_run(r);
+	for (i = 0; i < STREAMS; i++)
+		reader_free(r[i]);
+	return err;
+}
+
+/* What a CPU keeps goes back when the CPU goes away. */
+static int test_cpu_offline(void)
+{
+	struct bpf_stream_pool_stats before;
+	struct bpf_stream_pool_stats after;
+	unsigned int cpu = cpumask_last(cpu_online_mask);
+	char c;
+	int err;
+
+	if (!cpu) {
+		strscpy(why, "there is one CPU", sizeof(why));
+		return 1;
+	}
+	err = traffic_start();
+	WANT(!err, "traffic does not start: %d", err);
+	msleep(50);
+	traffic_stop();
+	while (bpf_stream_read(&streams[0], &c, 1) > 0 || bpf_stream_read(&streams[1], &c, 1) > 0 ||
+	       bpf_stream_read(&streams[2], &c, 1) > 0 || bpf_stream_read(&streams[3], &c, 1) > 0)
+		;
+	bpf_stream_pool_get_stats(&before);
+	err = remove_cpu(cpu);
+	if (err) {
+		snprintf(why, sizeof(why), "CPU %u cannot be taken away: %d", cpu, err);
+		return 1;
+	}
+	bpf_stream_pool_get_stats(&after);
+	err = add_cpu(cpu);
+	WANT(!err, "CPU %u does not come back: %d", cpu, err);
+	WANT(after.in_use < before.in_use, "%zu pages before, %zu after", before.in_use, after.in_use);
+	return want_no_pages();
+}
+
+/* Traffic that goes on until the module is unloaded. */
+static int test_traffic(void)
+{
+	int err = traffic_start();
+
+	WANT(!err, "traffic does not start: %d", err);
+	return 0;
+}
+
+static const struct {
+	const char *name;
+	int (*run)(void);	/* 0, 1: skipped, or a negative errno; with why */
+	bool by_name;		/* not part of all */
+} tests[] = {
+	{ "basics", test_basics },
+	{ "sizes", test_sizes },
+	{ "capacity", test_capacity },
+	{ "faults", test_faults },
+	{ "contexts", test_contexts },
+	{ "cpu_offline", test_cpu_offline },
+	{ "traffic", test_traffic, true },
+};
+
+static void run(u32 i)
+{
+	int ret;
+
+	strscpy(why, "out of memory", sizeof(why));
+	ret = tests[i].run();
+	if (!ret)
+		bpf_stream_printf(&results, "ok %s\n", tests[i].name);
+	else
+		bpf_stream_printf(&results, "%s %s: %s\n", ret > 0 ? "SKIP" : "FAIL",
+				  tests[i].name, why);
+}
+
+/* ---- debugfs ------------------------------------------------------------ */
+
+static ssize_t selftest_write(struct file *file, const char __user *buf, size_t len, loff_t *pos)
+{
+	char name[32];
+	bool found = false;
+	u32 i;
+
+	if (len >= sizeof(name))
+		return -EINVAL;
+	if (copy_from_user(name, buf, len))
+		return -EFAULT;
+	name[len] = '\0';
+	if (mutex_lock_interruptible(&running))
+		return -EINTR;
+	if (traffic_on) {
+		mutex_unlock(&running);
+		return -EBUSY;
+	}
+	for (i = 0; i < ARRAY_SIZE(tests); i++) {
+		if (!strcmp(strim(name), tests[i].name) ||
+		    (!strcmp(strim(name), "all") && !tests[i].by_name)) {
+			found = true;
+			run(i);
+		}
+	}
+	mutex_unlock(&running);
+	return found ? (ssize_t)len : -ENOENT;
+}
+
+static ssize_t selftest_read(struct file *file, char __user *buf, size_t len, loff_t *pos)
+{
+	return bpf_stream_read_user(&results, buf, min_t(size_t, len, INT_MAX));
 }
 
 static const struct file_operations selftest_fops = {
 	.owner = THIS_MODULE,
-	.open = selftest_open,
-	.read = seq_read,
 	.write = selftest_write,
-	.llseek = seq_lseek,
-	.release = single_release,
+	.read = selftest_read,
 };
 
-static ssize_t stream_write(struct file *file, const char __user *from, size_t len, loff_t *pos)
+static int tests_show(struct seq_file *m, void *unused)
 {
-	long i = (long)file_inode(file)->i_private;
+	u32 i;
 
-	len = min_t(size_t, len, sizeof(stored[i]));
-	if (copy_from_user(stored[i], from, len))
-		return -EFAULT;
-	lengths[i] = len;
-	return len;
+	for (i = 0; i < ARRAY_SIZE(tests); i++)
+		seq_printf(m, "%s\n", tests[i].name);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(tests);
+
+static ssize_t stream_write(struct file *file, const char __user *buf, size_t len, loff_t *pos)
+{
+	char *text;
+	int err;
+
+	if (len > CAPACITY)
+		return -E2BIG;
+	text = kvmalloc(len, GFP_KERNEL);
+	if (!text)
+		return -ENOMEM;
+	err = copy_from_user(text, buf, len) ? -EFAULT :
+	      bpf_stream_push(file_inode(file)->i_private, text, len);
+	kvfree(text);
+	return err ? err : (ssize_t)len;
 }
 
-static ssize_t stream_read(struct file *file, char __user *to, size_t len, loff_t *pos)
+static ssize_t stream_read(struct file *file, char __user *buf, size_t len, loff_t *pos)
 {
-	long i = (long)file_inode(file)->i_private;
-
-	len = min(len, lengths[i]);
-	if (copy_to_user(to, stored[i], len))
-		return -EFAULT;
-	lengths[i] = 0;
-	return len;
+	return bpf_stream_read_user(file_inode(file)->i_private, buf, min_t(size_t, len, INT_MAX));
 }
 
 static const struct file_operations stream_fops = {
 	.owner = THIS_MODULE,
-	.open = simple_open,
-	.read = stream_read,
 	.write = stream_write,
+	.read = stream_read,
 };
 
 static int stats_show(struct seq_file *m, void *unused)
 {
-	seq_puts(m, "pages 0\n");
+	struct bpf_stream_pool_stats pool;
+	u32 why;
+	u32 i;
+
+	bpf_stream_pool_get_stats(&pool);
+	seq_printf(m, "pool: %zu pages of %zu bytes, %zu in use, %zu at most, %llu denied\n",
+		   pool.total, pool.page_size, pool.in_use, pool.highest, pool.denied);
+	for (i = 0; i < STREAMS; i++) {
+		struct bpf_stream_stats stats;
+		u64 refused = 0;
+
+		bpf_stream_get_stats(&streams[i], &stats);
+		for (why = 0; why < BPF_STREAM_REFUSALS; why++)
+			refused += stats.refused[why].messages;
+		seq_printf(m, "stream %u: %zu of %zu bytes pending, %llu messages of %llu bytes delivered, %llu refused\n",
+			   i, stats.pending, stats.capacity, stats.delivered.messages,
+			   stats.delivered.bytes, refused);
+	}
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(stats);
 
-static int __init bpf_stream_test_init(void)
-{
-	struct dentry *streams;
-	char name[2] = "0";
-	long i;
+/* ---- start and end ------------------------------------------------------ */
 
-	top = debugfs_create_dir("bpf_stream_test", NULL);
-	debugfs_create_file("tests", 0400, top, NULL, &tests_fops);
-	debugfs_create_file("selftest", 0600, top, NULL, &selftest_fops);
-	debugfs_create_file("stats", 0400, top, NULL, &stats_fops);
-	streams = debugfs_create_dir("streams", top);
-	for (i = 0; i < 4; i++, name[0]++)
-		debugfs_create_file(name, 0600, streams, (void *)i, &stream_fops);
+static struct dentry *root;
+
+static void files_make(void)
+{
+	struct dentry *dir;
+	char name[8];
+	u32 i;
+
+	root = debugfs_create_dir(KBUILD_MODNAME, NULL);
+	debugfs_create_file("tests", 0400, root, NULL, &tests_fops);
+	debugfs_create_file("selftest", 0600, root, NULL, &selftest_fops);
+	debugfs_create_file("stats", 0400, root, NULL, &stats_fops);
+	dir = debugfs_create_dir("streams", root);
+	for (i = 0; i < STREAMS; i++) {
+		snprintf(name, sizeof(name), "%u", i);
+		debugfs_create_file(name, 0600, dir, &streams[i], &stream_fops);
+	}
+}
+
+static int __init test_start(void)
+{
+	const struct bpf_stream_options opts = { .capacity = CAPACITY };
+	int err = bpf_stream_pool_start((size_t)pool_pages * BPF_STREAM_PAGE_SIZE);
+	u32 i;
+
+	if (err)
+		return err;
+	for (i = 0; i < STREAMS; i++)
+		bpf_stream_init(&streams[i], &opts);
+	bpf_stream_init(&results, &opts);
+	files_make();
 	return 0;
 }
 
-static void __exit bpf_stream_test_exit(void)
+static void __exit test_end(void)
 {
-	debugfs_remove_recursive(top);
+	size_t left;
+	u32 i;
+
+	debugfs_remove(root);
+	if (traffic_on)
+		traffic_stop();
+	for (i = 0; i < STREAMS; i++)
+		bpf_stream_destroy(&streams[i]);
+	bpf_stream_destroy(&results);
+	left = bpf_stream_pool_stop();
+	if (left)
+		pr_err("FAIL unload: %zu pages still held messages\n", left);
+	else
+		pr_info("ok unload\n");
+	kvfree(traffic);
 }
 
-module_init(bpf_stream_test_init);
-module_exit(bpf_stream_test_exit);
-MODULE_DESCRIPTION("Tests of bpf_stream in a kernel");
+module_init(test_start);
+module_exit(test_end);
+
+MODULE_DESCRIPTION("Streams of bpf_stream.h to write, read and test");
 MODULE_LICENSE("Dual BSD/GPL");

@@ -727,6 +727,9 @@ Test(environment, stage__holds_a_chain)
 	bse_stage_store(&ss, &chain);
 	chain = bse_stage_load(&ss);
 	cr_assert_eq(unit_number(chain.newest), 2u);
+	cr_assert_eq(chain.bytes, 12u);
+	chain = bse_stage_whole(&ss);
+	cr_assert_eq(unit_number(chain.newest), 2u);
 	cr_assert_eq(unit_number(chain.oldest), 0u);
 	cr_assert_eq(chain.bytes, 12u);
 	cr_assert_eq(chain.messages, 2u);
@@ -1064,6 +1067,54 @@ Test(environment, scratch__holds_the_longest_print)
 	for (i = 0; i < BPF_STREAM_PRINT_MAX; i++)
 		cr_assert_eq(mine[i], 'a');
 	bse_scratch_put(&a);
+}
+
+static int format(char *buf, size_t size, const char *fmt, ...)
+{
+	va_list ap;
+	int ret;
+
+	va_start(ap, fmt);
+	ret = bse_format(buf, size, fmt, ap);
+	va_end(ap);
+	return ret;
+}
+
+Test(environment, format__is_vsnprintf_of_size_bytes)
+{
+	struct bse_scratch scratch;
+	char *text = bse_scratch_get(&scratch);
+
+	cr_assert_eq(format(text, BPF_STREAM_PRINT_MAX, "%d-%s", 12, "ab"), 5);
+	cr_assert_eq(memcmp(text, "12-ab", 5), 0);
+	cr_assert_eq(format(text, BPF_STREAM_PRINT_MAX, "%2000d", 7), 2000);
+	cr_assert_eq(text[BPF_STREAM_PRINT_MAX - 1], ' ');
+	bse_scratch_put(&scratch);
+}
+
+Test(environment, reserve__gives_memory_that_release_takes_back)
+{
+	struct bpf_stream_pool_stats before;
+	struct bpf_stream_pool_stats after;
+	struct bsi_returns returns = { 0 };
+	const uint32_t size = BSE_PAGE_ROOM / 3 / 8 * 8;
+	bse_link link[50];
+	uint32_t i;
+
+	bpf_stream_pool_get_stats(&before);
+	for (i = 0; i < 50; i++) {
+		cr_assert_eq(bse_reserve(size, &link[i]), 0);
+		bse_unpoison(bse_elem_of(link[i]), size);
+		memset(bse_elem_of(link[i]), (int)i, size);
+	}
+	for (i = 0; i < 50; i++) {
+		cr_assert_eq(*(unsigned char *)bse_elem_of(link[i]), i);
+		bse_release(link[i], &returns);
+	}
+	bsi_returns_flush(&returns);
+	bpf_stream_thread_release();
+	bpf_stream_pool_get_stats(&after);
+	cr_assert_eq(after.in_use, before.in_use);
 }
 
 Test(environment, take_memory__joins_the_pieces)

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * The streams of BPF programs, in place of the kernel's kernel/bpf/stream.c:
+ * bpf_stream.h does the work, this file gives it the kernel's functions. All
+ * that depends on the kernel's version stands here.
+ */
+#include <linux/bpf.h>
+#include <linux/cred.h>
+#include <linux/debugfs.h>
+#include <linux/filter.h>
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+#include <linux/version.h>
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 18, 0)
+#define BSE_ALLOC_PAGE() alloc_pages_nolock(NUMA_NO_NODE, 0)
+#endif
+
+#define BPF_STREAM_KERNEL_DROPIN
+#define BPF_STREAM_STATIC
+#include "bpf_stream.h"
+
+/* The last parameter of the kfuncs, which the verifier knows by its name. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 0, 0)
+#define STREAM_AUX struct bpf_prog_aux *aux
+#define stream_aux aux
+#else
+#define STREAM_AUX void *aux__prog
+#define stream_aux ((struct bpf_prog_aux *)aux__prog)
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 18, 0)
+#define bpf_stream_vprintk bpf_stream_vprintk_impl
+#endif
+#endif
+
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 4, 0)
+
+static struct bpf_stream *stream_of(struct bpf_prog_aux *aux, int stream_id)
+{
+	return stream_id == BPF_STDOUT || stream_id == BPF_STDERR ?
+		aux->stream[stream_id - BPF_STDOUT] : NULL;
+}
+
+int bpf_prog_stream_init(struct bpf_prog *prog, gfp_t gfp)
+{
+	struct bpf_stream *both = kcalloc(2, sizeof(*both), gfp);
+
+	if (!both)
+		return -ENOMEM;
+	prog->aux->stream[0] = &both[0];
+	prog->aux->stream[1] = &both[1];
+	bpf_stream_init(&both[0], NULL);
+	bpf_stream_init(&both[1], NULL);
+	return 0;
+}
+
+void bpf_prog_stream_free(struct bpf_prog *prog)
+{
+	struct bpf_stream *both = prog->aux->stream[0];
+
+	if (!both)
+		return;
+	bpf_stream_destroy(&both[0]);
+	bpf_stream_destroy(&both[1]);
+	kfree(both);
+}
+
+#define STREAM_LEN u32
+
+#else /* before 7.4 */
+
+static struct bpf_stream *stream_of(struct bpf_prog_aux *aux, int stream_id)
+{
+	return stream_id == BPF_STDOUT || stream_id == BPF_STDERR ?
+		&aux->stream[stream_id - BPF_STDOUT] : NULL;
+}
+
+void bpf_prog_stream_init(struct bpf_prog *prog)
+{
+	bpf_stream_init(&prog->aux->stream[0], NULL);
+	bpf_stream_init(&prog->aux->stream[1], NULL);
+}
+
+void bpf_prog_stream_free(struct bpf_prog *prog)
+{
+	bpf_stream_destroy(&prog->aux->stream[0]);
+	bpf_stream_destroy(&prog->aux->stream[1]);
+}
+
+#define STREAM_LEN int
+
+#endif
+
+/* A negative length becomes one above INT_MAX, and is refused like that. */
+int bpf_prog_stream_read(struct bpf_prog *prog, enum bpf_stream_id stream_id,
+			 void __user *buf, STREAM_LEN len)
+{
+	struct bpf_stream *s = stream_of(prog->aux, stream_id);
+
+	return s ? bpf_stream_read_user(s, buf, (size_t)len) : -ENOENT;
+}
+
+int bpf_stream_stage_commit(struct bpf_stream_stage *ss, struct bpf_prog *prog,
+			    enum bpf_stream_id stream_id)
+{
+	struct bpf_stream *s = stream_of(prog->aux, stream_id);
+
+	return s ? bpf_stream_stage_commit_to(ss, s) : -EINVAL;
+}
+
+struct stream_dump {
+	struct bpf_stream_stage *ss;
+	int err;
+};
+
+static bool stream_dump_frame(void *cookie, u64 ip, u64 sp, u64 bp)
+{
+	struct stream_dump *dump = cookie;
+	struct bpf_prog *prog;
+	const char *file;
+	const char *text;
+	int line;
+
+	dump->err = bpf_stream_stage_printk(dump->ss, "%pS\n", (void *)(unsigned long)ip);
+	/* Frames are walked where programs run: none of them goes away. */
+	rcu_read_lock();
+	prog = bpf_prog_ksym_find(ip);
+	if (!dump->err && prog && bpf_prog_get_file_line(prog, ip, &file, &text, &line) >= 0)
+		dump->err = bpf_stream_stage_printk(dump->ss, "  %s @ %s:%d\n", text, file, line);
+	rcu_read_unlock();
+	return !dump->err;
+}
+
+int bpf_stream_stage_dump_stack(struct bpf_stream_stage *ss)
+{
+	struct stream_dump dump = { .ss = ss };
+
+	dump.err = bpf_stream_stage_printk(ss, "CPU: %d UID: %d PID: %d Comm: %s\n",
+					   raw_smp_processor_id(),
+					   from_kuid_munged(&init_user_ns, current_euid()),
+					   current->pid, current->comm);
+	if (!dump.err)
+		dump.err = bpf_stream_stage_printk(ss, "Call trace:\n");
+	if (!dump.err)
+		arch_bpf_stack_walk(stream_dump_frame, &dump);
+	if (!dump.err)
+		dump.err = bpf_stream_stage_printk(ss, "\n");
+	return dump.err;
+}
+
+__bpf_kfunc_start_defs();
+
+__bpf_kfunc int bpf_stream_vprintk(int stream_id, const char *fmt__str, const void *args,
+				   u32 len__sz, STREAM_AUX)
+{
+	struct bpf_bprintf_data data = { .get_bin_args = true, .get_buf = true };
+	struct bpf_stream *s = stream_of(stream_aux, stream_id);
+	int ret = -EINVAL;
+
+	if (!s)
+		return -ENOENT;
+	if (len__sz % sizeof(u64) == 0 && len__sz <= MAX_BPRINTF_VARARGS * sizeof(u64) &&
+	    (args || !len__sz))
+		ret = bpf_bprintf_prepare(fmt__str, strlen(fmt__str) + 1, args,
+					  len__sz / sizeof(u64), &data);
+	if (ret < 0)
+		return bsi_stream_print(s, NULL, ret);
+	ret = bstr_printf(data.buf, MAX_BPRINTF_BUF, fmt__str, data.bin_args);
+	ret = bsi_stream_print(s, data.buf, ret);
+	bpf_bprintf_cleanup(&data);
+	return ret;
+}
+
+__bpf_kfunc int bpf_stream_print_stack(int stream_id, STREAM_AUX)
+{
+	struct bpf_stream *s = stream_of(stream_aux, stream_id);
+	struct bpf_stream_stage ss;
+	int ret;
+
+	if (!s)
+		return -ENOENT;
+	bpf_stream_stage_init(&ss);
+	ret = bpf_stream_stage_dump_stack(&ss);
+	if (!ret)
+		ret = bpf_stream_stage_commit_to(&ss, s);
+	bpf_stream_stage_free(&ss);
+	return ret;
+}
+
+__bpf_kfunc_end_defs();
+
+/* What is refused, and what memory is held: for all streams together. */
+static int stream_figures_show(struct seq_file *m, void *unused)
+{
+	static const char * const name[BPF_STREAM_REFUSALS] = {
+		[BPF_STREAM_REFUSED_FULL] = "full",
+		[BPF_STREAM_REFUSED_POOL] = "memory",
+		[BPF_STREAM_REFUSED_SIZE] = "size",
+		[BPF_STREAM_REFUSED_INVALID] = "invalid",
+		[BPF_STREAM_REFUSED_FOREIGN] = "foreign",
+	};
+	struct bpf_stream_stats stats;
+	u32 i;
+
+	seq_printf(m, "live_pages %d\n", atomic_read(&bse_live_pages));
+	seq_printf(m, "spare_pages %u\n", bse_count_spares());
+	seq_printf(m, "page_cap %lu\n", (unsigned long)BPF_STREAM_MAX_PAGES);
+	bse_get_counts(NULL, &stats);
+	for (i = 0; i < BPF_STREAM_REFUSED_FOREIGN; i++)
+		seq_printf(m, "refused_%s %llu messages %llu bytes\n", name[i],
+			   stats.refused[i].messages, stats.refused[i].bytes);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(stream_figures);
+
+static int __init stream_figures_start(void)
+{
+	debugfs_create_file("bpf_stream", 0400, NULL, NULL, &stream_figures_fops);
+	return 0;
+}
+late_initcall(stream_figures_start);
