@@ -396,13 +396,11 @@ boot()
 	timeout -k 5 "$seconds" qemu-system-x86_64 -accel tcg,thread=multi -cpu max \
 		-smp 2,sockets=2 -m 512 -nodefaults -display none -serial stdio -no-reboot \
 		-kernel "$image" -initrd "$initramfs" -append "console=ttyS0 panic=-1 \
-printk.devkmsg=on tsc_early_khz=2596000 tsc=reliable ${kernel_args-}" "$@" \
+oops=panic printk.devkmsg=on tsc_early_khz=2596000 tsc=reliable ${kernel_args-}" "$@" \
 		</dev/null >"$log" 2>&1
 	status=$?
 	verdict=clean reason=''
-	complaint panic 'Kernel panic' ||
-		complaint oops 'BUG: |Oops|general protection fault|KASAN: |UBSAN: |kernel BUG at' ||
-		complaint warning 'WARNING: |INFO: (possible|rcu|task|inconsistent|suspicious)|======= \[|soft lockup|rcu_.* (stall|detected)|workqueue lockup|scheduling while atomic|Call Trace:' ||
+	if ! find_complaint "$log"; then
 		if [ $status -ge 124 ]; then
 			verdict=hang
 			reason="no end within $seconds s; $(results "$log" | tail -n 1)"
@@ -410,15 +408,39 @@ printk.devkmsg=on tsc_early_khz=2596000 tsc=reliable ${kernel_args-}" "$@" \
 			verdict='ended early'
 			reason=$(tail -n 1 "$log" | tr -d '\r')
 		fi
+	fi
 	[ "$verdict" = clean ]
 }
 
-# complaint VERDICT REGEX: of boot; the first such line of the log is the reason.
-complaint()
+# find_complaint LOG: the first line in which the kernel complains is the reason; its kind is the
+# verdict.
+find_complaint()
 {
-	local line
-	line=$(grep -m 1 -E "$2" "$log") || return 1
-	verdict=$1 reason=${line%$'\r'}
+	local panic='Kernel panic'
+	local oops='BUG: |Oops|general protection fault|kernel BUG at|KASAN: |UBSAN: '
+	local warning='WARNING: |INFO: (possible|rcu|task|inconsistent|suspicious)|soft lockup'
+	warning="$warning|rcu_.* (stall|detected)|workqueue lockup|scheduling while atomic|Call Trace:"
+	reason=$(grep -a -m 1 -E "$panic|$oops|$warning" "$1" | tr -d '\r')
+	if [[ -z $reason ]]; then
+		return 1
+	elif [[ $reason =~ $panic ]]; then
+		verdict=panic
+	elif [[ $reason =~ $oops ]]; then
+		verdict=oops
+	else
+		verdict=warning
+	fi
+}
+
+# fail_boot NAME LOG: the failure that boot found, with the part of the log that tells.
+fail_boot()
+{
+	fail "$1" "$verdict: $reason"
+	case $verdict in
+	panic | oops | warning) grep -a -m 1 -F -B 3 -A 25 -e "$reason" "$2" ;;
+	*) tail -n 25 "$2" ;;
+	esac | tr -d '\r' | sed 's/^/    /'
+	echo "    the whole log is $2"
 }
 
 # results LOG: the lines that the guest reported.

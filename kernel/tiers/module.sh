@@ -58,7 +58,7 @@ for word in "${words[@]}"; do
 	if [ "$verdict" = clean ]; then
 		ok "$name: kernel log"
 	else
-		fail "$name: kernel log" "$verdict: $reason" "$log"
+		fail_boot "$name: kernel log" "$log"
 	fi
 done
 finish

@@ -125,12 +125,15 @@ class Boot(WithDirectory):
                 ("warning", "WARNING: possible circular locking dependency detected"),
                 ("warning", "INFO: possible recursive locking detected"),
                 ("warning", "rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:"),
-                ("warning", "watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [a:1]"),
+                ("oops", "watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [a:1]"),
                 ("warning", "Call Trace:")):
             with self.subTest(line):
                 said = self.boot(f"[    1.0] {line}\r\n{self.END}")
-                self.assertIn(said.split(": ")[0], (verdict, "oops"))
-                self.assertIn(line, said)
+                self.assertEqual(said, f"{verdict}: [    1.0] {line}")
+
+    def test_the_first_complaint_counts(self):
+        self.assertEqual(self.boot("[    1.0] WARNING: a\r\n[    2.0] Kernel panic - b\r"),
+                         "warning: [    1.0] WARNING: a")
 
     def test_hang(self):
         self.assertEqual(self.boot("[    1.0] bpf_stream| begin a\r\n", "1"),
