@@ -1,0 +1,118 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#
+# Put the drop-in into a kernel's source tree, or take it out again; --help tells more.
+
+set -u
+export LC_ALL=C
+name=install.sh
+
+usage()
+{
+	cat <<'END'
+usage: install.sh SOURCE_TREE            put the drop-in in
+       install.sh --remove SOURCE_TREE   take it out again
+
+SOURCE_TREE is an unpacked Linux source, before or after a build. Two files are
+put into its directory kernel/bpf/:
+
+  stream.c       replaced; the original is kept as stream.c.orig
+  bpf_stream.h   new
+
+Nothing else is touched: the Makefile builds stream.o from stream.c as before.
+--remove brings the original back, bit for bit. Files are replaced, never
+written to, so trees that share theirs by hard links stay apart.
+
+Built and tested with Linux 7.2 and 7.3. On 6.17, 6.18 and 7.4 only the
+interface was followed, nothing was booted: it installs there with a warning.
+Other versions are refused.
+
+Exit status: 0 done, 1 not done, and why, 2 usage.
+END
+}
+
+die()
+{
+	echo "$name: $*" >&2
+	exit 1
+}
+
+misused()
+{
+	echo "$name: $*; see $name --help" >&2
+	exit 2
+}
+
+# Sets version to that of the Makefile, as 7.2.
+read_version()
+{
+	local major minor
+	major=$(sed -n 's/^VERSION = \([0-9]*\)$/\1/p' "$tree/Makefile" 2>/dev/null)
+	minor=$(sed -n 's/^PATCHLEVEL = \([0-9]*\)$/\1/p' "$tree/Makefile" 2>/dev/null)
+	version=$major.$minor
+	if [ "$version" = . ] || [ ! -f "$tree/Kconfig" ] || [ ! -d "$bpf" ]; then
+		die "$tree is not a Linux source tree"
+	fi
+}
+
+check_version()
+{
+	case $version in
+	7.2 | 7.3) ;;
+	6.17 | 6.18 | 7.4)
+		echo "$name: nothing was ever booted on Linux $version, see docs/kernel-drop-in.md" >&2
+		;;
+	*) die "Linux $version is not known; it works on 7.2 and 7.3" ;;
+	esac
+	if [ ! -f "$bpf/stream.c" ] ||
+	   ! grep -qs 'struct bpf_stream_stage {' "$tree/include/linux/bpf.h"; then
+		die "$tree has no BPF streams, though it calls itself $version"
+	fi
+}
+
+# replace FROM TO MODE: at once, and without writing to what TO was.
+replace()
+{
+	if ! cp "$1" "$2.new" || ! chmod "$3" "$2.new" || ! mv "$2.new" "$2"; then
+		die "cannot write $2"
+	fi
+}
+
+put_in()
+{
+	check_version
+	if [ -e "$bpf/stream.c.orig" ] || [ -e "$bpf/bpf_stream.h" ]; then
+		die "it is in $tree already; --remove takes it out"
+	fi
+	for file in "$here/stream.c" "$top/include/bpf_stream.h"; do
+		[ -r "$file" ] || die "there is no $file; this script belongs to its project's tree"
+	done
+	ln "$bpf/stream.c" "$bpf/stream.c.orig" 2>/dev/null ||
+		cp -p "$bpf/stream.c" "$bpf/stream.c.orig" || die "cannot write to $bpf"
+	replace "$top/include/bpf_stream.h" "$bpf/bpf_stream.h" 644
+	replace "$here/stream.c" "$bpf/stream.c" 644
+	echo "installed in $tree, Linux $version; build as usual"
+}
+
+take_out()
+{
+	[ -f "$bpf/stream.c.orig" ] || die "it is not in $tree"
+	# A copy, so that it is newer than what was built from ours.
+	replace "$bpf/stream.c.orig" "$bpf/stream.c" "$(stat -c %a "$bpf/stream.c.orig")"
+	rm -f "$bpf/stream.c.orig" "$bpf/bpf_stream.h"
+	echo "taken out of $tree"
+}
+
+action=put_in
+case ${1-} in
+--help | -h) usage && exit ;;
+--remove) action=take_out && shift ;;
+-*) misused "what is $1?" ;;
+esac
+[ $# -eq 1 ] || misused 'one source tree is needed'
+tree=${1%/}
+bpf=$tree/kernel/bpf
+here=$(cd "$(dirname "$(readlink -f "$0")")" && pwd) || exit 1
+top=$(cd "$here/../.." && pwd) || exit 1
+read_version
+$action

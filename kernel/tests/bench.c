@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * What a message of 64 bytes costs, built into a kernel.
+ *
+ * kernel/own.sh puts this file into its copy of kernel/bpf/ under the name
+ * bpf_stream_bench.c; kernel/bench.sh runs it by
+ *
+ *	echo ROUNDS >/sys/kernel/debug/bpf_stream_bench
+ *
+ * on one CPU of a machine whose time stamp counter counts executed
+ * instructions (QEMU's -icount shift=0). It prints for each round how much a
+ * message took, in hundredths of a tick, in these parts:
+ *
+ *	format	formatting alone, as the print does it
+ *	print	the kfunc that programs call: format, charge, allocate, push
+ *	stage	a stage with one message, and its commit
+ *	unwind	a stage with one message that is given back uncommitted
+ *	read	reading, all of what fits at once
+ *
+ * Interrupts stay on: what they do for the streams is part of the cost.
+ */
+
+#include <linux/bpf.h>
+#include <linux/cpu.h>
+#include <linux/debugfs.h>
+#include <linux/filter.h>
+#include <linux/init.h>
+#include <linux/mm.h>
+#include <linux/mman.h>
+#include <linux/sched.h>
+#include <linux/uaccess.h>
+#include <asm/msr.h>
+
+#define MESSAGES	1000
+#define BUFFER_SIZE	(64 * 1024)
+#define FORMAT		"%63d\n"
+
+int bpf_stream_vprintk(int stream_id, const char *fmt__str, const void *args, u32 len__sz,
+		       struct bpf_prog_aux *aux);
+
+static u64 print_all(struct bpf_prog *prog, int *failed)
+{
+	u64 start = rdtsc_ordered(), arg = 12345678;
+	int i;
+
+	for (i = 0; i < MESSAGES; i++)
+		*failed |= bpf_stream_vprintk(BPF_STDOUT, FORMAT, &arg, sizeof(arg), prog->aux) < 0;
+	return rdtsc_ordered() - start;
+}
+
+static u64 stage_all(struct bpf_prog *prog, int *failed)
+{
+	u64 start = rdtsc_ordered();
+	struct bpf_stream_stage ss;
+	int i;
+
+	for (i = 0; i < MESSAGES; i++) {
+		bpf_stream_stage_init(&ss);
+		*failed |= bpf_stream_stage_printk(&ss, FORMAT, 12345678);
+		*failed |= bpf_stream_stage_commit(&ss, prog, BPF_STDOUT);
+		bpf_stream_stage_free(&ss);
+	}
+	return rdtsc_ordered() - start;
+}
+
+static u64 unwind_all(int *failed)
+{
+	u64 start = rdtsc_ordered();
+	struct bpf_stream_stage ss;
+	int i;
+
+	for (i = 0; i < MESSAGES; i++) {
+		bpf_stream_stage_init(&ss);
+		*failed |= bpf_stream_stage_printk(&ss, FORMAT, 12345678);
+		bpf_stream_stage_free(&ss);
+	}
+	return rdtsc_ordered() - start;
+}
+
+static u64 format_all(int *failed)
+{
+	u64 start = rdtsc_ordered();
+	struct bpf_bprintf_buffers *buf;
+	int i;
+
+	for (i = 0; i < MESSAGES; i++) {
+		if (bpf_try_get_buffers(&buf)) {
+			*failed = 1;
+			break;
+		}
+		scnprintf(buf->buf, sizeof(buf->buf), FORMAT, 12345678);
+		bpf_put_buffers();
+	}
+	return rdtsc_ordered() - start;
+}
+
+static u64 read_all(struct bpf_prog *prog, void __user *buffer, int *failed)
+{
+	u64 start = rdtsc_ordered(), sum = 0;
+	int ret;
+
+	while ((ret = bpf_prog_stream_read(prog, BPF_STDOUT, buffer, BUFFER_SIZE)) > 0)
+		sum += ret;
+	*failed |= sum != 64 * MESSAGES;
+	return rdtsc_ordered() - start;
+}
+
+static int measure(struct bpf_prog *prog, void __user *buffer, unsigned int rounds)
+{
+	int failed = 0;
+	unsigned int i;
+
+	if (clear_user(buffer, BUFFER_SIZE))
+		return -EFAULT;
+	for (i = 0; i < rounds && !failed; i++) {
+		u64 format = format_all(&failed);
+		u64 print = print_all(prog, &failed);
+		u64 read = read_all(prog, buffer, &failed);
+		u64 stage = stage_all(prog, &failed);
+		u64 read2 = read_all(prog, buffer, &failed);
+		u64 unwind = unwind_all(&failed);
+
+		pr_info("bpf_stream| format %llu print %llu stage %llu unwind %llu read %llu\n",
+			format / 10, print / 10, stage / 10, unwind / 10, (read + read2) / 20);
+		cond_resched();
+	}
+	pr_info("bpf_stream| %s bench\n", failed ? "FAIL" : "ok");
+	return failed ? -EIO : 0;
+}
+
+static ssize_t start(struct file *file, const char __user *text, size_t len, loff_t *pos)
+{
+	struct bpf_prog *prog;
+	unsigned long where;
+	unsigned int rounds;
+	int ret;
+
+	ret = kstrtouint_from_user(text, len, 0, &rounds);
+	if (ret)
+		return ret;
+	prog = bpf_prog_alloc(PAGE_SIZE, 0);
+	if (!prog)
+		return -ENOMEM;
+	where = vm_mmap(NULL, 0, BUFFER_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, 0);
+	if (IS_ERR_VALUE(where)) {
+		ret = (int)where;
+	} else {
+		ret = measure(prog, (void __user *)where, rounds);
+		vm_munmap(where, BUFFER_SIZE);
+	}
+	bpf_prog_stream_free(prog);
+	__bpf_prog_free(prog);
+	return ret ? ret : len;
+}
+
+static const struct file_operations start_fops = {
+	.open = simple_open,
+	.write = start,
+};
+
+static int __init bpf_stream_bench_init(void)
+{
+	debugfs_create_file("bpf_stream_bench", 0200, NULL, NULL, &start_fops);
+	return 0;
+}
+late_initcall(bpf_stream_bench_init);
