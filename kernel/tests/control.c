@@ -6,7 +6,8 @@
  * bpf_stream_control.c. /sys/kernel/debug/bpf_stream_control takes commands:
  *
  *	hog			take all memory that can be had without waiting, so
- *				that what must not sleep gets none
+ *				that what must not sleep gets none; again and again,
+ *				as others give some back
  *	free			give it back
  *	stage FD COUNT LEN	print COUNT messages of LEN bytes to one stage and
  *				commit it to the standard output of program FD;
@@ -17,6 +18,7 @@
 
 #include <linux/bpf.h>
 #include <linux/debugfs.h>
+#include <linux/gfp.h>
 #include <linux/init.h>
 #include <linux/mm.h>
 #include <linux/slab.h>
@@ -26,20 +28,33 @@ static LIST_HEAD(hogged_pages);
 static void *hogged_objects;	/* each begins with the address of the next */
 static DEFINE_MUTEX(lock);
 
-static void hog(void)
+/* Pages, and objects as messages of a thousand bytes would take. */
+static bool hog_some(void)
 {
+	bool some = false;
 	size_t size;
 	struct page *page;
 	void **object;
 
-	while ((page = alloc_pages_nolock(0, NUMA_NO_NODE, 0)))
+	while ((page = alloc_pages_nolock(0, NUMA_NO_NODE, 0))) {
 		list_add(&page->lru, &hogged_pages);
-	for (size = 2048; size >= sizeof(void *); size /= 2) {
+		some = true;
+	}
+	for (size = 2048; size >= 1024; size /= 2) {
 		while ((object = kmalloc_nolock(size, 0, NUMA_NO_NODE))) {
 			*object = hogged_objects;
 			hogged_objects = object;
 		}
 	}
+	return some;
+}
+
+/* What other CPUs keep for themselves would come back in the middle of the test. */
+static void hog(void)
+{
+	do {
+		drain_all_pages(NULL);
+	} while (hog_some());
 }
 
 static void free_hogged(void)

@@ -129,11 +129,11 @@ static void write_code(int map, int print)
 	emit(BPF_STX | BPF_MEM | BPF_DW, FP, R1, -8, 0);
 	for (i = 0; i < FORMATS; i++) {
 		emit(BPF_LDX | BPF_MEM | BPF_W, R1, R6, offsetof(struct order, format), 0);
-		emit(BPF_JMP | BPF_JNE | BPF_K, R1, 0, 14, i);
+		emit(BPF_JMP | BPF_JNE | BPF_K, R1, 0, 13, i);
 		emit(BPF_LDX | BPF_MEM | BPF_W, R7, R6, offsetof(struct order, times), 0);
-		emit(BPF_JMP | BPF_JGT | BPF_K, R7, 0, 12, MOST);
+		emit(BPF_JMP | BPF_JGT | BPF_K, R7, 0, 11, MOST);
 		loop = code_size;
-		emit(BPF_JMP | BPF_JEQ | BPF_K, R7, 0, 11, 0);
+		emit(BPF_JMP | BPF_JEQ | BPF_K, R7, 0, 10, 0);
 		emit(BPF_LDX | BPF_MEM | BPF_W, R1, R6, offsetof(struct order, stream), 0);
 		emit(BPF_LD | BPF_IMM | BPF_DW, R2, BPF_PSEUDO_MAP_VALUE, 0, map);
 		emit(0, 0, 0, 0, i * FORMAT_SIZE);
@@ -144,7 +144,6 @@ static void write_code(int map, int print)
 		emit(BPF_ALU64 | BPF_MOV | BPF_X, R8, R0, 0, 0);
 		emit(BPF_ALU64 | BPF_SUB | BPF_K, R7, 0, 0, 1);
 		emit(BPF_JMP | BPF_JA, 0, 0, loop - code_size - 1, 0);
-		emit(BPF_JMP | BPF_JA, 0, 0, 0, 0);
 	}
 	emit(BPF_STX | BPF_MEM | BPF_W, R6, R8, offsetof(struct order, result), 0);
 	emit(BPF_ALU64 | BPF_MOV | BPF_K, R0, 0, 0, 0);
@@ -170,8 +169,7 @@ static void load(void)
 static int print(int stream, enum format format, unsigned int times)
 {
 	struct order order = { .format = format, .stream = stream, .times = times, .value = 7 };
-	LIBBPF_OPTS(bpf_test_run_opts, options, .ctx_in = &order, .ctx_size_in = sizeof(order),
-		    .ctx_out = &order, .ctx_size_out = sizeof(order));
+	LIBBPF_OPTS(bpf_test_run_opts, options, .ctx_in = &order, .ctx_size_in = sizeof(order));	/* comes back */
 
 	if (bpf_prog_test_run_opts(program, &options))
 		die("running the program");
@@ -259,11 +257,14 @@ static bool capacity_after_failed_allocation(void)	/* defect 1 */
 {
 	int i, ret = 0, full = 0;
 
-	control("hog");
-	for (i = 0; i < 40 && !ret; i++)	/* spares */
+	for (i = 0; i < 60 && !ret; i++) {	/* there may be spares */
+		control("hog");
 		ret = print(ERR, THOUSAND, 1);
-	for (i = 0; i < 150 && !full; i++)
+	}
+	for (i = 0; i < 150 && !full; i++) {
+		control("hog");
 		full = print(ERR, THOUSAND, 1) == -ENOSPC;
+	}
 	control("free");
 	if (!ret)
 		return fail("no allocation failed");
@@ -278,11 +279,13 @@ static bool capacity_after_failed_stage(void)	/* defect 2 */
 {
 	int i;
 
-	control("hog");
-	for (i = 0; i < 40 && !print(ERR, THOUSAND, 1); i++)
-		;
-	for (i = 0; i < 50; i++)
+	do {
+		control("hog");
+	} while (!print(ERR, THOUSAND, 1));
+	for (i = 0; i < 50; i++) {
+		control("hog");
 		control("stage %d 10 1000", program);
+	}
 	control("free");
 	drain(ERR);
 	return holds_all(OUT);

@@ -156,6 +156,15 @@ static int nmi_arrives(unsigned int type, struct pt_regs *regs)
 	return NMI_HANDLED;
 }
 
+/* On CPU 1. One at a time: two would become one. */
+static void send_nmi(void)
+{
+	if (atomic_read_acquire(&run.armed))
+		return;
+	atomic_set(&run.armed, 1);
+	__apic_send_IPI(0, NMI_VECTOR);
+}
+
 static int print_always(void *unused)
 {
 	while (!kthread_should_stop()) {
@@ -202,6 +211,7 @@ static void check_text(struct reader *r)
 		size_t size = 0;
 		const char *wrong;
 
+		send_nmi();
 		*newline = '\0';
 		wrong = check_message(r, at, newline + 1, &size);
 		if (!wrong && at + size != newline + 1)
@@ -299,7 +309,7 @@ static int stress(u64 wanted, unsigned long seconds)
 	unsigned long end = jiffies + seconds * HZ;
 	struct task_struct *task;
 	cpumask_var_t before;
-	int sizes = 0, ret;
+	int sizes = 0, ret, i;
 
 	if (!alloc_cpumask_var(&before, GFP_KERNEL))
 		return -ENOMEM;
@@ -317,10 +327,7 @@ static int stress(u64 wanted, unsigned long seconds)
 	}
 	wake_up_process(task);
 	while (READ_ONCE(run.nmis) < wanted && time_before(jiffies, end)) {
-		if (atomic_read_acquire(&run.armed) == 0) {
-			atomic_set(&run.armed, 1);
-			__apic_send_IPI(0, NMI_VECTOR);
-		}
+		send_nmi();
 		print_some(WHO_OTHER, is_half_full());
 		/* a reader of all manners: bytes, pieces, everything */
 		sizes = (sizes + 1) % 64;
@@ -330,7 +337,9 @@ static int stress(u64 wanted, unsigned long seconds)
 		cond_resched();
 	}
 	kthread_stop(task);
-	msleep(20);		/* the last NMI, if it was late */
+	for (i = 0; i < 100 && atomic_read(&run.armed); i++)
+		msleep(20);		/* the last one, if it is late */
+	atomic_set(&run.armed, 2);	/* no more */
 	while (ret >= 0 && (ret = read_some(BUFFER_SIZE / 2)) > 0)
 		;
 	if (ret >= 0) {
