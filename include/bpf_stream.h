@@ -2492,7 +2492,7 @@ static bse_page bse_page_make(gfp_t gfp)
 {
 	struct page *page = NULL;
 
-	if (atomic_inc_return(&bse_live_pages) <= BPF_STREAM_MAX_PAGES)
+	if ((u32)atomic_inc_return(&bse_live_pages) <= BPF_STREAM_MAX_PAGES)
 		page = gfp ? alloc_page(gfp) : BSE_ALLOC_PAGE();
 	if (page)
 		return page_address(page);
