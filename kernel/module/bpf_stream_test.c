@@ -28,6 +28,7 @@
 #include <linux/interrupt.h>
 #include <linux/irq_work.h>
 #include <linux/kthread.h>
+#include <linux/mman.h>
 #include <linux/module.h>
 #include <linux/sched/signal.h>
 #include <linux/seq_file.h>
@@ -498,6 +499,33 @@ static int test_capacity(void)
 	return want_no_pages();
 }
 
+/* A user's memory that ends in the middle of what is read: nothing is lost. */
+static int test_user_memory(void)
+{
+	unsigned long at = vm_mmap(NULL, 0, 2 * PAGE_SIZE, PROT_READ | PROT_WRITE,
+				   MAP_PRIVATE | MAP_ANONYMOUS, 0);
+	char text[32];
+	int part;
+	int away;
+	int rest;
+
+	WANT(!IS_ERR_VALUE(at), "no memory of a user: %ld", (long)at);
+	vm_munmap(at + PAGE_SIZE, PAGE_SIZE);
+	WANT(!bpf_stream_push(&streams[0], "one+", 4) && !bpf_stream_push(&streams[0], "two+", 4) &&
+	     !bpf_stream_push(&streams[0], "three", 5), "push");
+	part = bpf_stream_read_user(&streams[0], (void __user *)(at + PAGE_SIZE - 6), 100);
+	away = bpf_stream_read_user(&streams[0], (void __user *)(at + PAGE_SIZE), 100);
+	rest = bpf_stream_read(&streams[0], text, sizeof(text));
+	WANT(part == 6 && away == -EFAULT, "6 bytes of room: %d, none: %d", part, away);
+	WANT(rest == 7 && !memcmp(text, "o+three", 7), "left: %d bytes", rest);
+	WANT(!copy_from_user(text, (void __user *)(at + PAGE_SIZE - 6), 6) &&
+	     !memcmp(text, "one+tw", 6), "other bytes came");
+	vm_munmap(at, PAGE_SIZE);
+	WANT(!bpf_stream_read_user(&streams[0], NULL, 100), "an empty stream touches memory");
+	WANT(bpf_stream_read_user(&streams[0], NULL, (size_t)INT_MAX + 1) == -EINVAL, "length");
+	return want_no_pages();
+}
+
 /* The k-th page is denied, for every k that a message and a group reach. */
 static int test_faults(void)
 {
@@ -665,6 +693,7 @@ static const struct {
 	{ "basics", test_basics },
 	{ "sizes", test_sizes },
 	{ "capacity", test_capacity },
+	{ "user_memory", test_user_memory },
 	{ "faults", test_faults },
 	{ "contexts", test_contexts },
 	{ "cpu_offline", test_cpu_offline },
