@@ -24,7 +24,8 @@ globals()
 	nm --defined-only -g "$1" | awk '$3 !~ /^__(pfx|cfi)_/ { print $3 }' | sort
 }
 
-# The module defines nothing but its ends, and wants nothing but what is exported.
+# The module defines nothing but its ends, beside what the kernel's linker script adds, and wants
+# nothing but what is exported.
 check_module_symbols()
 {
 	local ko=$built/bpf_stream_test.ko more
