@@ -2537,11 +2537,13 @@ static bool bse_spares_fill(struct bse_line *line, gfp_t gfp)
 
 static void bse_refill_work(struct work_struct *work)
 {
+	/* Spares are no reason to kill a process for its memory. */
+	gfp_t gfp = GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN;
 	int cpu;
 
 	cpus_read_lock();
 	for_each_online_cpu(cpu)
-		bse_spares_fill(per_cpu_ptr(&bse_self, cpu), GFP_KERNEL | __GFP_NOWARN);
+		bse_spares_fill(per_cpu_ptr(&bse_self, cpu), gfp);
 	cpus_read_unlock();
 }
 
@@ -2601,7 +2603,7 @@ static inline void bse_base_release(bse_link link, struct bsi_returns *returns)
 /* Before the first writer on @cpu. */
 static int bse_line_ready(unsigned int cpu)
 {
-	bse_spares_fill(per_cpu_ptr(&bse_self, cpu), GFP_KERNEL | __GFP_NOWARN);
+	bse_spares_fill(per_cpu_ptr(&bse_self, cpu), GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN);
 	return 0;
 }
 
