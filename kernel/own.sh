@@ -173,7 +173,7 @@ make_parts()
 		;;
 	esac
 	case $variant in
-	*-kmalloc) option=-DBPF_STREAM_DROPIN_KMALLOC=1 ;;
+	*-kmalloc) option=-DBPF_STREAM_KERNEL_KMALLOC=1 ;;
 	broken) sabotage "$parts/bpf_stream.h" || return 1 ;;
 	esac
 	{

@@ -1,0 +1,5 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#
+# A mistake for bpf_stream.h that the selftests have to notice: what is read
+# comes newest first.
+s/= bsi_list_reverse\(bse_log_detach\(s\)\)/= bse_log_detach(s)/
