@@ -15,7 +15,7 @@ tiers=() words=()
 for word; do
 	case $word in
 	compile | module | dropin | debug) tiers+=("$word") ;;
-	6.1 | 6.12 | previous | newest | rt | seconds=[1-9] | seconds=[1-9][0-9]*) words+=("$word") ;;
+	6.1 | 6.12 | 7.2 | 7.3 | previous | newest | rt | seconds=[1-9] | seconds=[1-9][0-9]*) words+=("$word") ;;
 	*)
 		echo "kernel/run.sh: unknown argument '$word'" >&2
 		exit 2

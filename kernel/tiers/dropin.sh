@@ -82,7 +82,7 @@ check_symbols()
 {
 	local wanted found
 	wanted=$(printf '%s\n' bpf_prog_stream_{free,init,read} bpf_stream_{print_stack,vprintk} \
-		bpf_stream_stage_{commit,dump_stack,free,init,printk})
+		bpf_stream_stage_{commit,dump_stack,free,init,printk} | sort)
 	found=$(nm --defined-only --extern-only "$own_kernel/stream.o" | awk '{ print $3 }' |
 		grep -v '^__pfx_\|^__SCK__\|^__kstrtab' | sort)
 	if [ "$found" = "$wanted" ]; then
