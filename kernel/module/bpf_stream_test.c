@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
  * bpf_stream in a kernel module: streams to write and read in debugfs, and
- * tests that run on request. See docs/kernel-module.md.
+ * tests that run on request. docs/kernel-module.md tells what each test wants,
+ * and how it was seen to fail.
  *
  * /sys/kernel/debug/bpf_stream_test/
  *   tests	names of the tests, one a line
@@ -9,11 +10,6 @@
  *		"FAIL NAME: REASON" or "SKIP NAME: REASON", one a line
  *   streams/0..3	write: one message; read: what is pending
  *   stats	the pool and the streams in figures
- *
- * Seen to fail: with enter() that does not count the depth, with a pinning
- * enter() replaced by one that leaves preemption on, and with a publish that
- * does not link to the old head, `contexts` reports torn, missing or foreign
- * messages; without the release of slots at the end, `unload` reports pages.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
