@@ -135,6 +135,15 @@ class Boot(WithDirectory):
         self.assertEqual(self.boot("[    1.0] WARNING: a\r\n[    2.0] Kernel panic - b\r"),
                          "warning: [    1.0] WARNING: a")
 
+    def test_once_more_if_qemu_is_to_blame(self):
+        self.boot("[    1.0] Oops: int3: 0000 [#1] PREEMPT SMP NOPTI\r")
+        logs = [os.path.join(self.top, "log" + end) for end in ("", ".1", ".2", ".3")]
+        self.assertTrue(all(map(os.path.exists, logs)))
+        for log in logs:
+            os.unlink(log)
+        self.boot("[    1.0] Oops: 0000 [#1] PREEMPT SMP NOPTI\r")
+        self.assertEqual([os.path.exists(log) for log in logs], [True, False, False, False])
+
     def test_hang(self):
         self.assertEqual(self.boot("[    1.0] bpf_stream| begin a\r\n", "1"),
                          "hang: no end within 1 s; begin a")
