@@ -6,8 +6,9 @@ kernel/lib.sh gets made-up lists of packages, and a made-up QEMU that only print
 gets made-up tiers, .ci/run a made-up ./dev; kernel/cc.sh works with the real compiler.
 
 Seen to fail with: versions sorted as texts; images without headers taken; the newest series not
-left out for previous; each kind of complaint not looked for; the end of the guest not waited for;
-a tier or ./dev that ends without a sum not noticed; an option dropped in trials, too.
+left out for previous; each kind of complaint not looked for; the end of the guest not waited
+for; a guest never started again, or always; a tier or ./dev that ends without a sum not
+noticed; an option dropped in trials, too.
 """
 import os
 import shutil
