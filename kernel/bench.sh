@@ -51,11 +51,13 @@ for variant in "${variants[@]}"; do
 		echo "bench.sh: $variant: $reason" >&2
 		exit 1
 	}
+	cp "$own_kernel/image" "$dir/$variant.image" || exit 1
 done
+flock -u "$own_lock"
 for ((i = 1; i <= boots; i++)); do
 	for variant in "${variants[@]}"; do
 		step "bench-$variant" "$variant, boot $i of $boots" boot_counting \
-			"$own/kernels/$series-$variant/image"
+			"$dir/$variant.image"
 		log=$step_log
 		if ! results "$log" | grep -qx 'ok bench'; then
 			echo "bench.sh: $variant: $(tail -n 1 "$log"); see $log" >&2

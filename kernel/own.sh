@@ -211,7 +211,7 @@ keep_own()
 		cp "$2/.config" "$own_kernel/config" &&
 		cp "$2/kernel/bpf/stream.o" "$own_kernel/stream.o" &&
 		objcopy --only-section=.BTF "$2/vmlinux" \
-			"$own_kernel/btf" &&
+			"$own_kernel/btf" 2>/dev/null &&
 		cp "$step_log" "$own_kernel/log" &&
 		cp "$own/source-$1.version" "$own_kernel/version" &&
 		mv "$2/key" "$own_kernel/key"
