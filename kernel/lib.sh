@@ -403,13 +403,13 @@ make_initramfs()
 # kernels that use it, from 6.12 on, die of a double fault: so there is none. Code that one
 # processor changes and another translates at that moment may be translated as it was, which shows
 # as an int3 that nobody knows of: so the others are started by init, when the kernel has changed
-# most, and a guest that dies of it all the same is started again, the log kept as LOG.1.
+# most. A guest that dies of either all the same is started again, the log kept as LOG.1.
 boot()
 {
 	local tries
 	for tries in 1 2 3; do
 		boot_once "$@" && return
-		[[ $reason == *'Oops: int3'* ]] || return 1
+		[[ $reason == *'Oops: int3'* || $reason == *'Oops: double fault'* ]] || return 1
 		cp "$3" "$3.$tries"
 	done
 	return 1
