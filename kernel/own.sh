@@ -156,7 +156,7 @@ make_parts()
 	local source=$own/source-$series/kernel/bpf file
 	rm -rf "$parts"
 	mkdir -p "$parts" || return 1
-	for file in nmi_stress=nmi bench=bench control=control; do
+	for file in nmi_stress=nmi bench=bench control=control memory=memory; do
 		cp "$own_dir/tests/${file%=*}.c" "$parts/bpf_stream_${file#*=}.c" || return 1
 	done
 	case $variant in
@@ -179,7 +179,8 @@ make_parts()
 	{
 		cat "$source/Makefile"
 		# shellcheck disable=SC2016 # for make
-		echo 'obj-$(CONFIG_BPF_SYSCALL) += bpf_stream_nmi.o bpf_stream_bench.o bpf_stream_control.o'
+		echo 'obj-$(CONFIG_BPF_SYSCALL) += bpf_stream_nmi.o bpf_stream_bench.o bpf_stream_control.o \
+			bpf_stream_memory.o'
 		[ -z "$option" ] || echo "CFLAGS_stream.o += $option"
 	} >"$parts/Makefile"
 }

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * What unread messages can pin at worst: of every page that is filled, one
+ * byte stays unread in a stream, and the rest is read in another one.
+ *
+ * kernel/own.sh puts this file into its copy of kernel/bpf/ under the name
+ * bpf_stream_memory.c. Writing "MESSAGES FILLERS LENGTH" to
+ * /sys/kernel/debug/bpf_stream_memory prints so many messages of one byte to
+ * the standard output, after each of them FILLERS of LENGTH bytes to the
+ * standard error, which it reads at once. With pages of ours four fillers of
+ * 1000 bytes fill a page, with an allocator of objects 127 of one byte the slab
+ * of the message. A line in the log tells what it came to.
+ *
+ * Seen to fail with: the cap above the memory of the machine; a cap that is not
+ * asked; pages that are not given back.
+ */
+
+#include <linux/bpf.h>
+#include <linux/debugfs.h>
+#include <linux/filter.h>
+#include <linux/init.h>
+#include <linux/mm.h>
+#include <linux/mman.h>
+#include <linux/uaccess.h>
+#include <linux/vmstat.h>
+
+#define SAY "bpf_stream| "
+
+static DEFINE_MUTEX(one_run);
+
+static int print_one(struct bpf_prog *prog, enum bpf_stream_id id, int len)
+{
+	static char text[1024];
+	struct bpf_stream_stage ss;
+	int ret;
+
+	memset(text, 'm', len);
+	text[len] = '\0';
+	bpf_stream_stage_init(&ss);
+	ret = bpf_stream_stage_printk(&ss, "%s", text);
+	if (!ret)
+		ret = bpf_stream_stage_commit(&ss, prog, id);
+	bpf_stream_stage_free(&ss);
+	return ret;
+}
+
+static void read_all(struct bpf_prog *prog, enum bpf_stream_id id, void __user *buffer)
+{
+	while (bpf_prog_stream_read(prog, id, buffer, PAGE_SIZE) > 0)
+		cond_resched();
+}
+
+static int pin(struct bpf_prog *prog, void __user *buffer, u32 messages, u32 fillers, int len)
+{
+	long before = global_zone_page_state(NR_FREE_PAGES);
+	u32 accepted = 0, refused = 0;
+	long pinned, left;
+	u32 i, k;
+
+	for (i = 0; i < messages; i++) {
+		int ret = print_one(prog, BPF_STDOUT, 1);
+
+		if (ret && ret != -ENOMEM)
+			return ret;
+		accepted += !ret;
+		refused += !!ret;
+		for (k = 0; k < fillers && !ret; k++)
+			print_one(prog, BPF_STDERR, len);
+		read_all(prog, BPF_STDERR, buffer);
+	}
+	pinned = before - (long)global_zone_page_state(NR_FREE_PAGES);
+	read_all(prog, BPF_STDOUT, buffer);
+	left = before - (long)global_zone_page_state(NR_FREE_PAGES);
+	pr_info(SAY "memory: %u unread bytes pin %ld pages of %ld KiB, %u refused; after reading them %ld\n",
+		accepted, pinned, PAGE_SIZE / 1024, refused, left);
+	return 0;
+}
+
+static ssize_t start(struct file *file, const char __user *text, size_t len, loff_t *pos)
+{
+	u32 messages, fillers, size;
+	unsigned long where;
+	struct bpf_prog *prog;
+	char line[64] = "";
+	int ret = -ENOMEM;
+
+	if (len >= sizeof(line) || copy_from_user(line, text, len) ||
+	    sscanf(line, "%u %u %u", &messages, &fillers, &size) != 3 || !size || size > 1000)
+		return -EINVAL;
+	mutex_lock(&one_run);
+	prog = bpf_prog_alloc(PAGE_SIZE, 0);
+	where = vm_mmap(NULL, 0, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, 0);
+	if (prog && !IS_ERR_VALUE(where))
+		ret = pin(prog, (void __user *)where, messages, fillers, (int)size);
+	if (!IS_ERR_VALUE(where))
+		vm_munmap(where, PAGE_SIZE);
+	if (prog) {
+		bpf_prog_stream_free(prog);
+		__bpf_prog_free(prog);
+	}
+	mutex_unlock(&one_run);
+	return ret ? ret : len;
+}
+
+static const struct file_operations start_fops = {
+	.open = simple_open,
+	.write = start,
+};
+
+static int __init bpf_stream_memory_init(void)
+{
+	debugfs_create_file("bpf_stream_memory", 0200, NULL, NULL, &start_fops);
+	return 0;
+}
+late_initcall(bpf_stream_memory_init);
