@@ -18,11 +18,12 @@
 
 #include <linux/bpf.h>
 #include <linux/debugfs.h>
-#include <linux/gfp.h>
 #include <linux/init.h>
 #include <linux/mm.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
+
+void drain_all_pages(struct zone *zone);	/* from 7.3 on in mm/internal.h */
 
 static LIST_HEAD(hogged_pages);
 static void *hogged_objects;	/* each begins with the address of the next */
