@@ -23,7 +23,7 @@
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
-void drain_all_pages(struct zone *zone);	/* from 7.3 on in mm/internal.h */
+void drain_all_pages(struct zone *zone);	/* 7.3 has it in mm/page_alloc.h */
 
 static LIST_HEAD(hogged_pages);
 static void *hogged_objects;	/* each begins with the address of the next */
