@@ -80,10 +80,10 @@ replace()
 
 put_in()
 {
-	check_version
 	if [ -e "$bpf/stream.c.orig" ] || [ -e "$bpf/bpf_stream.h" ]; then
 		die "it is in $tree already; --remove takes it out"
 	fi
+	check_version
 	for file in "$here/stream.c" "$top/include/bpf_stream.h"; do
 		[ -r "$file" ] || die "there is no $file; this script belongs to its project's tree"
 	done
