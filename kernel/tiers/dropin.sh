@@ -30,6 +30,7 @@ fi
 
 # shellcheck disable=SC2016 # for the guest
 guest_defects='/defects 2>&1 | while read -r line; do report "$line"; done'
+# Before the defects, which use up the spares.
 guest_nmi="sum() { awk '/^live_pages/ { n = \$2 } /^spare_pages/ { n -= \$2 } END { print n + 0 }' /sys/kernel/debug/bpf_stream; }
 echo $nmis 500 >/sys/kernel/debug/bpf_stream_nmi
 if [ -e /sys/kernel/debug/bpf_stream ]; then
@@ -179,8 +180,8 @@ test_dropin()
 	check_symbols
 	check_warnings
 	boot_own "$series" dropin 900 "$(guest_selftests)
-$guest_defects
-$guest_nmi" "$tools/test_stream" "$tools/defects"
+$guest_nmi
+$guest_defects" "$tools/test_stream" "$tools/defects"
 	pass_on dropin
 	[ "$series" = "${all[0]}" ] || return
 	check_patch "$kernel_top/kernel/dropin/stream.c" LINUX_VERSION_CODE CONSTANT_COMPARISON
@@ -210,8 +211,8 @@ test_debug()
 	fi
 	built debug || return
 	boot_own "$series" debug 1200 "$(guest_selftests)
-$guest_defects
-$guest_nmi" "$tools/test_stream" "$tools/defects"
+$guest_nmi
+$guest_defects" "$tools/test_stream" "$tools/defects"
 	pass_on debug
 }
 
