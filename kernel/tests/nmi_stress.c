@@ -18,8 +18,7 @@
  * and its length, and is filled with what follows from these: one that is lost,
  * repeated, torn or out of order is recognised. Where the stream is half full,
  * the first writer gives its stages back unprinted: elements come and go all
- * the same. It was seen to fail with a reversal of the log left out, with a
- * stage of which one message was dropped, and with a capacity not given back.
+ * the same.
  *
  * Result lines go to the kernel's log, behind "bpf_stream| ".
  */

@@ -5,8 +5,8 @@
 # the original, NMIs. With `debug` the same under KASAN, lockdep and more.
 # usage: dropin.sh [debug] [7.2] [7.3]
 #
-# Seen to fail with: the mistake of tests/sabotage.sed (each run of the tier does that), and the
-# original in place of the drop-in.
+# Seen to fail with: the mistake of tests/sabotage.sed, and the original's defects (each run of the
+# tier does both); a print refused for memory in an NMI.
 
 # shellcheck source=SCRIPTDIR/../lib.sh
 . "$(dirname "$0")/../lib.sh"
