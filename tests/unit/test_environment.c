@@ -9,7 +9,8 @@
  * compare-exchange that does not tell what it found; leave that does not leave,
  * or only counts down; slots shared by threads; a slot that changes its count
  * before its page, keeps its room meanwhile, or gets it too early; a page too
- * many, or too few; "was empty" always, or when nothing is pending; a capacity
+ * many, or too few; one that is counted first and marked in its slot later, with
+ * signals let in; "was empty" always, or when nothing is pending; a capacity
  * that cannot be reached; a fit check whose sum wraps; a detach that refunds; a
  * lock without owner, without wake-up, without memory of its waiters, that a
  * try always gets, that loses errno or does not count forks; cancellation left
@@ -297,15 +298,63 @@ Test(environment, leave__goes_back_over_levels_that_were_jumped_out_of)
 	cr_assert_eq(bse_enter(&depth), slot);
 }
 
-/* Changes a slot between two stops. */
-static int set_slot(struct bse_slot *slot, const struct bse_slot *after)
+/* In a process of its own: a function between two stops. */
+static pid_t trace(void (*fn)(void *), void *arg)
 {
-	if (ptrace(PTRACE_TRACEME, 0, NULL, NULL))
-		return 1;
-	raise(SIGSTOP);
-	bse_slot_set(slot, after->page, after->room, after->given);
-	raise(SIGSTOP);
-	return 0;
+	int status;
+	pid_t pid = fork();
+
+	cr_assert_geq(pid, 0);
+	if (!pid) {
+		if (ptrace(PTRACE_TRACEME, 0, NULL, NULL))
+			_exit(1);
+		raise(SIGSTOP);
+		fn(arg);
+		raise(SIGSTOP);
+		_exit(0);
+	}
+	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	if (WIFEXITED(status))
+		cr_skip_test("processes here may not be traced");
+	cr_assert(WIFSTOPPED(status));
+	cr_assert_eq(ptrace(PTRACE_SETOPTIONS, pid, NULL, PTRACE_O_EXITKILL), 0);
+	return pid;
+}
+
+/* One instruction; false if it was the last: then the process is gone. */
+static bool trace_step(pid_t pid)
+{
+	int status;
+
+	cr_assert_eq(ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL), 0);
+	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	cr_assert(WIFSTOPPED(status));
+	if (WSTOPSIG(status) != SIGSTOP)
+		return true;
+	kill(pid, SIGKILL);
+	waitpid(pid, &status, 0);
+	return false;
+}
+
+static void *shared_memory(size_t bytes)
+{
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	cr_assert_neq(p, MAP_FAILED);
+	return p;
+}
+
+struct change {
+	struct bse_slot slot;
+	struct bse_slot after;
+};
+
+static void set_slot(void *arg)
+{
+	struct change *change = arg;
+	const struct bse_slot *after = &change->after;
+
+	bse_slot_set(&change->slot, after->page, after->room, after->given);
 }
 
 static bool slot_equals(const struct bse_slot *a, const struct bse_slot *b)
@@ -314,35 +363,21 @@ static bool slot_equals(const struct bse_slot *a, const struct bse_slot *b)
 }
 
 /* Goes through the change instruction by instruction; any could be the last. */
-static void step_through_set(struct bse_slot *slot, struct bse_slot before, struct bse_slot after)
+static void step_through_set(struct change *change, struct bse_slot before, struct bse_slot after)
 {
 	struct bse_slot now;
-	int status;
 	pid_t pid;
 
-	*slot = before;
-	pid = fork();
-	cr_assert_geq(pid, 0);
-	if (!pid)
-		_exit(set_slot(slot, &after));
-	cr_assert_eq(waitpid(pid, &status, 0), pid);
-	if (WIFEXITED(status))
-		cr_skip_test("processes here may not be traced");
-	cr_assert(WIFSTOPPED(status));
-	cr_assert_eq(ptrace(PTRACE_SETOPTIONS, pid, NULL, PTRACE_O_EXITKILL), 0);
-	do {
-		cr_assert_eq(ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL), 0);
-		cr_assert_eq(waitpid(pid, &status, 0), pid);
-		cr_assert(WIFSTOPPED(status));
-		now = *slot;
+	*change = (struct change){ .slot = before, .after = after };
+	pid = trace(set_slot, change);
+	while (trace_step(pid)) {
+		now = change->slot;
 		cr_assert(!now.room || slot_equals(&now, &before) || slot_equals(&now, &after),
 			  "room %u in page %u, %u given", now.room, now.page, now.given);
 		cr_assert(now.page != before.page || now.given >= before.given,
 			  "page %u with %u given", now.page, now.given);
-	} while (WSTOPSIG(status) != SIGSTOP);
-	cr_assert(slot_equals(slot, &after));
-	kill(pid, SIGKILL);
-	waitpid(pid, &status, 0);
+	}
+	cr_assert(slot_equals(&change->slot, &after));
 }
 
 Test(environment, slot_set__leaves_a_usable_slot_after_every_instruction)
@@ -350,13 +385,11 @@ Test(environment, slot_set__leaves_a_usable_slot_after_every_instruction)
 	const struct bse_slot none = { .page = 0 };
 	const struct bse_slot full = { .page = 5, .room = 100, .given = 7 };
 	const struct bse_slot fresh = { .page = 9, .room = 4000, .given = 1 };
-	struct bse_slot *slot = mmap(NULL, sizeof(*slot), PROT_READ | PROT_WRITE,
-				     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct change *change = shared_memory(sizeof(*change));
 
-	cr_assert_neq(slot, MAP_FAILED);
-	step_through_set(slot, full, none);
-	step_through_set(slot, none, fresh);
-	step_through_set(slot, full, fresh);
+	step_through_set(change, full, none);
+	step_through_set(change, none, fresh);
+	step_through_set(change, full, fresh);
 }
 
 /* The answer stands in the slot, too. */
@@ -383,6 +416,53 @@ Test(environment, may_keep__is_a_quota_of_half_the_pages)
 	bse_unkeep();
 	cr_assert(new_slot_may_keep());
 	cr_assert_not(new_slot_may_keep());
+}
+
+/* How many slots more may keep a page. */
+static size_t may_keep_left(void)
+{
+	size_t n = 0;
+	size_t i;
+
+	while (n <= bse_pool_pages() && new_slot_may_keep())
+		n++;
+	for (i = 0; i < n; i++)
+		bse_unkeep();
+	return n;
+}
+
+static void keep(void *slot)
+{
+	bse_may_keep(slot);
+}
+
+/* Whether a handler could come in, or out of, where the process is now. */
+static bool lets_signals_in(pid_t pid)
+{
+	uint64_t blocked = 0;
+
+	cr_assert_eq(ptrace(PTRACE_GETSIGMASK, pid, (void *)sizeof(blocked), &blocked), 0);
+	return !(blocked >> (SIGUSR1 - 1) & 1);
+}
+
+/* Another process counts, in the same pool, after each instruction. */
+Test(environment, may_keep__counts_what_the_slot_says_wherever_a_handler_may_look)
+{
+	const size_t bytes = 16 * 4096;
+	struct bse_slot *slot = shared_memory(sizeof(*slot));
+	bse_page page;
+	size_t all;
+	pid_t pid;
+
+	cr_assert_eq(bpf_stream_pool_use(shared_memory(bytes), bytes, 0), 0);
+	cr_assert_eq(bse_page_get(&page), 0);
+	all = may_keep_left();
+	pid = trace(keep, slot);
+	while (trace_step(pid))
+		if (lets_signals_in(pid))
+			cr_assert_eq(may_keep_left(), all - (slot->page ? 1 : 0));
+	cr_assert_eq(slot->page, BSE_PAGE_TO_COME);
+	cr_assert_eq(may_keep_left(), all - 1);
 }
 
 Test(environment, usable__is_a_process_with_its_own_pool)
