@@ -84,11 +84,13 @@
  * before another one began comes out first. A group is contiguous.
  *
  * Jumping out of a handler, or cancelling a thread, in the middle of a push or
- * a stage call loses its message with its pages; at most one page more, one of
- * the thread's BPF_STREAM_LEVELS, and, in a process's first push, the pool that
- * is being set up. Later pushes work. Such a stage may only be initialised
- * again. Never jump out of a sink, of try_drain, or of what interrupted a
- * drain, read, destroy, pool_use, trim or release.
+ * a stage call loses its message with its pages; at most one page more; and, in
+ * a process's first push, the pool that is being set up. Until the thread ends
+ * or releases, it also costs one of its BPF_STREAM_LEVELS, with the page kept
+ * there. Later pushes work. Such a stage may only be initialised again. Never
+ * jump out of a sink, of try_drain, or of what interrupted a drain, read,
+ * destroy, pool_use, trim or release. A thread that is cancelled asynchronously
+ * may end with its signals blocked.
  *
  * Threads keep pages only where an exit hook can be set. glibc cannot do so in
  * a push if 32 pthread keys were made before this library's, at its load: then
@@ -110,8 +112,9 @@
  * whose reader was another thread in that moment answers -EBUSY to readers in
  * the child until bpf_stream_destroy() and bpf_stream_init(). With a region
  * marked BPF_STREAM_POOL_SHARED the child is refused with -EPERM; if a handler
- * forked, it must not return there. A child made without the C library's fork()
- * (bare clone, _Fork) must not use streams.
+ * or sink forked, it must not return there. A child made without the C
+ * library's fork() (bare clone, _Fork) must not use streams, nor may handlers
+ * of pthread_atfork() registered before this library was loaded.
  *
  * Kernels: a line of execution is a CPU. A push stays there while it reserves
  * memory: preemption is off for that long, interrupts are never. Any context is
@@ -671,7 +674,8 @@ BSE_API void bpf_stream_destroy(struct bpf_stream *s);
  * @data: the bytes; may be anything, NULs included
  * @len:  how many, up to the capacity; 0 stores nothing and succeeds
  *
- * Context:   Any. Keeps errno. At most 512 bytes of stack (if optimised).
+ * Context:   Any. Keeps errno. At most 512 bytes of stack of its own, without
+ *            the C library's (if optimised).
  * Progress:  Lock-free: retries only when another writer or the reader got
  *            something done. The first push of a process may map memory.
  * Ordering:  Release: who reads the message sees what the writer did before.
@@ -1338,7 +1342,7 @@ static struct {
 	bse_u32 foreign;	/* 1: the pool belongs to the parent */
 	bse_u32 hooked;		/* 1: exit_key is valid */
 	pthread_key_t exit_key;	/* frozen while hooked */
-	sigset_t signals;	/* all; frozen while hooked */
+	sigset_t signals;	/* all but faults; frozen while hooked */
 } bse_process;
 
 static inline struct bse_line *bse_here(void)
@@ -1434,7 +1438,7 @@ struct bse_held {
 	int cancel;
 };
 
-/* No handler comes in, and no cancellation. For threads that are attached. */
+/* No handler but a fault's comes in, no cancellation. For attached threads. */
 static void bse_thread_hold(struct bse_held *held)
 {
 	/* Signals first: a handler in between might jump out. */
@@ -1480,8 +1484,11 @@ BSE_API void bpf_stream_thread_release(void)
 	/* Relaxed: this thread's own; a handler beside it changes it once. */
 	uint32_t state = bse_u32_load_relaxed(&bse_self.attachment);	/* ORD(release:A) */
 
-	if (state != BSE_NEW)
-		bse_thread_give_back(state);
+	if (state == BSE_NEW)
+		return;
+	/* Relaxed: as exit:A. No reservation is under way; undoes jumps. */
+	bse_u32_store_relaxed(&bse_self.depth, 0);			/* ORD(release:B) */
+	bse_thread_give_back(state);
 }
 
 /*
@@ -1556,6 +1563,8 @@ _Static_assert(BPF_STREAM_POOL_BYTES / BPF_STREAM_PAGE_SIZE >= BSE_POOL_MIN_PAGE
 	       "BPF_STREAM_POOL_BYTES: use at least 8 pages");
 _Static_assert(BPF_STREAM_POOL_BYTES <= BSE_POOL_MAX_BYTES,
 	       "BPF_STREAM_POOL_BYTES: use at most 32 GiB");
+_Static_assert(BPF_STREAM_POOL_BYTES <= SIZE_MAX,
+	       "BPF_STREAM_POOL_BYTES: use less than 4 GiB on 32 bits");
 
 static int bse_base_usable(void)
 {
@@ -1882,9 +1891,10 @@ static void bse_base_unkeep(void)
 /*
  * Half of the pages may be kept by threads. The others go from push to push,
  * so that more threads than pages still get on. Held for one step: what is
- * counted stands in a slot, whatever jumps out or forks (I7).
+ * counted stands in a slot, whatever jumps out or forks (I7). Not inlined: few
+ * pushes need its stack.
  */
-static bool bse_base_may_keep(struct bse_slot *slot)
+__attribute__((__noinline__)) static bool bse_base_may_keep(struct bse_slot *slot)
 {
 	struct bse_pool *pool = bse_pool_known();
 	const uint32_t most = (pool->pages - pool->first) / 2;
@@ -1989,7 +1999,13 @@ static void bse_process_forked(void)
 
 __attribute__((__constructor__)) static void bse_process_load(void)
 {
+	/* A fault of a thread that blocks its signal kills. */
+	const int fault[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP };
+	unsigned int i;
+
 	sigfillset(&bse_process.signals);
+	for (i = 0; i < sizeof(fault) / sizeof(fault[0]); i++)
+		sigdelset(&bse_process.signals, fault[i]);
 	if (pthread_atfork(NULL, NULL, bse_process_forked) ||
 	    pthread_key_create(&bse_process.exit_key, bse_thread_exit))
 		return;
@@ -2185,19 +2201,35 @@ enum {
 	BSE_FUTEX_WAKE_PRIVATE = 129
 };
 
+static inline uint32_t bse_lock_mine(void)
+{
+	/* Relaxed: a fork changes it, perhaps in a handler here. */
+	return 2 * bse_u32_load_relaxed(&bse_process.forks) + 2;	/* ORD(lock:A) */
+}
+
 static int bse_lock_take(bse_mutex *lock, bool wait)
 {
+	/* As the system call has it, also on 32 bits: a second. */
+	const struct {
+		long s;
+		long ns;
+	} nap = { 1, 0 };
 	uint32_t waiting = 0;
 	uint32_t mine;
 	uint32_t word;
 
 	for (;;) {
-		/* Relaxed: a fork changes it, perhaps in a handler here. */
-		mine = 2 * bse_u32_load_relaxed(&bse_process.forks) + 2; /* ORD(lock:A) */
+		mine = bse_lock_mine();
 		word = 0;
 		/* Acquire, with unlock:B: all is as the last reader left it. */
-		if (bse_u32_cas_acquire(&lock->word, &word, mine | waiting)) /* ORD(lock:B) */
+		if (bse_u32_cas_acquire(&lock->word, &word, mine | waiting)) { /* ORD(lock:B) */
+			/* Relaxed: forked since; in the child nobody waits. */
+			while (mine != bse_lock_mine()) {
+				mine = bse_lock_mine();
+				bse_u32_store_relaxed(&lock->word, mine); /* ORD(lock:F) */
+			}
 			return 0;
+		}
 		if ((word | 1) != (mine | 1))
 			return -EBUSY;
 		/*
@@ -2212,7 +2244,8 @@ static int bse_lock_take(bse_mutex *lock, bool wait)
 		if (!(word & 1) &&
 		    !bse_u32_cas_relaxed(&lock->word, &word, word | 1))	/* ORD(lock:D) */
 			continue;
-		syscall(SYS_futex, &lock->word, BSE_FUTEX_WAIT_PRIVATE, mine | 1, NULL);
+		/* Not for ever: a handler may have forked since lock:A. */
+		syscall(SYS_futex, &lock->word, BSE_FUTEX_WAIT_PRIVATE, mine | 1, &nap);
 		waiting = 1;
 	}
 }
@@ -2884,8 +2917,8 @@ static inline void bse_base_release(bse_link link, struct bsi_returns *returns)
  *   pool_stop:A - relaxed: no call runs beside it - planned
  *   enter:A / enter:B / leave:A / exit:A / spare:A - relaxed: one thread or
  *       CPU, and what interrupts it - planned
- *   give_back:A / give_back:B / attach:A / attach:C / release:A - relaxed: one
- *       thread; a handler beside it does the same - planned
+ *   give_back:A / give_back:B / attach:A / attach:C / release:A / release:B -
+ *       relaxed: one thread; a handler beside it does the same - planned
  *   unload:A / unload:B - relaxed: no call runs beside an unload - planned
  *   lock:A / usable:A / forked:A / forked:B / forked:C / forked:D - relaxed:
  *       written while the process has one thread - planned
@@ -2893,6 +2926,8 @@ static inline void bse_base_release(bse_link link, struct bsi_returns *returns)
  *       thread, or task, looks for its own value - planned
  *   lock:D - relaxed: asks for a wake-up; unlock:B reads the same
  *       word - planned
+ *   lock:F - relaxed: the holder's word, where no other thread of its process
+ *       sees the one before as its own - planned
  *   pool_known:A - relaxed: the caller holds a link or page, so pool_found:A,
  *       or a pair that handed it over, comes before - planned
  *   pool_use:A / pool_use:B - relaxed: nothing is reached by them - planned
@@ -4113,6 +4148,7 @@ static int bsi_reader_run(struct bsi_reader *reader, const struct bsi_sink *sink
 	size_t offered;
 	unsigned int n;
 	int taken = 0;
+	int err;
 
 	while (reader->left) {
 		if (!s->backlog_head)
@@ -4122,6 +4158,10 @@ static int bsi_reader_run(struct bsi_reader *reader, const struct bsi_sink *sink
 			break;
 		bsi_reader_flush(reader);
 		taken = sink->take(sink->ctx, piece, n);
+		/* In a child that it forked, all this is the parent's. */
+		err = bse_usable();
+		if (err)
+			return err;
 		if (taken > 0 && (size_t)taken > offered)
 			taken = -EINVAL;
 		if (taken > 0)

@@ -9,8 +9,8 @@
 #
 # Seen to fail with copies of the header in which: the #error about 64-bit atomics looks at
 # __GCC_ATOMIC_LLONG_LOCK_FREE alone (clang-14 -m32); 0 is added to a count of bytes (the same, when
-# linked); BSE_DECLS_BEGIN is empty in C++ (linking C++); a void pointer is converted silently in
-# [17] (C++); a push stores less than it was given (all).
+# linked); only links bound a pool (gcc-12 -m32); BSE_DECLS_BEGIN is empty in C++ (linking C++); a
+# void pointer is converted silently in [17] (C++); a push stores less than it was given (all).
 
 # Lists of words; functions that check calls.
 # shellcheck disable=SC2086,SC2317 source-path=SCRIPTDIR source=common.sh
@@ -39,6 +39,13 @@ stress()
 	"$@" stress.c -o prog && ./prog --quiet --threads 4 --seconds $seconds --seed $seed
 }
 
+
+refuses_large_pool()
+{
+	! gcc-12 $m32 -std=c11 -Iinclude -fsyntax-only \
+		'-DBPF_STREAM_POOL_BYTES=(UINT64_C(1) << 32)' $bodies 2>refused &&
+		grep 'use less than 4 GiB' refused
+}
 
 in_c()
 {
@@ -93,4 +100,9 @@ for compiler in g++ clang++-14 clang++-19; do
 	in_cxx $compiler
 done
 with_musl
+if have gcc-12 "$m32"; then
+	check 'gcc-12 -m32: a pool larger than all addresses is refused' refuses_large_pool
+else
+	skip 1 'gcc-12 -m32' 'not installed, or its programs do not run here'
+fi
 finish

@@ -21,6 +21,12 @@
  *   counted as kept: it stayed so for ever, and when half of the pool's pages
  *   were lost that way, every message took a page. Since then the slot says
  *   that it counts, in one step with the count; so does the child of a fork.
+ * - A sink forked and returned in the child of a shared pool: pages were given
+ *   back twice. Now the child's drain ends there.
+ * - A handler forked just before its thread slept for a lock: the child slept
+ *   for ever. Now it looks every second.
+ * - Release left the levels, and the pages in them, that jumps had cost a thread.
+ * - A fault while signals were blocked killed, also if it had a handler.
  *
  * Seen to fail: with each of these put back into the header; with the count of
  * kept pages taken over into the child of a fork as it is; with signals let in
@@ -242,22 +248,44 @@ static void fork_here(int sig)
 		alarm(20);
 }
 
-static void *read_and_be_forked(void *arg)
-{
-	char byte;
-	int ret = bpf_stream_read(&s, &byte, 1);
+static enum place fork_from;
 
-	if (child == 0)
-		_exit(ret == -EBUSY ? 0 : 1);
-	return arg;
+static void fork_there(enum place place)
+{
+	if (place != fork_from)
+		return;
+	come_in = NULL;
+	raise(SIGUSR1);
 }
 
-Test(jumps, read__forked_while_it_waits_tells_the_child)
+static void check_child(void)
+{
+	int status;
+
+	cr_assert_eq(waitpid(child, &status, 0), child);
+	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %#x",
+		  (unsigned int)status);
+}
+
+static void *read_and_be_forked(void *before_it_sleeps)
+{
+	char byte;
+	int ret;
+
+	fork_from = PLACE_COUNTED;
+	come_in = before_it_sleeps ? fork_there : NULL;
+	ret = bpf_stream_read(&s, &byte, 1);
+	if (child == 0)
+		_exit(ret == -EBUSY ? 0 : 1);
+	return NULL;
+}
+
+/* A thread that waits is forked, and then the reader goes on. */
+static void check_waiter(void *before_it_sleeps)
 {
 	const struct sigaction action = { .sa_handler = fork_here };
 	pthread_t reader;
 	pthread_t waiter;
-	int status;
 
 	set_up();
 	push(&s, 'a', 3);
@@ -265,26 +293,92 @@ Test(jumps, read__forked_while_it_waits_tells_the_child)
 	cr_assert_eq(pthread_create(&reader, NULL, drain_slowly, NULL), 0);
 	while (!bse_base_u32_load_relaxed(&reading))
 		usleep(1000);
-	cr_assert_eq(pthread_create(&waiter, NULL, read_and_be_forked, NULL), 0);
+	cr_assert_eq(pthread_create(&waiter, NULL, read_and_be_forked, before_it_sleeps),
+		     0);
 	while (!(bse_base_u32_load_relaxed(&s.lock.word) & 1))
 		usleep(1000);
-	pthread_kill(waiter, SIGUSR1);
+	if (!before_it_sleeps)
+		pthread_kill(waiter, SIGUSR1);
 	while (child < 0)
 		usleep(1000);
 	bse_base_u32_xchg_release(&forked, 1);
 	pthread_join(reader, NULL);
 	pthread_join(waiter, NULL);
-	cr_assert_eq(waitpid(child, &status, 0), child);
-	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %#x",
-		  (unsigned int)status);
+	check_child();
 }
 
-static void raise_when_getting(enum place place)
+Test(jumps, read__forked_while_it_waits_tells_the_child)
 {
-	if (place != PLACE_GETTING)
-		return;
-	come_in = NULL;
-	raise(SIGUSR1);
+	check_waiter(NULL);
+}
+
+Test(jumps, read__forked_just_before_it_waits_tells_the_child)
+{
+	check_waiter(&s);
+}
+
+static int read_again(void *ctx, const void *data, size_t len)
+{
+	int *ret = ctx;
+
+	(void)data;
+	*ret = bpf_stream_read(&s, buf, 1);
+	return (int)len;
+}
+
+Test(jumps, drain__forked_while_it_takes_the_lock_holds_it_in_the_child)
+{
+	int ret = 0;
+
+	set_up();
+	push(&s, 'a', 3);
+	signal(SIGUSR1, fork_here);
+	fork_from = PLACE_LOCKING;
+	come_in = fork_there;
+	bpf_stream_drain(&s, read_again, &ret, SIZE_MAX);
+	if (child == 0)
+		_exit(ret != -EDEADLK);
+	cr_assert_eq(ret, -EDEADLK);
+	check_child();
+}
+
+/* The child ends before the parent goes on. */
+static int fork_in_sink(void *ctx, const void *data, size_t len)
+{
+	siginfo_t info;
+
+	(void)ctx;
+	(void)data;
+	if (child >= 0)
+		return (int)len;
+	fork_here(0);
+	if (child > 0)
+		waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT);
+	return (int)len;
+}
+
+Test(jumps, drain__forked_in_its_sink_leaves_a_shared_pool_alone)
+{
+	const size_t bytes = 64 * 4096;
+	void *shared = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int ret;
+	int i;
+
+	cr_assert_eq(bpf_stream_pool_use(shared, bytes, BPF_STREAM_POOL_SHARED), 0);
+	set_up();
+	for (i = 0; i < 40; i++)
+		push(&s, 'a', 1000);
+	ret = bpf_stream_drain(&s, fork_in_sink, NULL, SIZE_MAX);
+	if (child == 0)
+		_exit(ret != -EPERM);
+	cr_assert_eq(ret, 40 * 1000);
+	bpf_stream_thread_release();
+	check_pool(0);
+	for (i = 0; i < 10; i++)
+		push(i % 2 ? &s : &other, (char)('x' + i % 2), 3000);
+	expect(&s, 'y', 5 * 3000);
+	expect(&other, 'x', 5 * 3000);
+	check_child();
 }
 
 static bse_u32 keepers;
@@ -303,7 +397,6 @@ static void *keep_a_page(void *arg)
 Test(jumps, fork__counts_only_the_pages_that_this_thread_keeps)
 {
 	pthread_t thread[4];
-	int status;
 	int i;
 
 	set_up();
@@ -319,9 +412,7 @@ Test(jumps, fork__counts_only_the_pages_that_this_thread_keeps)
 	bse_base_u32_store_relaxed(&done, 1);
 	for (i = 0; i < 4; i++)
 		pthread_join(thread[i], NULL);
-	cr_assert_eq(waitpid(child, &status, 0), child);
-	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %#x",
-		  (unsigned int)status);
+	check_child();
 }
 
 /* In the child: pushes still share a page. */
@@ -341,18 +432,15 @@ static int child_keeps_pages(void)
 
 Test(jumps, push__forked_in_a_page_turn_keeps_pages_in_the_child)
 {
-	int status;
-
 	set_up();
 	signal(SIGUSR1, fork_here);
 	push(&s, 'a', LARGE);
-	come_in = raise_when_getting;
+	fork_from = PLACE_GETTING;
+	come_in = fork_there;
 	push(&s, 'a', LARGE);
 	if (child == 0)
 		_exit(child_keeps_pages());
-	cr_assert_eq(waitpid(child, &status, 0), child);
-	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %#x",
-		  (unsigned int)status);
+	check_child();
 	expect(&s, 'a', 2 * LARGE);
 }
 
@@ -457,6 +545,67 @@ Test(jumps, push__jumps_out_of_keeping_a_page_cost_no_place_in_the_quota)
 Test(jumps, push__jumps_from_right_behind_enter_cost_nothing_when_the_thread_ends)
 {
 	check_leavers(be_jumped_out_of_the_bracket, PLACE_ENTERED, 0);
+}
+
+Test(jumps, thread_release__takes_back_what_jumps_left)
+{
+	struct bpf_stream_pool_stats pool;
+
+	cr_assert_eq(bpf_stream_pool_use(small_region, sizeof(small_region), 0), 0);
+	set_up();
+	signal(SIGUSR2, jump_back);
+	jump_from = PLACE_GETTING;
+	be_jumped_out_of_turns(NULL);
+	bpf_stream_thread_release();
+	bpf_stream_pool_get_stats(&pool);
+	cr_assert_eq(pool.in_use, 0u);
+	cr_assert_eq(bse_base_u32_load_relaxed(&bse_pool_known()->kept), 0u);
+	/* All levels are there again: each message shares a page. */
+	push_byte();
+	push_byte();
+	bpf_stream_pool_get_stats(&pool);
+	cr_assert_eq(pool.in_use, 1u);
+}
+
+static volatile sig_atomic_t arrived;
+static int arrived_early[2];		/* of the faults, of others */
+
+static void arrive(int sig)
+{
+	(void)sig;
+	arrived++;
+}
+
+/* Signals are blocked here. */
+static void raise_faults(enum place place)
+{
+	static const int fault[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP };
+	unsigned int i;
+
+	if (place != PLACE_RETIRED)
+		return;
+	come_in = NULL;
+	for (i = 0; i < sizeof(fault) / sizeof(fault[0]); i++) {
+		signal(fault[i], arrive);
+		raise(fault[i]);
+	}
+	arrived_early[0] = arrived;
+	signal(SIGUSR1, arrive);
+	raise(SIGUSR1);
+	arrived_early[1] = arrived - arrived_early[0];
+}
+
+/* A fault that is blocked kills, whatever handler there is for it. */
+Test(jumps, thread_release__blocks_no_faults)
+{
+	set_up();
+	push_byte();
+	come_in = raise_faults;
+	bpf_stream_thread_release();
+	cr_assert_null(come_in);
+	cr_assert_eq(arrived_early[0], 5);
+	cr_assert_eq(arrived_early[1], 0);
+	cr_assert_eq(arrived, 6);
 }
 
 Test(jumps, stage_free__jump_out_of_it_leaves_an_empty_stage)
