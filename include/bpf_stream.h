@@ -59,9 +59,9 @@
  *                    print commit read   drain stats  destroy
  *   push, print       yes   yes   yes    yes   yes    NO
  *   stage_commit_to   yes   yes   yes    yes   yes    NO
- *   drain, read       yes   yes   waits  busy  yes    NO
+ *   drain, read,check yes   yes   waits  busy  yes    NO
  *   try_drain/_read   yes   yes   busy   busy  yes    NO
- *   get_stats, check  yes   yes   yes    yes   yes    NO
+ *   get_stats         yes   yes   yes    yes   yes    NO
  *   init, destroy     NO    NO    NO     NO    NO     NO
  *
  *   waits: one after the other.  busy: the try variant returns -EBUSY.
@@ -74,7 +74,7 @@
  *   any context:      push, printf, vprintf, bprintf, stage_*, try_drain,
  *                     try_read, get_stats, pool_get_stats, pool_trim
  *   threads only:     drain, read, drain_fd, init, destroy, pool_use,
- *                     thread_release
+ *                     thread_release, selfcheck
  *   inside a sink:    any push, also to the stream being drained; draining
  *                     other streams. Draining the same one: -EDEADLK.
  *                     Never longjmp, throw or exit the thread out of a sink.
@@ -4409,7 +4409,7 @@ static inline int bpf_prog_stream_read(struct bpf_prog *prog, enum bpf_stream_id
  * Progress:  As bpf_stream_stage_commit_to().
  * Ordering:  As bpf_stream_stage_commit_to().
  * Ownership: As bpf_stream_stage_commit_to().
- * Return:    -EINVAL if there is no such stream; else as there.
+ * Return:    -EINVAL: no such stream; else as bpf_stream_stage_commit_to().
  */
 static inline int bpf_stream_stage_commit(struct bpf_stream_stage *ss, struct bpf_prog *prog,
 					  enum bpf_stream_id stream_id)

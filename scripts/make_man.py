@@ -9,11 +9,12 @@ to it. In the template, @VERSION@ stands for the version, and these lines for wh
 say: @NAMES@ @SYNOPSIS 5a@ @TYPES 4@ @FUNCTIONS 5a@ @RETURNS 5a@, each with its section, and
 @SIGNAL_SAFE@ @THREADS_ONLY@. What is written by hand, there and in man/bpf_stream.7, is compared:
 
-  - the NAMEs are the functions of the header
+  - the NAMEs are the functions and macros of the header
   - the ERRORS of bpf_stream.3 are those that the header's comments name
   - whatever begins with bpf_ or BPF_ is in the header; the reasons of refusals, the knobs of [2]
     and the macros of [17] are all spoken of
-  - the paragraphs `From any context` and `From threads only` of bpf_stream.7 are as [5] says
+  - the paragraphs `From any context` and `From threads only` of bpf_stream.7 are as [5] says, and
+    so is `threads only` in [1]; its numbers for the constants are those of [2]
 
 Exit status: 0 made, 1 something differs, 2 usage.
 """
@@ -159,8 +160,14 @@ def signal_safe(item, functions):
     return signal_safe(functions[m[1]], functions) if m else context.startswith("Any")
 
 
-def contexts(overview, functions):
-    """What bpf_stream.7 says wrongly about where functions may be called from."""
+def contexts(header, overview, functions):
+    """What bpf_stream.7 and [1] say wrongly about where functions may be called from."""
+    short = re.search(r"threads only:(.*?)inside a sink:", header.text, re.S)[1]
+    told = {"bpf_stream_" + name for name in re.findall(r"\w+", short)}
+    true = {name for name, item in functions.items()
+            if item.section.startswith(str(API)) and not signal_safe(item, functions)}
+    yield from (f"bpf_stream.h: [1], threads only: {n} is here or in [5], not in both"
+                for n in sorted(told ^ true))
     for begin, safe in (("From any context", True), ("From threads only", False)):
         paragraph = overview.partition(begin)[2].partition(".Pp")[0]
         told = set(re.findall(r"^\.Fn (\w+)", paragraph, re.M))
@@ -169,10 +176,10 @@ def contexts(overview, functions):
         yield from (f"bpf_stream.7: {begin}: {n} is not" for n in sorted(told - true))
         # The first paragraph names groups of functions, too.
         yield from (f"bpf_stream.7: {begin}: {n} is missing" for n in sorted(true - told)
-                    if not safe and n != "bpf_stream_selfcheck")
+                    if not safe)
 
 
-def fill(template, header, found, functions):
+def fill(template, header, found, functions, macros):
     types = [item for item in found if item.name not in functions and item.name != "bpf_stream" and
              "private" not in item.brief]
 
@@ -184,7 +191,7 @@ def fill(template, header, found, functions):
         kind, section = m[1], m[2]
         here = [item for item in functions.values() if item.section == section]
         if kind == "NAMES":
-            return "\n".join(f".Nm {name} ," for name in functions).rstrip(" ,")
+            return "\n".join(f".Nm {name} ," for name in [*functions, *macros]).rstrip(" ,")
         if kind == "SIGNAL_SAFE":
             return names(True)
         if kind == "THREADS_ONLY":
@@ -206,7 +213,7 @@ def fill(template, header, found, functions):
     return MARK.sub(insert, template).replace("@VERSION@", version)
 
 
-def differences(header, functions, names, template, overview):
+def differences(header, functions, macros, names, template, overview):
     """What was written by hand and is not so."""
     public = set(PUBLIC.findall(header.text)) | {"BPF_STREAM"}     # the title
     comments = "\n".join(line for i, line in enumerate(header.comments)
@@ -218,12 +225,11 @@ def differences(header, functions, names, template, overview):
                               if header.section[i] == CONFIGURATION)
     knobs = set(re.findall(r"^#ifndef (\w+)|^ \* (BPF_\w+)\t", configuration, re.M))
     knobs = {a or b for a, b in knobs}
-    macros = set(re.findall(r"^#define (bpf_\w+)\(", header.text, re.M))
     reasons = set(re.findall(r"\bBPF_STREAM_REFUSED_\w+", header.text))
     both = template + overview
-    yield from (f"man/meson.build does not list {n}" for n in sorted(functions - names))
+    yield from (f"man/meson.build does not list {n}" for n in sorted((functions | macros) - names))
     yield from (f"man/meson.build lists {n}, which the header does not declare"
-                for n in sorted(names - functions))
+                for n in sorted(names - functions - macros))
     yield from (f"bpf_stream.3: ERRORS lacks {n}" for n in sorted(errors - listed))
     yield from (f"bpf_stream.3: ERRORS has {n}, which the header never names"
                 for n in sorted(listed - errors))
@@ -249,13 +255,14 @@ def main(argv):
             pages.append(f.read())
     found = list(items(header))
     functions = {item.name: item for item in found if "Context" in item.fields}
-    errors = list(differences(header, set(functions), set(argv[3:]), *pages))
-    errors += contexts(pages[1], functions)
+    macros = re.findall(r"^#define (bpf_\w+)\(", header.text, re.M)
+    errors = list(differences(header, set(functions), set(macros), set(argv[3:]), *pages))
+    errors += contexts(header, pages[1], functions)
     for text in errors:
         print(f"make_man.py: {text}", file=sys.stderr)
     if errors:
         return 1
-    text = fill(pages[0], header, found, functions)
+    text = fill(pages[0], header, found, functions, macros)
     for name in ["bpf_stream", *argv[3:]]:
         with open(os.path.join(out, name + ".3"), "w", encoding="utf-8") as f:
             f.write(text if name == "bpf_stream" else ".so man3/bpf_stream.3\n")

@@ -37,15 +37,18 @@ class Form(Case):
         return re.sub(".\x08", "", p.stdout)
 
     @unittest.skipUnless(shutil.which("mandoc"), "no mandoc")
-    def test_each_function_has_a_page(self):
+    def test_each_function_and_macro_has_a_page(self):
         os.mkdir(os.path.join(self.dir, "man3"))
         for name in ["bpf_stream", *NAMES]:
             shutil.copy(os.path.join(MADE, name + ".3"), os.path.join(self.dir, "man3"))
         want = self.plain_text("bpf_stream")
         self.assertGreater(len(NAMES), 20)
+        self.assertLess({"bpf_stream_printk", "bpf_stream_stage"}, set(NAMES))
         for name in NAMES:
             self.assertTrue(self.plain_text(name) == want, f"{name}.3 is not bpf_stream.3")
             self.assertTrue(f"\n     {name}(" in want, f"{name} is not in the synopsis")
+            head = want.split("SYNOPSIS")[0]
+            self.assertRegex(head, rf"\b{name}[, ]", f"{name} is not under NAME")
 
     def example(self, path, name):
         block = re.search(r"^\.Bd -literal.*?\n(#define.*?)^\.Ed", read(path), re.M | re.S)
@@ -100,6 +103,21 @@ class Ranges(Case):
                     self.assertEqual(p.returncode != 0, value in beyond, p.stdout)
                     if value in beyond:
                         self.assertIn(f"{knob}: use ", p.stdout)
+
+
+    def test_the_overview_has_the_constants_with_their_values(self):
+        header, page = read("include/bpf_stream.h"), read(OVERVIEW)
+        for name, value in re.findall(r"^#define (BPF_STREAM_(?:PRINT_MAX|MAX_REPORTS)) (\d+)u",
+                                      header, re.M):
+            told = page.split(f".It Dv {name}\n")[1].split("\n.It ")[0]
+            self.assertRegex(told, rf": {value}\b")
+        for name in re.findall(r"^#define (BPF_STREAM_VERSION\w*) ", header, re.M):
+            self.assertRegex(page, rf"\bDv {name}\b")
+
+    def test_return_values_refer_to_functions(self):
+        """On the page, what the header's comment says stands without its neighbours."""
+        returns = read(REFERENCE).split(".Sh RETURN VALUES")[1].split(".Sh ")[0]
+        self.assertNotRegex(returns, r"\bas there\b")
 
 
 class Truth(Case):
@@ -159,19 +177,24 @@ class Truth(Case):
 
     def test_a_context_that_changed(self):
         text = read("include/bpf_stream.h")
-        start = text.index(" * bpf_stream_selfcheck() - ")
+        start = text.index(" * bpf_prog_stream_error_limit() - ")
         self.write("include/bpf_stream.h",
-                   text[:start] + text[start:].replace("Threads.", "Any.", 1))
+                   text[:start] + text[start:].replace("Any.", "Threads.", 1))
         self.assertEqual(self.make(), (0, ""))
-        threads_only = read(os.path.join(self.dir, "bpf_stream.3")).split("for threads only")[1]
-        self.assertIn(".Fn bpf_stream_thread_release", threads_only)
-        self.assertNotIn(".Fn bpf_stream_selfcheck", threads_only.split(".Sh")[0])
+        page = read(os.path.join(self.dir, "bpf_stream.3"))
+        safe, threads_only = page.split(".Sh ATTRIBUTES")[1].split(".Sh")[0].split("threads only")
+        self.assertIn(".Fn bpf_prog_stream_error_limit", threads_only)
+        self.assertNotIn(".Fn bpf_prog_stream_error_limit", safe)
 
     def test_contexts_that_the_overview_has_wrong(self):
         self.refused("man/bpf_stream.7", ".Fn bpf_stream_try_read ,", ".Fn bpf_stream_read ,",
                      "From any context: bpf_stream_read is not")
         self.refused("man/bpf_stream.7", ".Fn bpf_stream_drain_fd ,\n.Fn bpf_stream_read ,",
                      ".Fn bpf_stream_read ,", "From threads only: bpf_stream_drain_fd is missing")
+
+    def test_contexts_that_the_contract_has_wrong(self):
+        self.refused("include/bpf_stream.h", "thread_release, selfcheck\n", "thread_release\n",
+                     "[1], threads only: bpf_stream_selfcheck is here or in [5], not in both")
 
     def test_an_error_that_is_not_explained(self):
         self.refused("include/bpf_stream.h", "0, or -EINVAL if the capacity",
