@@ -9,19 +9,41 @@
 # dealt over eight inputs. streamcat merges them, one writer thread for each
 # input, onto one stream. What comes out is taken apart again by its labels and
 # compared with what went in. Then stress does the same with signal handlers
-# that interrupt the writers. Exit status: 0 all verified, 1 not so.
+# that interrupt the writers. All files are in BUILD_DIRECTORY.
+# Exit status: 0 all verified, 1 not so, or a tool failed, 2 usage.
 
-set -u
+set -u -o pipefail
 export LC_ALL=C
-[ $# -ge 1 ] || { echo 'usage: demo.sh BUILD_DIRECTORY [FILE...]' >&2; exit 2; }
+
+# What could not be looked at is not the library's fault.
+stop()
+{
+	echo "demo: stopped: $*" >&2
+	exit 1
+}
+
+case ${1-} in
+--help | -h)
+	sed -n '4,/^$/s/^# \{0,1\}//p' "$0"
+	exit
+	;;
+'' | -*)
+	echo 'usage: demo.sh BUILD_DIRECTORY [FILE...]' >&2
+	exit 2
+	;;
+esac
+for name in streamcat stress; do
+	[ -x "$1/$name" ] || { echo "demo: $1/$name is not there; ./dev demo builds it" >&2; exit 2; }
+done
 build=$(cd "$1" && pwd) || exit 1
 shift
 writers=8
 least=$((32 << 20))		# bytes of text in a round, at least
 most=$((128 << 20))		# the largest capacity that streamcat takes
 label=9				# bytes of "writerN: "
-work=$(mktemp -d "$build/demo.XXXXXX") || exit 1
+work=$(mktemp -d "$build/demo.XXXXXX") || stop "no directory can be made in $build"
 trap 'rm -rf "$work"' EXIT
+export TMPDIR=$work		# sort's
 trap 'exit 130' INT TERM
 
 commas()
@@ -56,7 +78,8 @@ yes_or_no()
 
 same_lines()
 {
-	sed 's/^writer[1-8]: //' "$work/merged" | sort | cmp -s - "$work/sorted"
+	sed 's/^writer[1-8]: //' "$work/merged" | sort >"$work/again" || stop 'sort failed'
+	cmp -s "$work/again" "$work/sorted"
 }
 
 order_kept()
@@ -87,7 +110,7 @@ done
 
 for file in ${sources+"${sources[@]}"}; do
 	cat "$file" || exit 1
-	[ -z "$(tail -c 1 "$file" | tr '\0' x)" ] || echo
+	[ -z "$(tail -c 1 "$file" | tr '\0' x)" ] || echo || exit 1
 done >"$work/text"
 [ -s "$work/text" ] || { echo 'demo: no text found; name a file that has some' >&2; exit 1; }
 bytes=$(wc -c <"$work/text")
@@ -105,12 +128,13 @@ echo "  text      ${#sources[@]} files, $(commas "$lines") lines, $(commas "$byt
 	"licences and the dpkg log of this machine${1+, and what you named}"
 times=$(((least + bytes - 1) / bytes))
 for ((i = 0; i < times; i++)); do
-	cat "$work/text"
+	cat "$work/text" || stop "the text cannot be written to $build"
 done >"$work/all"
 bytes=$((bytes * times))
 lines=$((lines * times))
-split -n r/$writers -a 1 --numeric-suffixes=1 "$work/all" "$work/writer" || exit 1
-sort "$work/all" >"$work/sorted"
+split -n r/$writers -a 1 --numeric-suffixes=1 "$work/all" "$work/writer" ||
+	stop 'split failed'
+sort "$work/all" >"$work/sorted" || stop 'sort failed'
 echo "  dealt     line by line over $writers inputs, $(times_over $times):" \
 	"$(commas $lines) lines, $(commas $bytes) bytes"
 echo "  merged    streamcat --label: $writers writer threads push lines to one stream, one reader" \
@@ -133,7 +157,7 @@ for capacity in $((4 << 20)) $((1 << 20)) $((256 << 10)) $((64 << 10)) $((16 << 
 	(cd "$work" && "$build/streamcat" --label --capacity $capacity writer[1-8] >merged)
 	status=$?
 	took=$(($(microseconds) - start))
-	same=$(yes_or_no same_lines)
+	same=$(yes_or_no same_lines) || exit 1
 	order=$(yes_or_no order_kept)
 	whole=$(yes_or_no none_torn)
 	switches=$(cut -d : -f 1 "$work/merged" | uniq | wc -l)

@@ -5,7 +5,8 @@
 usage: test_demo.py [BINARY]     or in the environment, as STREAMCAT
 
 To see it fail: let demo.sh measure lines with `wc -L`, which counts columns, or leave out its
-bound for the length of a line. stress is replaced by a program that does nothing.
+bound for the length of a line, or TMPDIR, or what it does if sort fails. stress is replaced by a
+program that does nothing.
 """
 import os
 import subprocess
@@ -27,8 +28,9 @@ class Demo(unittest.TestCase):
         os.symlink("/bin/true", os.path.join(self.build, "stress"))
         self.text = os.path.join(temp.name, "a text")
 
-    def run_it(self):
-        p = subprocess.run(["bash", DEMO, self.build, self.text], stdin=subprocess.DEVNULL,
+    def run_it(self, *args, **env):
+        p = subprocess.run(["bash", DEMO, *(args or (self.build, self.text))],
+                           env={**os.environ, **env}, stdin=subprocess.DEVNULL,
                            capture_output=True, text=True, timeout=200)
         return p.returncode, p.stdout, p.stderr
 
@@ -46,6 +48,38 @@ class Demo(unittest.TestCase):
         self.assertEqual((status, out), (1, ""))
         self.assertEqual(err, "demo: a line of 134,217,720 bytes, its newline included, is too "
                               "long for streamcat: at most 134,217,719\n")
+
+    def test_usage(self):
+        status, out, err = self.run_it("--help")
+        self.assertEqual((status, err), (0, ""))
+        self.assertIn("usage: demo.sh BUILD_DIRECTORY", out)
+        self.assertEqual(self.run_it("--nosuch"),
+                         (2, "", "usage: demo.sh BUILD_DIRECTORY [FILE...]\n"))
+        self.assertEqual(self.run_it("/nosuch"), (2, "", "demo: /nosuch/streamcat is not there; "
+                                                  "./dev demo builds it\n"))
+
+    def test_temporary_files__are_in_the_build_directory(self):
+        with open(self.text, "w", encoding="utf-8") as f:
+            f.write("a line\n")
+        status, out, err = self.run_it(TMPDIR="/nonexistent")
+        self.assertEqual((status, err), (0, ""), out)
+
+    def test_tool_that_fails__is_not_taken_for_a_fault_of_the_library(self):
+        tools = os.path.join(self.build, "bin")
+        os.mkdir(tools)
+        with open(self.text, "w", encoding="utf-8") as f:
+            f.write("a line\n")
+        # The second sort is the one of what came out.
+        for good in 0, 1:
+            path = os.path.join(tools, "sort")
+            with open(path, "w", encoding="utf-8") as f:
+                f.write(f'#!/bin/sh\n[ "$(echo x >>"$0.calls"; wc -l <"$0.calls")" -le {good} ] && '
+                        'exec /usr/bin/sort "$@"\necho sort: full >&2\nexit 2\n')
+            os.chmod(path, 0o755)
+            status, out, err = self.run_it(PATH=f"{tools}:{os.environ['PATH']}")
+            os.remove(path + ".calls")
+            self.assertEqual((status, err), (1, "sort: full\ndemo: stopped: sort failed\n"))
+            self.assertNotRegex(out, r"NO\b|FAILED|verified")
 
 
 if __name__ == "__main__":
