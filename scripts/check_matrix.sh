@@ -9,11 +9,26 @@
 # lines. The last line is `N passed, N failed, N skipped`; cells of a compiler that is not installed
 # are skipped. Include orders, and what the header says to who got them wrong, are looked at by
 # tests/languages/inclusion.sh.
-# Exit status: 0 all passed, 1 a cell failed, 77 no compiler at all.
+# Exit status: 0 all passed, 1 a cell failed, 2 usage, 77 no compiler at all.
 
 set -u
 export LC_ALL=C
-root=$(cd "${1:-$(dirname "$0")/..}" && pwd) || exit 2
+case ${1-} in
+--help | -h)
+	sed -n '4,/^$/s/^# \{0,1\}//p' "$0"
+	exit
+	;;
+-*)
+	echo 'usage: check_matrix.sh [PROJECT_DIRECTORY]' >&2
+	exit 2
+	;;
+esac
+root=${1:-$(dirname "$0")/..}
+if [ ! -f "$root/include/bpf_stream.h" ]; then
+	echo "check_matrix.sh: there is no include/bpf_stream.h in $root" >&2
+	exit 2
+fi
+root=$(cd "$root" && pwd) || exit 2
 work=$(mktemp -d) || exit 2
 trap 'rm -rf "$work"' EXIT
 

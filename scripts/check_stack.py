@@ -103,6 +103,9 @@ def main(argv):
             not all(re.fullmatch(r"\w+=\d+", a) for a in argv[2:]):
         print("usage: check_stack.py HEADER [FUNCTION=LIMIT...]", file=sys.stderr)
         return 2
+    if not os.path.isfile(argv[1]):
+        print(f"check_stack.py: there is no file {argv[1]}", file=sys.stderr)
+        return 2
     if argv[2:]:
         limits = {name: int(n) for name, n in (a.split("=") for a in argv[2:])}
     if not shutil.which("gcc"):

@@ -16,10 +16,15 @@ root=$here/../..
 if [[ ${1:-} == -* ]]; then
 	sed -n '3,/^$/s/^# \{0,1\}//p' "$0"
 	echo "usage: $(basename "$0") [HEADER_DIRECTORY]"
-	[ "$1" = --help ] || exit 2
+	[ "$1" = --help ] || [ "$1" = -h ] || exit 2
 	exit 0
 fi
-header_directory=$(cd "${1:-$root/include}" && pwd) || exit 2
+header_directory=${1:-$root/include}
+if [ ! -f "$header_directory/bpf_stream.h" ]; then
+	echo "$(basename "$0"): there is no bpf_stream.h in $header_directory; see --help" >&2
+	exit 2
+fi
+header_directory=$(cd "$header_directory" && pwd) || exit 2
 work=$(mktemp -d) || exit 2
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 2
@@ -52,8 +57,10 @@ check()
 # skip NUMBER WHAT REASON: so many checks are not made.
 skip()
 {
+	local checks=''
+	[ "$1" -eq 1 ] || checks="$1 checks: "
 	skipped=$((skipped + $1))
-	echo "SKIP: $2: $3"
+	echo "SKIP: $checks$2: $3"
 }
 
 # Arguments of a 32-bit program. The headers in asm/ are found only with gcc-multilib otherwise,

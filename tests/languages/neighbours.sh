@@ -72,7 +72,7 @@ for package in linux-libc-dev libbpf-dev; do
 	if version=$(timeout 300 "$root/scripts/fetch_deb.sh" sid $package sid 2>fetch.log); then
 		echo "sid has $package $version"
 	else
-		skip 32 "sid's $package" "$(tail -n 1 fetch.log)"
+		skip 32 "sid's headers" "$(tail -n 1 fetch.log)"
 		finish
 	fi
 done

@@ -63,6 +63,31 @@ class CheckBuilds(unittest.TestCase):
         self.assertIn("FAIL gcc-12 -O0: exports bpf_stream_* only\n     stray\n", out)
         self.assertIn("ok   gcc-12 -O0: exports nothing of it\n", out)
 
+    def test_usage(self):
+        symbols = os.path.join(LANGUAGES, "symbols.sh")
+        for script, message in ((MATRIX, "check_matrix.sh: there is no include/bpf_stream.h in "),
+                                (symbols, "symbols.sh: there is no bpf_stream.h in ")):
+            for option in "--help", "-h":
+                p = subprocess.run(["bash", script, option], capture_output=True, text=True)
+                self.assertEqual((p.returncode, p.stderr), (0, ""))
+                self.assertIn(f"usage: {os.path.basename(script)} [", p.stdout)
+            p = subprocess.run(["bash", script, "--nosuch"], capture_output=True, text=True)
+            self.assertEqual(p.returncode, 2)
+            p = subprocess.run(["bash", script, "/nosuch"], capture_output=True, text=True)
+            self.assertEqual((p.returncode, p.stdout), (2, ""))
+            self.assertRegex(p.stderr, rf"\A{message}/nosuch\b.*\n\Z")
+
+    def test_checks_that_are_skipped_together_are_counted_where_they_are_named(self):
+        with tempfile.TemporaryDirectory() as d:
+            env = dict(only_gcc(d), XDG_CACHE_HOME=os.path.join(d, "cache"))
+            for name in "curl", "wget", "apt-get", "apt-cache", "dpkg-deb":
+                path = os.path.join(d, "bin", name)
+                if os.path.islink(path):
+                    os.unlink(path)
+            p = subprocess.run(["bash", os.path.join(LANGUAGES, "neighbours.sh")],
+                               capture_output=True, text=True, env=env)
+        self.assertRegex(p.stdout, r"\nSKIP: 32 checks: sid's headers: .+\n")
+
     def test_a_blank_in_the_path(self):
         with tempfile.TemporaryDirectory() as d:
             copy = os.path.join(d, "my project")

@@ -103,6 +103,11 @@ class CheckStack(unittest.TestCase):
         self.assertEqual(status, 1)
         self.assertIn("gcc cannot compile it", out)
 
+    def test_a_header_that_is_not_there(self):
+        p = subprocess.run([sys.executable, CHECK, "/nosuch"], capture_output=True, text=True)
+        self.assertEqual((p.returncode, p.stdout, p.stderr),
+                         (2, "", "check_stack.py: there is no file /nosuch\n"))
+
     def test_the_limits_of_the_header(self):
         """Without limits given, those of the seven functions hold."""
         sinks = ("bsi_take_user", "bse_base_take_memory", "bse_base_take_fd")
