@@ -82,10 +82,22 @@ def needs(*tools):
     return unittest.skipIf(missing, f"not installed: {', '.join(missing)}")
 
 
+def repository(directory):
+    """A copy of the source tree in git."""
+    tree = shutil.copytree(TREE, os.path.join(directory, "repository"))
+    git = "git", "-c", "user.name=x", "-c", "user.email=x@example.org"
+    run(*git, "init", "-q", cwd=tree)
+    run(*git, "add", "-A", cwd=tree)
+    run(*git, "commit", "-q", "-m", "x", cwd=tree)
+    return tree
+
+
 def archive(*directory):
-    name = f"bpf_stream-{VERSION}"
-    with tarfile.open(os.path.join(*directory, name + ".tar.gz"), "w:gz") as tar:
-        tar.add(TREE, name)
+    """As README.md makes it."""
+    with tempfile.TemporaryDirectory(dir=TOP) as d:
+        tree = repository(d)
+        run("sh", "-ec", SAYS["sh"][2], cwd=tree)
+        shutil.move(os.path.join(tree, f"bpf_stream-{VERSION}.tar.gz"), os.path.join(*directory))
 
 
 def setUpModule():
@@ -178,7 +190,7 @@ class Installation(Case):
                 self.assertEqual(below(self.dir), before)
 
     def test_uninstall__after_two_installations_leaves_no_file(self):
-        # Meson knows only of the directories which the last installation made.
+        # Meson knows only of the directories which the last installation made, as README.md says.
         build = self.configure()
         self.install(build, self.dir)
         self.install(build, self.dir)
@@ -204,11 +216,7 @@ class Installation(Case):
 
     @needs("git")
     def test_dist__installs_the_same(self):
-        tree = shutil.copytree(TREE, os.path.join(self.dir, "repository"))
-        git = "git", "-c", "user.name=x", "-c", "user.email=x@example.org"
-        run(*git, "init", "-q", cwd=tree)
-        run(*git, "add", "-A", cwd=tree)
-        run(*git, "commit", "-q", "-m", "x", cwd=tree)
+        tree = repository(self.dir)
         run("meson", "setup", "b", cwd=tree)
         run("meson", "dist", "-C", "b", "--formats=gztar", "--no-tests", cwd=tree)
         name = f"bpf_stream-{VERSION}"
@@ -295,6 +303,7 @@ class CMake(Case):
         copy = shutil.copytree(TREE, os.path.join(self.dir, "bpf_stream"))
         self.build(f"{copy}/include", SAYS["cmake"][1])
 
+    @needs("git")
     def test_fetch_content(self):
         archive(self.dir)
         self.build(f"{self.dir}/build/_deps/bpf_stream-src/include", SAYS["cmake"][2])
@@ -366,6 +375,7 @@ class Meson(Case):
         self.assertIn(f"-I{PREFIX}/include", self.introspect("targets")[0]["target_sources"][0]
                       ["parameters"])
 
+    @needs("git")
     def test_wrapped_archive(self):
         os.makedirs(os.path.join(self.dir, "subprojects/packagefiles"))
         write(SAYS["ini"][0], self.dir, "subprojects/bpf_stream.wrap")
