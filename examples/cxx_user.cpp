@@ -90,7 +90,7 @@ int main()
 	try {
 		small.push("too long");
 	} catch (const std::system_error &e) {
-		std::cout << e.what() << '\n';
+		std::cout << "8 bytes, where 4 fit: " << e.what() << '\n';
 	}
 	if (!std::cout.flush()) {
 		std::cerr << "cxx_user: cannot write\n";

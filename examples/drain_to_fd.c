@@ -49,8 +49,10 @@ static int drain_all(struct bpf_stream *s, int fd)
 
 /*
  * At the other end of the pipe: brings it to standard output. It reads on if
- * that fails, for the drain would wait for it; main looks at ferror().
+ * that fails, for the drain would wait for it; main looks at the first error.
  */
+static int copy_error;
+
 static void *copy(void *arg)
 {
 	const int *from = arg;
@@ -58,7 +60,8 @@ static void *copy(void *arg)
 	ssize_t n;
 
 	while ((n = read(*from, buf, sizeof(buf))) > 0)
-		fwrite(buf, 1, (size_t)n, stdout);
+		if (fwrite(buf, 1, (size_t)n, stdout) < (size_t)n && !copy_error)
+			copy_error = errno;
 	return NULL;
 }
 
@@ -90,9 +93,7 @@ int main(void)
 	close(ends[1]);
 	pthread_join(copier, NULL);
 	bpf_stream_destroy(&s);
-	if (fflush(stdout) || ferror(stdout)) {
-		fprintf(stderr, "drain_to_fd: cannot write to standard output\n");
-		return 1;
-	}
+	check(copy_error, "cannot write");
+	check(fflush(stdout) ? errno : 0, "cannot write");
 	return 0;
 }
