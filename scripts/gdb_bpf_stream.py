@@ -59,9 +59,21 @@ class BpfStream(gdb.Command):
         super().__init__("bpf-stream", gdb.COMMAND_DATA, gdb.COMPLETE_EXPRESSION)
 
     def invoke(self, arg, from_tty):
-        stream = gdb.parse_and_eval(arg)
-        if stream.type.strip_typedefs().code == gdb.TYPE_CODE_PTR:
-            stream = stream.dereference()
+        if not arg.strip():
+            raise gdb.GdbError("usage: bpf-stream EXPR: a struct bpf_stream, or a pointer to one")
+        try:
+            stream = gdb.parse_and_eval(arg)
+            if stream.type.strip_typedefs().code == gdb.TYPE_CODE_PTR:
+                stream = stream.dereference()
+            kind = stream.type.strip_typedefs()
+            if kind.code != gdb.TYPE_CODE_STRUCT or kind.tag != "bpf_stream":
+                raise gdb.GdbError(f"{arg}: not a struct bpf_stream, but {kind}")
+            self.show(stream)
+        except gdb.error as error:
+            raise gdb.GdbError(f"{arg}: {error} (the file that has the bodies must be compiled with"
+                               " -g)") from None
+
+    def show(self, stream):
         pool = int(gdb.parse_and_eval("bse_process")["pool"]["bse_v"])
         # The newest element is above, pending bytes are below.
         word = int(stream["log"]["bse_v"])

@@ -6,7 +6,7 @@ Cores come from the kernel where it writes them here, else from gdb's generate-c
 
 Seen to fail with: a text written behind its publish (100 rounds); a script that forgets the
 backlog, the log's order, consumed lengths, that messages have several elements, or the log when
-the backlog is damaged.
+the backlog is damaged; one that leaves gdb's errors to gdb.
 """
 import os
 import pathlib
@@ -136,6 +136,21 @@ class Core(unittest.TestCase):
                                  r"the element at 0x\w+ is damaged; found \d+ bytes: "
                                  "what is behind that is missing")
                 self.assertIn("\n".join(["", *left, ""]), out)
+
+    def test_expressions_that_are_no_stream_are_told_in_one_line(self):
+        for expression, message in (("", "usage: bpf-stream EXPR: "),
+                                    ("accepted", "accepted: not a struct bpf_stream, but "),
+                                    ("nosuch", "nosuch: No symbol .*compiled with -g")):
+            with self.subTest(expression):
+                out = gdb(f"bpf-stream {expression}")
+                self.assertRegex(out, rf"\A{message}[^\n]*\n\Z")
+
+    def test_program_without_debug_information_is_told_to_need_it(self):
+        bare = os.path.join(self.scratch, "bare")
+        subprocess.run(["strip", "-g", "-o", bare, VICTIM], check=True)
+        out = gdb(f"file {bare}", "bpf-stream stream")
+        self.assertRegex(out, r"(?m)^stream: .*unknown type.*must be compiled with -g\)$")
+        self.assertNotIn("Python Exception", out)
 
     @unittest.skipIf(NO_CORE, NO_CORE)
     def test_core_that_the_kernel_makes_opens(self):
