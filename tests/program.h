@@ -129,7 +129,7 @@ static inline void program_options(int argc, char **argv, const char *about,
 			program_set(argument, "BPF_STREAM_SEED", seed);
 	}
 	for (i = 1; i < argc; i++) {
-		if (!strcmp(argv[i], "--help"))
+		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
 			program_help(about, options);
 		if (*argv[i] != '-') {
 			if (!argument->name)
@@ -141,6 +141,9 @@ static inline void program_options(int argc, char **argv, const char *about,
 		for (option = options; option->name && !program_is_argument(option); option++)
 			if (!strncmp(argv[i], "--", 2) && !strcmp(argv[i] + 2, option->name))
 				break;
+		if (!strncmp(argv[i], "--", 2) && strchr(argv[i], '='))
+			program_misused("'%s': write --%.*s VALUE", argv[i],
+					(int)strcspn(argv[i] + 2, "="), argv[i] + 2);
 		if (!option->name || program_is_argument(option))
 			program_misused("'%s': there is no such option", argv[i]);
 		if (++i == argc)

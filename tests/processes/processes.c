@@ -715,6 +715,10 @@ int main(int argc, char **argv)
 	if (mode != EXEC_HERE) {
 		first_process = getpid();
 		program_show(options);
+		if (access("/proc/self/exe", F_OK)) {
+			printf("SKIP: processes: /proc is not mounted\n");
+			return program_end(0, 0, 1);
+		}
 	}
 	for (i = 0; mode == EXEC && i < rounds / 2; i++)
 		run_other("exec-here");

@@ -5,10 +5,12 @@ says what is wrong on stderr, prints nothing else, and ends with 2.
 
 In the environment: PROGRAMS, the programs that were built, separated by newlines. Their options are
 those that --help shows. Seen to fail with: each check taken out of program.h; a program that does
-not look at its arguments, or that takes the word of an option as it is.
+not look at its arguments, or that takes the word of an option as it is;
+programs that do not look for /proc.
 """
 import os
 import re
+import shutil
 import subprocess
 import unittest
 
@@ -21,6 +23,12 @@ def run(program, *args, **env):
     p = subprocess.run([program, *args], env={**ENVIRONMENT, **env}, stdin=subprocess.DEVNULL,
                        capture_output=True, text=True, timeout=60)
     return p.returncode, p.stdout, p.stderr
+
+
+# A command behind which there is nothing in /proc.
+NO_PROC = ["unshare", "-rm", "sh", "-c", 'mount -t tmpfs none /proc && exec "$0" "$@"']
+if not shutil.which("unshare") or run(*NO_PROC, "true")[0]:
+    NO_PROC = None
 
 
 class Options(unittest.TestCase):
@@ -57,6 +65,14 @@ class Options(unittest.TestCase):
                 self.refused(program, "'more': one argument too many", "more")
             else:
                 self.refused(program, f"{arguments[0]} is missing")
+
+    def test_short_help(self):
+        for program in PROGRAMS:
+            self.assertEqual(run(program, "-h"), run(program, "--help"))
+
+    def test_values_behind_an_equals_sign(self):
+        for program in PROGRAMS:
+            self.refused(program, "'--seed=3': write --seed VALUE", "--seed=3")
 
     def test_missing_values(self):
         for program in PROGRAMS:
@@ -95,6 +111,15 @@ class Options(unittest.TestCase):
         self.refused(special["core_victim"], "WHERE 'nosuch': there is no such place", "nosuch")
         self.refused(special["stream_parity"], "only one of them", "--original", "1", "--replay",
                      "file")
+
+    @unittest.skipUnless(NO_PROC, "mount namespaces are not allowed here")
+    def test_programs_that_need_proc_say_so(self):
+        for program in PROGRAMS:
+            if os.path.basename(program) in ("processes", "short_lived"):
+                arguments = ["private"] if program.endswith("/processes") else []
+                status, out, err = run(*NO_PROC, program, *arguments)
+                self.assertEqual((status, err), (77, ""), out)
+                self.assertRegex(out, r"\nSKIP: .*: /proc is not mounted\n0 passed, 0 failed, 1 ")
 
     def test_full_unless_empty_or_0(self):
         program, = (p for p in PROGRAMS if p.endswith("/list_parity"))

@@ -856,6 +856,10 @@ int main(int argc, char **argv)
 		return this_case ? run_case((uint32_t)threads) : 2;
 	}
 	program_show(options);
+	if (access("/proc/self/exe", F_OK)) {
+		printf("SKIP: short_lived: /proc is not mounted\n");
+		return program_end(0, 0, 1);
+	}
 	if (leak_check && !leak_check_works()) {
 		/* It needs ptrace, which not every container allows. */
 		printf("SKIP: LeakSanitizer: it does not find a leak here\n");
