@@ -17,8 +17,8 @@
  *
  * Seen to fail with the header changed so that: a split, a refused publish, a
  * freed stage or destroy keeps elements; a refused publish keeps its link to
- * the log, or links only once; a failed turn keeps its slot; a page used once is
- * not retired; tags of free lists do not change; the link of a freed
+ * the log, or links only once; a failed turn keeps its slot; a page used once
+ * is not retired; tags of free lists do not change; the link of a freed
  * page is set once; fresh pages are taken without a retry, or beyond the end;
  * the pool that came second stays mapped, or is gone on with; a failed mmap
  * changes errno, or hides a pool that is there; a failed exit hook is believed;
@@ -29,6 +29,7 @@
  */
 #define BPF_STREAM_STATIC
 #define BPF_STREAM_SELFCHECK 1
+#define BPF_STREAM_PROG
 #define BPF_STREAM_POOL_BYTES (64u * 4096u)
 #define BPF_STREAM_ENV_HEADER "every_fault_env.h"
 #include "bpf_stream.h"
@@ -159,7 +160,7 @@ static enum fault due(enum place at)
 /* ---- The model --------------------------------------------------------- */
 
 struct book {
-	struct bpf_stream s;			/* first: &s.log is a struct book */
+	struct bpf_stream *s;
 	char text[1u << 20];			/* all that was accepted */
 	size_t accepted;
 	size_t taken;
@@ -168,6 +169,9 @@ struct book {
 };
 
 static struct book book[STREAMS];
+static struct bpf_stream other;			/* book[0]'s; the next two are the program's */
+static struct bpf_prog_aux aux;
+static struct bpf_prog prog = { &aux };
 static uint64_t denied;			/* page requests that found none */
 static uint64_t no_memory;		/* of these, and of mmap */
 static unsigned int mapped;		/* pools that are mapped now */
@@ -180,11 +184,12 @@ static void open_book(struct book *b, size_t capacity)
 {
 	struct bpf_stream_options opts = { .capacity = capacity };
 
+	b->s = b == book ? &other : &aux.stream[b - book - 1];
 	b->accepted = 0;
 	b->taken = 0;
 	b->messages = 0;
 	memset(b->refused, 0, sizeof(b->refused));
-	CHECK(!bpf_stream_init(&b->s, &opts));
+	CHECK(!bpf_stream_init(b->s, &opts));
 }
 
 static void accept_text(struct book *b, const char *text, size_t len, uint64_t messages)
@@ -210,10 +215,10 @@ static void note(struct book *b, int err, uint64_t memory, const char *text, siz
 		CHECK(no_memory > memory);
 		why = BPF_STREAM_REFUSED_POOL;
 	} else if (err == -ENOSPC) {
-		CHECK(b->accepted - b->taken + len > b->s.capacity);
+		CHECK(b->accepted - b->taken + len > b->s->capacity);
 		why = BPF_STREAM_REFUSED_FULL;
 	} else if (err == -E2BIG) {
-		CHECK(len > b->s.capacity || len > BPF_STREAM_PRINT_MAX);
+		CHECK(len > b->s->capacity || len > BPF_STREAM_PRINT_MAX);
 		why = BPF_STREAM_REFUSED_SIZE;
 	} else {
 		CHECK(err == -EINVAL && !len);
@@ -244,7 +249,7 @@ static int push(struct book *b, size_t len)
 	CHECK(len <= sizeof(text));
 	make(text, len);
 	errno = EXDEV;
-	err = bpf_stream_push(&b->s, text, len);
+	err = bpf_stream_push(b->s, text, len);
 	note(b, err, memory, text, len, len ? 1 : 0);
 	return err;
 }
@@ -320,9 +325,9 @@ static void end_call(struct book *b, int ret)
 
 	CHECK(errno == EXDEV);
 	CHECK(ret == (call_taken ? (int)call_taken : call_error));
-	bpf_stream_get_stats(&b->s, &stats);
+	bpf_stream_get_stats(b->s, &stats);
 	CHECK(stats.pending == b->accepted - b->taken);
-	check_sound(__LINE__, &b->s);
+	check_sound(__LINE__, b->s);
 }
 
 static void drain(struct book *b, size_t max)
@@ -331,8 +336,8 @@ static void drain(struct book *b, size_t max)
 
 	begin_call();
 	gathering = true;
-	ret = max % 2 ? bpf_stream_drain(&b->s, sink, b, max) :
-			bpf_stream_try_drain(&b->s, sink, b, max);
+	ret = max % 2 ? bpf_stream_drain(b->s, sink, b, max) :
+			bpf_stream_try_drain(b->s, sink, b, max);
 	gathering = false;
 	end_call(b, ret);
 }
@@ -344,7 +349,7 @@ static void read_bytes(struct book *b, size_t len)
 
 	CHECK(len <= sizeof(buf));
 	begin_call();
-	ret = len % 2 ? bpf_stream_read(&b->s, buf, len) : bpf_stream_try_read(&b->s, buf, len);
+	ret = len % 2 ? bpf_stream_read(b->s, buf, len) : bpf_stream_try_read(b->s, buf, len);
 	if (ret > 0)
 		compare(b, buf, (size_t)ret);
 	end_call(b, ret);
@@ -357,7 +362,7 @@ static void drain_file(struct book *b, int fd, size_t max)
 
 	CHECK(!ftruncate(fd, 0) && !lseek(fd, 0, SEEK_SET));
 	begin_call();
-	ret = bpf_stream_drain_fd(&b->s, fd, max);
+	ret = bpf_stream_drain_fd(b->s, fd, max);
 	if (ret > 0) {
 		CHECK(pread(fd, buf, sizeof(buf), 0) == ret);
 		compare(b, buf, (size_t)ret);
@@ -395,7 +400,7 @@ static int group_commit(struct group *g, struct book *b)
 	int err;
 
 	errno = EXDEV;
-	err = bpf_stream_stage_commit_to(&g->ss, &b->s);
+	err = bpf_stream_stage_commit_to(&g->ss, b->s);
 	note(b, err, no_memory, g->text, g->len, g->messages);
 	if (!err) {
 		g->len = 0;
@@ -533,7 +538,7 @@ static bool fault_u64_cas_acquire(bse_u64 *p, uint64_t *old, uint64_t v)
 static bool fault_u64_cas_release(bse_u64 *p, uint64_t *old, uint64_t v)
 {
 	struct bse_pool *pool = bse_pool_known();
-	struct book *b = (struct book *)(void *)p;
+	struct book *b = book;
 	enum fault fault;
 	bool beaten;
 	bool done;
@@ -541,8 +546,10 @@ static bool fault_u64_cas_release(bse_u64 *p, uint64_t *old, uint64_t v)
 	if (p == &pool->hot || p == &pool->cold)
 		return fault_list_cas(bse_base_u64_cas_release, p, old, v);
 	interrupt();
+	while (&b->s->log != p)
+		b++;
 	fault = due(AT_LOG);
-	beaten = fault && !rival_push(b, fault == LOG_FILLED ? b->s.capacity -
+	beaten = fault && !rival_push(b, fault == LOG_FILLED ? b->s->capacity -
 				      (b->accepted - b->taken) : 5);
 	done = bse_base_u64_cas_release(p, old, v);
 	CHECK(!beaten || !done);
@@ -678,29 +685,50 @@ static void push_large(void)
 	}
 }
 
-static void print(void)
+/* The ways to print: to a stream, or to one of the program's. */
+enum { PRINTF, VPRINTF, BPRINTF, VPRINTK };
+
+static int vprintf_to(struct bpf_stream *s, const char *format, ...)
 {
-	static const uint64_t args[] = { 42, (uintptr_t)"text" };
-	uint64_t memory;
-	char text[2048];
-	int width;
+	va_list ap;
 	int err;
 
-	for (width = 1; width < 1100; width += 340) {
-		int len = snprintf(text, sizeof(text), "%*d %s", width, 42, "text");
+	va_start(ap, format);
+	err = bpf_stream_vprintf(s, format, ap);
+	va_end(ap);
+	return err;
+}
 
-		memory = no_memory;
-		errno = EXDEV;
-		err = bpf_stream_printf(&book[0].s, "%*d %s", width, 42, "text");
-		note(&book[0], err, memory, text, (size_t)len, 1);
-	}
-	memory = no_memory;
+static void print_once(unsigned int how, unsigned int to, int width)
+{
+	const uint64_t args[] = { 42, (uintptr_t)"text" };
+	struct bpf_stream *s = book[to].s;
+	uint64_t memory = no_memory;
+	char format[16];
+	char text[2048];
+	int len = snprintf(text, sizeof(text), "%*d %s", width, 42, "text");
+	int err;
+
+	snprintf(format, sizeof(format), "%%%dd %%s", width);
 	errno = EXDEV;
-	err = bpf_stream_bprintf(&book[0].s, "%d %s", args, sizeof(args));
-	note(&book[0], err, memory, "42 text", 7, 1);
-	err = bpf_stream_bprintf(&book[0].s, "%n", args, sizeof(args));
-	CHECK(err == -EINVAL);
-	note(&book[0], err, memory, "", 0, 1);
+	err = how == PRINTF ? bpf_stream_printf(s, "%*d %s", width, 42, "text") :
+	      how == VPRINTF ? vprintf_to(s, "%*d %s", width, 42, "text") :
+	      how == BPRINTF ? bpf_stream_bprintf(s, format, args, sizeof(args)) :
+			       bpf_stream_vprintk((int)to, format, args, sizeof(args), &aux);
+	note(&book[to], err, memory, text, (size_t)len, 1);
+}
+
+static void print(void)
+{
+	unsigned int how;
+	int width;
+
+	for (how = 0; how < VPRINTK; how++)
+		for (width = 1; width < 1100; width += 340)
+			print_once(how, 0, width);
+	errno = EXDEV;
+	CHECK(bpf_stream_bprintf(book[0].s, "%n", NULL, 0) == -EINVAL);
+	note(&book[0], -EINVAL, no_memory, "", 0, 1);
 }
 
 static void stage(void)
@@ -721,6 +749,66 @@ static void stage(void)
 	group_add(&g, 5000);
 	group_add(&g, 5);
 	bpf_stream_stage_free(&g.ss);
+}
+
+static void print_into(struct group *g, int width)
+{
+	uint64_t memory = no_memory;
+	int len = snprintf(g->text + g->len, sizeof(g->text) - g->len, "%*d", width, 42);
+	int err;
+
+	errno = EXDEV;
+	err = bpf_stream_stage_printk(&g->ss, "%*d", width, 42);
+	CHECK(errno == EXDEV);
+	CHECK(!err || (err == -ENOMEM && no_memory > memory));
+	g->len += err ? 0 : (size_t)len;
+	g->messages += err ? 0 : 1;
+}
+
+static void read_of_program(enum bpf_stream_id id, int len)
+{
+	char buf[3000];
+	int ret;
+
+	begin_call();
+	ret = bpf_prog_stream_read(&prog, id, buf, len);
+	if (ret > 0)
+		compare(&book[id], buf, (size_t)ret);
+	end_call(&book[id], ret);
+}
+
+/* The calls that take a program and one of its streams. */
+static void program(void)
+{
+	const enum bpf_stream_id ids[] = { BPF_STDOUT, BPF_STDERR };
+	struct group g = { .len = 0 };
+	unsigned int round;
+	char byte;
+
+	for (round = 0; round < 6; round++) {
+		enum bpf_stream_id id = ids[round % 2];
+		uint64_t memory;
+		int err;
+
+		print_once(VPRINTK, id, 1 + 200 * (int)round);
+		bpf_stream_stage_init(&g.ss);
+		print_into(&g, 3);
+		print_into(&g, 1000);
+		print_into(&g, 10);
+		memory = no_memory;
+		errno = EXDEV;
+		err = bpf_stream_stage_commit(&g.ss, &prog, id);
+		note(&book[id], err, memory, g.text, g.len, g.messages);
+		bpf_stream_stage_free(&g.ss);
+		g.len = 0;
+		g.messages = 0;
+		read_of_program(id, 700 * (int)round);
+	}
+	CHECK(bpf_prog_stream_read(&prog, (enum bpf_stream_id)0, &byte, 1) == -ENOENT);
+	CHECK(bpf_stream_vprintk(3, "x", NULL, 0, &aux) == -ENOENT);
+	bpf_prog_stream_free(&prog);
+	open_book(&book[BPF_STDOUT], CAPACITY);
+	open_book(&book[BPF_STDERR], CAPACITY);
 }
 
 static void nested(void)
@@ -779,7 +867,7 @@ static void destroy(void)
 	(void)push(&book[1], 1500);
 	read_bytes(&book[0], 2000);
 	(void)push(&book[0], 10000);
-	bpf_stream_destroy(&book[0].s);
+	bpf_stream_destroy(book[0].s);
 	open_book(&book[0], CAPACITY);
 	(void)push(&book[0], 20000);
 }
@@ -798,9 +886,14 @@ static void *push_and_end(void *release)
 
 static void in_thread(void *run(void *), void *arg)
 {
+	pthread_attr_t attr;
 	pthread_t thread;
 
-	CHECK(!pthread_create(&thread, NULL, run, arg));
+	/* For our texts musl's default is too small. */
+	CHECK(!pthread_attr_init(&attr));
+	CHECK(!pthread_attr_setstacksize(&attr, 1u << 20));
+	CHECK(!pthread_create(&thread, &attr, run, arg));
+	CHECK(!pthread_attr_destroy(&attr));
 	CHECK(!pthread_join(thread, NULL));
 }
 
@@ -863,6 +956,7 @@ static const struct {
 	{ "push-large", push_large },
 	{ "print", print },
 	{ "stage", stage },
+	{ "program", program },
 	{ "nested", nested },
 	{ "several-streams", several_streams },
 	{ "readers", readers },
@@ -897,8 +991,8 @@ static void check_book(struct book *b)
 	struct bpf_stream_stats stats;
 	unsigned int i;
 
-	check_sound(__LINE__, &b->s);
-	bpf_stream_get_stats(&b->s, &stats);
+	check_sound(__LINE__, b->s);
+	bpf_stream_get_stats(b->s, &stats);
 	CHECK(stats.pending == b->accepted - b->taken);
 	CHECK(stats.delivered.bytes == b->taken);
 	CHECK(b->taken < b->accepted || stats.delivered.messages == b->messages);
@@ -918,7 +1012,7 @@ static void check_whole_pool(void)
 	open_book(b, sizeof(text));
 	make(text, len);
 	errno = EXDEV;
-	note(b, bpf_stream_push(&b->s, text, len), no_memory, text, len, 1);
+	note(b, bpf_stream_push(b->s, text, len), no_memory, text, len, 1);
 	CHECK(b->accepted == len);
 	(void)push(b, 1);
 	CHECK(b->refused[BPF_STREAM_REFUSED_POOL].messages == 1);
@@ -947,7 +1041,7 @@ static void check_all_is_well(void)
 	check_whole_pool();
 	for (i = 0; i < STREAMS; i++) {
 		CHECK(!push(&book[i], 5000));
-		bpf_stream_destroy(&book[i].s);
+		bpf_stream_destroy(book[i].s);
 	}
 }
 
@@ -1027,7 +1121,7 @@ static void *push_until_accepted(void *ctx)
 	int err;
 
 	for (*refused = 0; *refused < 2; ++*refused) {
-		err = bpf_stream_push(&book[0].s, "a crowd", 7);
+		err = bpf_stream_push(book[0].s, "a crowd", 7);
 		CHECK(!err || err == -ENOMEM);
 		if (!err)
 			break;
@@ -1045,6 +1139,7 @@ static void run_crowd(unsigned int n, unsigned int fails)
 	unsigned int i;
 
 	scenario = "crowd";
+	planned = NONE;
 	number = fails;
 	open_book(&book[0], CAPACITY);
 	memset(&crowd, 0, sizeof(crowd));
@@ -1059,9 +1154,9 @@ static void run_crowd(unsigned int n, unsigned int fails)
 	}
 	crowd.threads = 0;
 	CHECK(sum <= (fails > CROWD ? n : 1));
-	bpf_stream_get_stats(&book[0].s, &stats);
+	bpf_stream_get_stats(book[0].s, &stats);
 	CHECK(stats.refused[BPF_STREAM_REFUSED_POOL].messages == sum);
-	CHECK(bpf_stream_read(&book[0].s, buf, sizeof(buf)) == (int)(7 * n));
+	CHECK(bpf_stream_read(book[0].s, buf, sizeof(buf)) == (int)(7 * n));
 	for (i = 0; i < n; i++)
 		CHECK(!memcmp(buf + 7 * i, "a crowd", 7));
 	check_no_page_in_use();
