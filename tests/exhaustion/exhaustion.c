@@ -23,11 +23,12 @@
  * Seen to fail with the header changed so that: threads may keep all pages, or
  * none; a page used once is not retired; a release or a thread's end keeps its
  * page, or its share; a batch of returns loses an entry, or a page is given
- * back too early; a message that finds no page half-way keeps the other half; a push that fails there is not
- * counted; a free list's tag stays; cold pages are forgotten; trim loses the
- * page, wipes its neighbour, or wipes it when others may have it already; a
- * drain does not wait; a message larger than the pool is tried; eight pages do
- * not suffice; and, under ThreadSanitizer, the reader's lock is relaxed.
+ * back too early; a message that finds no page half-way keeps the other half; a
+ * push that fails there is not counted; a free list's tag stays; cold pages are
+ * forgotten; trim loses the page, wipes its neighbour, or wipes it when others
+ * may have it already; a drain does not wait; a message larger than the pool is
+ * tried; eight pages do not suffice; and, under ThreadSanitizer, the reader's
+ * lock is relaxed.
  */
 #define BPF_STREAM_STATIC
 #define BPF_STREAM_SELFCHECK 1
@@ -519,13 +520,6 @@ static void bytes_of_four(void)
 	single_bytes(4);
 }
 
-/* The library's own pool takes four million bytes: fewer rounds if quick. */
-static void bytes_in_own_pool(void)
-{
-	rounds = program_number(rounds < 3 ? rounds : 3, rounds);
-	single_bytes(1);
-}
-
 /* ---- Trimming ---------------------------------------------------------- */
 
 enum { WRITERS = 3 };
@@ -847,7 +841,7 @@ static const struct test tests[] = {
 	  REGION_PAGES },
 	{ "memfd__bytes_of_one_thread_fit_as_often_each_time", bytes_of_one, MEMFD,
 	  REGION_PAGES },
-	{ "own_pool__bytes_of_one_thread_fit_as_often_each_time", bytes_in_own_pool, OWN, 0 },
+	{ "own_pool__bytes_of_one_thread_fit_as_often_each_time", bytes_of_one, OWN, 0 },
 	{ "static_array__bytes_of_four_threads_fit_as_often_each_time", bytes_of_four, ARRAY,
 	  REGION_PAGES },
 	{ "memfd__bytes_of_four_threads_fit_as_often_each_time", bytes_of_four, MEMFD,
@@ -878,6 +872,8 @@ static bool run_in_child(const struct test *test)
 		/* Who ends this program ends its case. */
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		use_region(test->place, test->pages);
+		if (!rounds)
+			rounds = test->place == OWN ? program_number(3, 100) : 100;
 		test->run();
 		exit(0);
 	}
@@ -893,7 +889,9 @@ int main(int argc, char **argv)
 	const char *only = NULL;
 	const struct program_option options[] = {
 		PROGRAM_SEED(&seed),
-		PROGRAM_NUMBER("rounds", "of filling and emptying", &rounds, 1, 1000000),
+		PROGRAM_NUMBER("rounds", "of filling and emptying; 0: 100, or 3 of the library's\n"
+			       "                own pool, which takes four million bytes, if not in full",
+			       &rounds, 0, 1000000),
 		PROGRAM_NUMBER("messages", "in traffic, about", &messages, 1, 1000000000),
 		PROGRAM_WORD("case", "only this one:", &only, case_name),
 		PROGRAM_LAST
@@ -903,7 +901,6 @@ int main(int argc, char **argv)
 	unsigned int skipped = 0;
 	size_t i;
 
-	rounds = 100;
 	messages = program_number(20000, 1000000);
 	program_begin(argc, argv, "Use up the pool in many ways, and see that it comes back.",
 		      options);
