@@ -134,7 +134,7 @@ static bool hold;
 static sem_t in_hook;
 static sem_t unloaded;
 
-/* The library's exit hook calls this one. */
+/* In place of the C library's; the exit hook under test calls it. */
 int pthread_sigmask(int how, const sigset_t *set, sigset_t *old)
 {
 	if (hold) {

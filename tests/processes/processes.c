@@ -618,7 +618,7 @@ static void run_round(enum where where, const pthread_t *writers, pthread_t read
 	for (n = 1 + draw(3); n; n--) {
 		for (i = 0; i < threads; i++)
 			CHECK(!pthread_kill(writers[i], SIGUSR1));
-		nanosleep(&(struct timespec){ 0, 1 + draw(300000) }, NULL);
+		nanosleep(&(struct timespec){ 0, 1 + (long)draw(300000) }, NULL);
 	}
 	i = draw(threads);
 	set(&made, 0);

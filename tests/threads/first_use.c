@@ -104,7 +104,7 @@ static int run(const struct pair *pair)
 
 int main(int argc, char **argv)
 {
-	const struct program_option options[] = { { .name = NULL } };
+	const struct program_option options[] = { PROGRAM_LAST };
 	const unsigned int n = sizeof(pairs) / sizeof(pairs[0]);
 	unsigned int passed = 0;
 	unsigned int i;

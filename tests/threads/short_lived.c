@@ -126,7 +126,7 @@ static uint32_t get_digits(const char *at)
 	return (uint32_t)strtoul(digits, NULL, 16);
 }
 
-/* What messages are filled with; from any other place on it is another. */
+/* What messages are filled with: another text from each place on. */
 static char filling[MESSAGE_MAX + 64];
 
 static void make_filling(void)
@@ -328,7 +328,7 @@ static void *live_in_malloc(void *arg)
 	while (!lanes[self].accepted) {
 		i = program_random(&state) % 8;
 		free(block[i]);
-		block[i] = allocate(1100 + program_random(&state) % 30000);
+		block[i] = allocate(1100 + program_below(&state, 30000));
 	}
 	in_malloc = 0;
 	for (i = 0; i < 8; i++)
@@ -735,7 +735,6 @@ __attribute__((__constructor__(101))) static void make_early_keys(void)
 	for (i = 0; i < early_keys; i++)
 		(void)pthread_key_create(&early_key[i], push_and_come_again);
 }
-
 
 /* In a fresh process. */
 static int run_case(uint32_t n)
