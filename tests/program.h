@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * What the test programs that are not Criterion's share: options, the last
- * line, and random numbers from a seed. Comes after bpf_stream.h, if that does.
+ * For test programs with a main() of their own, unlike Criterion's:
+ * options, a limit of time, the last line, and random numbers from a seed. A
+ * program that includes bpf_stream.h, too, does so first.
  */
 #ifndef TESTS_PROGRAM_H
 #define TESTS_PROGRAM_H
 
 #include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -15,6 +17,54 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
+
+static const char *program_name;
+
+/* @full where the tests run in full, else @quick. */
+static inline uint64_t program_number(uint64_t quick, uint64_t full)
+{
+	const char *set = getenv("BPF_STREAM_FULL");
+
+	return set && *set && strcmp(set, "0") ? full : quick;
+}
+
+/* ---- The limit --------------------------------------------------------- */
+
+/* Seconds for all of it. Meson, which waits longer, cannot name the case. */
+#define PROGRAM_LIMIT ((unsigned int)program_number(180, 30 * 180))
+
+/* What runs now, for the report; a program sets them if it has such things. */
+static const char *volatile program_case = "";
+static volatile uint64_t program_turn;		/* script, round or place */
+
+static inline void program_hangs(int sig)
+{
+	char text[300];
+	int len = snprintf(text, sizeof(text), "FAIL: %s %s %" PRIu64 ": hangs\n"
+			   "0 passed, 1 failed, 0 skipped\n", program_name, program_case,
+			   program_turn);
+
+	(void)sig;
+	(void)!write(STDOUT_FILENO, text, (size_t)len);
+	_exit(1);
+}
+
+/*
+ * For main(), through program_options(), and for each child: an alarm comes
+ * over an exec, not over a fork. So the child has what is left of the limit.
+ */
+static inline void program_limit(void)
+{
+	static time_t end;
+	unsigned int left = alarm(0);
+	time_t now = time(NULL);
+
+	if (!end)
+		end = now + (time_t)(left ? left : PROGRAM_LIMIT);
+	signal(SIGALRM, program_hangs);
+	alarm(end > now ? (unsigned int)(end - now) : 1);
+}
 
 /* ---- Options ---------------------------------------------------------- */
 
@@ -36,8 +86,6 @@ struct program_option {
 	PROGRAM_NUMBER("seed", "of all that is random; default: BPF_STREAM_SEED, or the clock", \
 		       seed, 0, UINT64_MAX)
 #define PROGRAM_LAST { NULL, NULL, NULL, NULL, 0, 0, NULL }
-
-static const char *program_name;
 
 /* Says what is wrong with how the program was called, and ends it. */
 __attribute__((format(printf, 1, 2)))
@@ -121,6 +169,7 @@ static inline void program_options(int argc, char **argv, const char *about,
 	int i;
 
 	program_name = slash ? slash + 1 : argv[0];
+	program_limit();
 	for (; argument->name && !program_is_argument(argument); argument++) {
 		if (strcmp(argument->name, "seed"))
 			continue;
@@ -176,14 +225,6 @@ static inline void program_begin(int argc, char **argv, const char *about,
 {
 	program_options(argc, argv, about, options);
 	program_show(options);
-}
-
-/* @full where the tests run in full, else @quick. */
-static inline uint64_t program_number(uint64_t quick, uint64_t full)
-{
-	const char *set = getenv("BPF_STREAM_FULL");
-
-	return set && *set && strcmp(set, "0") ? full : quick;
 }
 
 /* ---- Results ---------------------------------------------------------- */

@@ -48,7 +48,7 @@
 #define HOPELESS 1000000u		/* refusals in a row after which nothing will come */
 
 static uint64_t seed;
-static uint64_t rounds;
+static uint64_t rounds = 100;
 static uint64_t messages;		/* by all threads of a case, about */
 
 /* What must hold, or the case has failed. */
@@ -859,6 +859,8 @@ static const char *case_name(unsigned int i)
 	return i < TESTS ? tests[i].name : NULL;
 }
 
+static uint64_t own_rounds;
+
 static bool run_in_child(const struct test *test)
 {
 	pid_t pid;
@@ -871,9 +873,10 @@ static bool run_in_child(const struct test *test)
 	if (!pid) {
 		/* Who ends this program ends its case. */
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		program_limit();
 		use_region(test->place, test->pages);
-		if (!rounds)
-			rounds = test->place == OWN ? program_number(3, 100) : 100;
+		if (test->place == OWN)
+			rounds = own_rounds;
 		test->run();
 		exit(0);
 	}
@@ -889,9 +892,9 @@ int main(int argc, char **argv)
 	const char *only = NULL;
 	const struct program_option options[] = {
 		PROGRAM_SEED(&seed),
-		PROGRAM_NUMBER("rounds", "of filling and emptying; 0: 100, or 3 of the library's\n"
-			       "                own pool, which takes four million bytes, if not in full",
-			       &rounds, 0, 1000000),
+		PROGRAM_NUMBER("rounds", "of filling and emptying", &rounds, 1, 1000000),
+		PROGRAM_NUMBER("own-rounds", "of the library's own pool, which is large",
+			       &own_rounds, 1, 1000000),
 		PROGRAM_NUMBER("messages", "in traffic, about", &messages, 1, 1000000000),
 		PROGRAM_WORD("case", "only this one:", &only, case_name),
 		PROGRAM_LAST
@@ -901,6 +904,7 @@ int main(int argc, char **argv)
 	unsigned int skipped = 0;
 	size_t i;
 
+	own_rounds = program_number(3, 100);
 	messages = program_number(20000, 1000000);
 	program_begin(argc, argv, "Use up the pool in many ways, and see that it comes back.",
 		      options);
@@ -915,6 +919,7 @@ int main(int argc, char **argv)
 			skipped++;
 			continue;
 		}
+		program_case = tests[i].name;
 		ok = run_in_child(&tests[i]);
 		*(ok ? &passed : &failed) += 1;
 		printf("%s: %s\n", ok ? "passed" : "FAILED", tests[i].name);

@@ -31,7 +31,7 @@
 #define BPF_STREAM_SELFCHECK 1
 #define BPF_STREAM_PROG
 #define BPF_STREAM_POOL_BYTES (64u * 4096u)
-#define BPF_STREAM_ENV_HEADER "every_fault_env.h"
+#define BPF_STREAM_ENV_HEADER "../tests/faults/every_fault_env.h"
 #include "bpf_stream.h"
 #include "../program.h"
 
@@ -100,9 +100,7 @@ static const struct {
 	[POOL_RIVAL] = { "pool-rival", AT_POOL },
 };
 
-static const char *scenario = "";	/* for the report */
-static enum fault planned;		/* happens at the number-th of its places */
-static uint64_t number;
+static enum fault planned;		/* happens at that of its places: program_turn */
 static uint64_t places[PLACES];		/* passed so far in this run */
 static uint64_t happened[FAULTS];
 static unsigned int sheltered;		/* above 0: nothing fails */
@@ -120,8 +118,8 @@ static struct {
 
 static void report(int line, const char *what)
 {
-	printf("FAIL %s %s %" PRIu64 ", seed %" PRIu64 ": line %d: %s\n", scenario,
-	       chance ? "random" : faults[planned].name, number, seed, line, what);
+	printf("FAIL %s %s %" PRIu64 ", seed %" PRIu64 ": line %d: %s\n", program_case,
+	       chance ? "random" : faults[planned].name, program_turn, seed, line, what);
 	_exit(program_end(passed, 1, 0));
 }
 
@@ -147,7 +145,7 @@ static enum fault due(enum place at)
 	if (sheltered)
 		return NONE;
 	places[at]++;
-	if (!chance && planned && faults[planned].at == at && places[at] == number)
+	if (!chance && planned && faults[planned].at == at && places[at] == program_turn)
 		fault = planned;
 	if (chance && !draw(chance))
 		do
@@ -1085,16 +1083,16 @@ static void run(const unsigned int *list)
 
 static void run_each(unsigned int i, enum fault fault)
 {
-	scenario = scenarios[i].name;
+	program_case = scenarios[i].name;
 	planned = fault;
-	for (number = 1; ; number++) {
+	for (program_turn = 1; ; program_turn++) {
 		run(&i);
-		if (places[faults[fault].at] < number)
+		if (places[faults[fault].at] < program_turn)
 			break;
 	}
 	/* The last run was one without a fault. */
-	if (number > 1)
-		printf(" %s %" PRIu64, faults[fault].name, number - 1);
+	if (program_turn > 1)
+		printf(" %s %" PRIu64, faults[fault].name, program_turn - 1);
 }
 
 static void run_rounds(uint64_t rounds)
@@ -1103,11 +1101,12 @@ static void run_rounds(uint64_t rounds)
 
 	for (; rounds; rounds--, seed++) {
 		drawn = seed;
+		program_turn = seed;
 		chance = 2 + draw(30);
 		list[0] = (unsigned int)draw(SCENARIOS);
 		list[1] = (unsigned int)draw(SCENARIOS);
 		list[2] = (unsigned int)draw(SCENARIOS);
-		scenario = scenarios[list[0]].name;
+		program_case = scenarios[list[0]].name;
 		run(list);
 	}
 	chance = 0;
@@ -1138,9 +1137,9 @@ static void run_crowd(unsigned int n, unsigned int fails)
 	char buf[8 * CROWD];
 	unsigned int i;
 
-	scenario = "crowd";
+	program_case = "crowd";
 	planned = NONE;
-	number = fails;
+	program_turn = fails;
 	open_book(&book[0], CAPACITY);
 	memset(&crowd, 0, sizeof(crowd));
 	crowd.threads = n;

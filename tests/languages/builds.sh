@@ -3,24 +3,39 @@
 #
 # Builds and runs everything.c, which calls every function, and the stress program: in C and C++,
 # with every compiler and level of optimisation, as 32-bit programs, with musl. Nothing may be
-# warned of, and everything.c must print the same each time.
+# warned of, and everything.c must print the same each time. In 32 bits and with musl the programs
+# for models, faults, exhaustion, processes and threads run, too, with small numbers.
 #
-# With BPF_STREAM_FULL set each run of stress takes 10 seconds, else half a second.
+# With BPF_STREAM_FULL set each run of stress takes 10 seconds, else half a second. All that is
+# random is from one seed, BPF_STREAM_SEED if it is set.
 #
 # Seen to fail with copies of the header in which: the #error about 64-bit atomics looks at
 # __GCC_ATOMIC_LLONG_LOCK_FREE alone (clang-14 -m32); 0 is added to a count of bytes (the same, when
 # linked); only links bound a pool (gcc-12 -m32); BSE_DECLS_BEGIN is empty in C++ (linking C++); a
-# void pointer is converted silently in [17] (C++); a push stores less than it was given (all).
+# void pointer is converted silently in [17] (C++); a push stores less than it was given (all). And
+# the programs, when every_fault.c had an initializer that is constant in 64 bits only, and texts too
+# large for the stacks of musl.
 
 # Lists of words; functions that check calls.
 # shellcheck disable=SC2086,SC2317 source-path=SCRIPTDIR source=common.sh
 . "$(dirname "$0")/common.sh" "$@"
 
 [ "${BPF_STREAM_FULL:-0}" = 0 ] && seconds=0.5 || seconds=10
-seed=$((RANDOM * 32768 + RANDOM + 1))
-echo "stress: --seconds $seconds --seed $seed"
+seed=${BPF_STREAM_SEED:-$((RANDOM * 32768 + RANDOM + 1))}
+echo "builds.sh: seed $seed; stress: --seconds $seconds"
 c="-std=c11 $warnings -Wstrict-prototypes -Wstrict-aliasing=2"
 bodies='-DBPF_STREAM_SELFCHECK=1 bodies.c'
+programs=(
+	'parity/stream_parity --scripts 200'
+	'faults/every_fault --rounds 50'
+	'exhaustion/exhaustion --rounds 3 --messages 2000'
+	'processes/processes --rounds 16 private'
+	'processes/processes --rounds 16 shared'
+	'processes/processes --rounds 16 exec'
+	'threads/short_lived --threads 200'
+)
+mkdir tests && cp -R "$here"/../{program.h,unit,parity,faults,exhaustion,processes,threads} tests ||
+	exit 2
 
 # same COMMAND...: builds with it, runs, and compares the output with that of the first call.
 same()
@@ -39,6 +54,27 @@ stress()
 	"$@" stress.c -o prog && ./prog --quiet --threads 4 --seconds $seconds --seed $seed
 }
 
+# program PATH ARGUMENTS COMMAND...: builds it with the command, and runs it.
+program()
+{
+	local path=$1 arguments=$2
+	shift 2
+	rm -f prog
+	"$@" tests/$path.c -o prog || return
+	./prog --seed $seed $arguments >output
+	local status=$?
+	tail -n 10 output
+	return $status
+}
+
+all_programs()
+{
+	local what=$1 entry
+	shift
+	for entry in "${programs[@]}"; do
+		check "$what: ${entry#*/}" program ${entry%% *} "${entry#* }" "$@" $c -O2
+	done
+}
 
 refuses_large_pool()
 {
@@ -79,16 +115,41 @@ in_cxx()
 	done
 }
 
+# In C++, linked in C: the 32-bit library of C++ is in a package of its own.
+same_cxx32()
+{
+	g++ $m32 -std=$1 $warnings -O2 -x c++ -c everything.c -o everything.o &&
+		same gcc-12 $m32 $c -O2 everything.o $bodies
+}
+
+in_32_bits()
+{
+	local std
+	if ! have gcc-12 "$m32"; then
+		skip $((4 + ${#programs[@]})) 'gcc-12 -m32' 'not installed, or its programs do not run here'
+		return
+	fi
+	all_programs 'gcc-12 -m32' gcc-12 $m32
+	if ! command -v g++ >/dev/null; then
+		skip 4 'g++ -m32' 'not installed'
+		return
+	fi
+	for std in c++11 c++14 c++17 c++20; do
+		check "g++ -m32 $std: everything" same_cxx32 $std
+	done
+}
+
 with_musl()
 {
 	local link
 	if ! have musl-gcc; then
-		skip 4 musl-gcc 'not installed'
+		skip $((4 + 2 * ${#programs[@]})) musl-gcc 'not installed'
 		return
 	fi
 	for link in '' -static; do
 		check "musl-gcc $link: everything" same musl-gcc $link $c -O2 everything.c $bodies
 		check "musl-gcc $link: stress" stress musl-gcc $link $c -O2
+		all_programs "musl-gcc $link" musl-gcc $link
 	done
 }
 
@@ -99,6 +160,7 @@ check 'bodies for C++' gcc $c -O2 -c $bodies -o bodies.o
 for compiler in g++ clang++-14 clang++-19; do
 	in_cxx $compiler
 done
+in_32_bits
 with_musl
 if have gcc-12 "$m32"; then
 	check 'gcc-12 -m32: a pool larger than all addresses is refused' refuses_large_pool

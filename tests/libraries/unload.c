@@ -284,7 +284,7 @@ static int in_child(bool (*run)(const char *), const char *path)
 	child = fork();
 	if (child == 0) {
 		setrlimit(RLIMIT_CORE, &none);
-		alarm(100);
+		program_limit();
 		exit(!run(path));
 	}
 	return child_status(child);
@@ -674,6 +674,7 @@ int main(int argc, char **argv)
 	/* A huge page would count for the load that touched it first. */
 	prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
 	for (i = 0; i < n; i++) {
+		program_case = cases[i].name;
 		status = in_child(cases[i].run, *cases[i].path);
 		passed += status == 0;
 		if (status && !WIFEXITED(status))

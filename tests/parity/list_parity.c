@@ -754,8 +754,12 @@ int main(int argc, char **argv)
 
 	program_begin(argc, argv, "Run random scripts on our list, and on liburcu's queue and\n"
 				  "stack: what comes out must be the same.", options);
-	for (i = 0; i < scripts && run_in_one_thread(seed + i); i++)
-		;
+	program_case = "in one thread";
+	for (i = 0; i < scripts; i++) {
+		program_turn = seed + i;
+		if (!run_in_one_thread(seed + i))
+			break;
+	}
 	printf("%" PRIu64 " scripts in one thread, on all three\n", i);
 	*(i == scripts ? &passed : &failed) += 1;
 	for (k = 0; k < STRUCTURES; k++) {
@@ -765,9 +769,12 @@ int main(int argc, char **argv)
 			skipped++;
 			continue;
 		}
-		for (i = 0; i < scripts; i++)
+		program_case = structures[k].name;
+		for (i = 0; i < scripts; i++) {
+			program_turn = seed + i;
 			if (!run_in_threads(seed + i, (uint32_t)threads, &structures[k]))
 				break;
+		}
 		printf("%" PRIu64 " scripts in threads, on %s\n", i, structures[k].name);
 		*(i == scripts ? &passed : &failed) += 1;
 	}

@@ -792,8 +792,10 @@ static bool in_child(bool (*work)(void *), void *arg)
 	fflush(stdout);
 	verdict->differs = false;
 	pid = fork();
-	if (!pid)
+	if (!pid) {
+		program_limit();
 		_exit(work(arg) ? 0 : 1);
+	}
 	if (pid < 0 || waitpid(pid, &status, 0) != pid) {
 		perror("stream_parity");
 		exit(2);
@@ -980,6 +982,8 @@ static bool work_search(void *arg)
 		if ((search->seed + i) % POOLS != search->pool)
 			continue;
 		verdict->script = i;
+		program_case = "seed";
+		program_turn = search->seed + i;
 		script_random(&script, search->seed + i);
 		script.original = search->original;
 		if (!script_run(&script))

@@ -475,6 +475,7 @@ static void child_goes_on(void)
 	}
 	pid = fork();
 	CHECK(pid >= 0);
+	program_limit();
 	for (i = 0; i < STREAMS; i++) {
 		(void)push_record(&stream[i], 0);
 		read_all(&stream[i], NOWHERE);
@@ -555,7 +556,7 @@ static void make_process(enum where where)
 	}
 	if (!pid) {
 		born = where;
-		alarm(60);
+		program_limit();
 		if (mode == EXEC)
 			become_fresh();
 		if (mode == SHARED)
@@ -602,6 +603,7 @@ static void run_other(const char *mode_name)
 
 	CHECK(pid >= 0);
 	if (!pid) {
+		program_limit();
 		snprintf(text, sizeof(text), "%llu", (unsigned long long)seed + draw(1000000));
 		execl("/proc/self/exe", "processes", mode_name, "--seed", text, (char *)NULL);
 		_exit(1);
@@ -662,8 +664,11 @@ static uint64_t run(uint64_t rounds)
 	 */
 	while (look(&started) <= (int)threads)
 		nap();
-	for (round = 0; round < rounds; round++)
+	program_case = mode_names[mode];
+	for (round = 0; round < rounds; round++) {
+		program_turn = round;
 		run_round((enum where)(1 + (seed + round) % (WHERES - 1)), writers, reading);
+	}
 	set(&stop, 1);
 	for (i = 0; i < threads; i++)
 		CHECK(!pthread_join(writers[i], NULL));

@@ -75,9 +75,6 @@ static int __lsan_do_recoverable_leak_check(void)
 #define CAPACITY 65536u
 #define HIGHEST (CAPACITY / HEAD + LIVE * 8)	/* pages at a time, of any number of threads */
 #define JUMPS 1000u
-#ifndef LIMIT
-#define LIMIT 280u		/* seconds: a case that takes longer hangs */
-#endif
 
 /* Set in the processes of the cases: how many keys are made first. */
 static const char keys_variable[] = "SHORT_LIVED_KEYS";
@@ -742,7 +739,7 @@ static int run_case(uint32_t n)
 	struct bpf_stream_options options = { .capacity = CAPACITY };
 	struct sigaction action = { .sa_handler = push_in_malloc, .sa_flags = SA_RESTART };
 
-	alarm(LIMIT);
+	program_case = this_case->name;
 	make_filling();
 	if (!this_case->live)
 		action.sa_handler = jump_out;
@@ -775,6 +772,7 @@ static int start(char **argv, const char *name, const char *keys, uint32_t n)
 	fflush(stdout);
 	pid = fork();
 	if (pid == 0) {
+		program_limit();
 		setenv(keys_variable, keys, 1);
 		execl("/proc/self/exe", argv[0], "--case", name, "--threads", threads, "--seed",
 		      number, (char *)NULL);
@@ -832,6 +830,7 @@ static void run(char **argv, unsigned int i, const char *only, uint32_t n)
 		return;
 	}
 	printf("%s\n", name);
+	program_case = name;
 	threads_note(name, start(argv, c->name, i < CASES ? "1" : "40", n));
 }
 

@@ -82,7 +82,6 @@ int main(int argc, char **argv)
 
 #define ELEM BSI_ELEM_MAX
 #define CAPACITY 100000u
-#define LIMIT ((unsigned int)program_number(120, 1200))	/* seconds: what takes longer hangs */
 #define TRAP_FLAG 0x100
 
 #ifdef BSE_ASAN
@@ -674,8 +673,10 @@ static bool step_once_in_child(void)
 	int status = -1;
 	pid_t pid = fork();
 
-	if (pid == 0)
+	if (pid == 0) {
+		program_limit();
 		_exit(step_once() ? 0 : 2);
+	}
 	if (pid < 0 || waitpid(pid, &status, 0) != pid || !WIFEXITED(status) ||
 	    WEXITSTATUS(status) == 1)
 		_exit(1);
@@ -687,7 +688,7 @@ static int step_through(uint64_t stride, uint64_t seed)
 {
 	uint64_t times = 0;
 
-	alarm(LIMIT);
+	program_limit();
 	for (target = 1 + seed % stride;; target += stride) {
 		if (op->first_use ? step_once_in_child() : step_once()) {
 			times++;
@@ -750,6 +751,7 @@ int main(int argc, char **argv)
 	}
 	for (i = 0; i < COUNT(ops); i++) {
 		op = &ops[i];
+		program_case = op->name;
 		if (only && strcmp(only, op->name))
 			continue;
 		if (poisons && op->first_use) {
