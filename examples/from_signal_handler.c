@@ -2,7 +2,8 @@
 /*
  * from_signal_handler - a handler may write, whatever it interrupted
  *
- *	cc -std=c11 -Iinclude examples/from_signal_handler.c -o from_signal_handler -pthread
+ *	cc -std=c11 -Iinclude examples/from_signal_handler.c \
+ *		-o from_signal_handler -pthread
  *
  * The main program does nothing but allocate and write messages, so that the
  * alarm mostly interrupts malloc() or a push. fprintf() in this handler could

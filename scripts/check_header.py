@@ -144,6 +144,10 @@ class Header:
         for i, line in enumerate(self.lines):
             if line != line.rstrip():
                 self.error(i + 1, "blanks at the end of the line", "remove them")
+        self.check_columns()
+
+    def check_columns(self):
+        for i, line in enumerate(self.lines):
             width = len(line.expandtabs(8))
             only_comment = self.comments[i].strip() and not self.code[i].strip()
             if width > MAX_COLUMNS:

@@ -26,7 +26,8 @@ class Commands(unittest.TestCase):
                 if name.endswith(".cpp") and not shutil.which("c++"):
                     self.skipTest("no c++")
                 with open(os.path.join(examples, name), encoding="utf-8") as f:
-                    commands = re.findall(r"^ \*\t(c(?:c|\+\+) .*)$", f.read(), re.M)
+                    text = f.read().replace("\\\n *\t", "")
+                commands = re.findall(r"^ \*\t(c(?:c|\+\+) .*)$", text, re.M)
                 self.assertTrue(commands, f"{name}: its opening comment has no command")
                 for directory in ("include", "examples"):
                     os.symlink(os.path.join(ROOT, directory), os.path.join(d, directory))
