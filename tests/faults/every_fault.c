@@ -765,9 +765,10 @@ static void print_into(struct group *g, int width)
 
 static void read_of_program(enum bpf_stream_id id, int len)
 {
-	char buf[3000];
+	char buf[4000];
 	int ret;
 
+	CHECK((size_t)len <= sizeof(buf));
 	begin_call();
 	ret = bpf_prog_stream_read(&prog, id, buf, len);
 	if (ret > 0)
