@@ -19,7 +19,7 @@
  *   [3]  ENVIRONMENT - compiler, types of shared words, atomics
  *   [4]  TYPES - streams, stages, statistics
  *   [5]  API - every public function, with its promises
- *   [6]  ENVIRONMENT BODIES - threads, pool, log, lock, sinks of userspace
+ *   [6]  ENVIRONMENT BODIES - threads, CPUs, pool, log, lock, sinks, drop-in
  *   [7]  PROOF - invariants and ordering pairs
  *   [8]  LIST - links, chains, publish, detach, reverse
  *   [9]  PAGE - reserving in pages, retiring and returning them
@@ -74,7 +74,8 @@
  *   any context:      push, printf, vprintf, bprintf, stage_*, try_drain,
  *                     try_read, get_stats, pool_get_stats, pool_trim
  *   threads only:     drain, read, drain_fd, init, destroy, pool_use,
- *                     thread_release, selfcheck
+ *                     thread_release, selfcheck; in kernels read_user,
+ *                     pool_start and pool_stop, beside which nothing runs
  *   inside a sink:    any push, also to the stream being drained; draining
  *                     other streams. Draining the same one: -EDEADLK.
  *                     Never longjmp, throw or exit the thread out of a sink.
@@ -1016,7 +1017,7 @@ BSE_API int bpf_stream_read_user(struct bpf_stream *s, void BSE_USER *buf, size_
  * bpf_stream_pool_start() - make the pool that all streams of a module share
  * @bytes: its size: the hard bound; 0: BPF_STREAM_POOL_BYTES
  *
- * Until then, and after bpf_stream_pool_stop(), a push is refused: -ENOMEM.
+ * Until then a push is refused: -ENOMEM.
  *
  * Context:   Tasks; may sleep. At the module's start.
  * Progress:  Maps and clears @bytes.
@@ -1066,6 +1067,7 @@ BSE_DECLS_END
 #ifdef __KERNEL__
 #include <linux/cpu.h>
 #include <linux/irq_work.h>
+#include <linux/kernel.h>
 #include <linux/percpu.h>
 #include <linux/preempt.h>
 #include <linux/rcupdate.h>
@@ -1103,7 +1105,7 @@ _Static_assert(BPF_STREAM_DEFAULT_CAPACITY >= 1 && BPF_STREAM_DEFAULT_CAPACITY <
 /* ---- [6a] VOCABULARY ------------------------------------------------- */
 /*
  * Every word that the algorithm may use. The built-in meaning of bse_x is
- * bse_base_x, in [3c] and in the rest of [6]. BPF_STREAM_ENV_HEADER may
+ * bse_base_x, in [3d] and in the rest of [6]. BPF_STREAM_ENV_HEADER may
  * undefine bse_x and define it as something else, which may call bse_base_x. It
  * comes first, so that atomics inside [6] are replaced, too, and declares what
  * it calls of [6].
@@ -1276,8 +1278,9 @@ struct bse_line {
 	struct bse_slot slot[BPF_STREAM_LEVELS];
 	bse_u32 depth;		/* reservations under way, nested in each other */
 #ifdef BPF_STREAM_KERNEL_DROPIN
-	bse_page spare[BPF_STREAM_LEVELS][BPF_STREAM_SPARES];	/* NULL: none; see [6g] */
+	bse_page spare[BPF_STREAM_LEVELS * BPF_STREAM_SPARES];	/* by level; NULL: none */
 	struct irq_work refill;
+	u64 denied;		/* requests that found no memory */
 	u64 refused[BPF_STREAM_REFUSALS][2];	/* messages, bytes */
 #endif
 };
@@ -2446,10 +2449,12 @@ static void bse_base_get_counts(const struct bpf_stream *s, struct bpf_stream_st
 #ifdef BPF_STREAM_KERNEL_DROPIN
 /*
  * A page of the kernel begins with its count of holders. It comes from the
- * allocator that takes no lock it would have to wait for, or from the spares
- * of this CPU and level: these are for the contexts in which that allocator
- * fails, and are filled up in better ones. Of two who want the same spare, one
- * has it, by xchg(); spares have no order, so nothing can come back unnoticed.
+ * spares of this CPU and level, or if there is none from the allocator that
+ * waits for no lock. That one fails in some contexts: in an NMI that came in
+ * the middle of it, and with PREEMPT_RT in every interrupt. So spares are
+ * filled up in better ones, as soon as half of them are gone. Of two who want
+ * the same spare, one has it, by xchg(); spares have no order, so nothing can
+ * come back unnoticed.
  */
 struct bse_page_head {
 	bse_u32 holders;	/* see I4 */
@@ -2459,7 +2464,12 @@ struct bse_page_head {
 #define BSE_ALLOC_PAGE() alloc_pages_nolock(0, NUMA_NO_NODE, 0)
 #endif
 
-/* Pages that are ours, spares included. */
+_Static_assert(BPF_STREAM_MAX_PAGES >= 8 && BPF_STREAM_MAX_PAGES <= INT_MAX / 2,
+	       "BPF_STREAM_MAX_PAGES: use at least 8");
+_Static_assert(BPF_STREAM_SPARES >= 1 && BPF_STREAM_SPARES <= 64,
+	       "BPF_STREAM_SPARES: use 1 to 64");
+
+/* Pages that hold elements, or that a CPU is filling; not the spares. */
 static atomic_t bse_live_pages;
 
 static int bse_base_usable(void)
@@ -2520,63 +2530,43 @@ static inline void bse_base_unpoison(const void *p, size_t size)
 {
 }
 
-/* From any context if @gfp is 0. */
-static bse_page bse_page_make(gfp_t gfp)
-{
-	struct page *page = NULL;
-
-	if ((u32)atomic_inc_return(&bse_live_pages) <= BPF_STREAM_MAX_PAGES)
-		page = gfp ? alloc_page(gfp) : BSE_ALLOC_PAGE();
-	if (page)
-		return page_address(page);
-	atomic_dec(&bse_live_pages);
-	return NULL;
-}
+/* Spares are no reason to kill a process for its memory. */
+#define BSE_GFP_SPARE (GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN)
 
 /* From any context. */
 static void bse_page_drop(bse_page page)
 {
 	free_pages_nolock(virt_to_page(page), 0);
-	atomic_dec(&bse_live_pages);
 }
 
-/* Makes the page a spare of this line, if there is a place for one. */
-static bool bse_spare_put(struct bse_line *line, bse_page page)
+/*
+ * Fills the places that are empty; false if there is no memory for that. From
+ * any context if @gfp is 0.
+ */
+static bool bse_spares_fill(struct bse_line *line, gfp_t gfp, int node)
 {
+	struct page *page;
 	u32 i;
 
-	for (i = 0; i < BPF_STREAM_LEVELS * BPF_STREAM_SPARES; i++) {
-		bse_page *spare = &line->spare[i / BPF_STREAM_SPARES][i % BPF_STREAM_SPARES];
-
-		if (!READ_ONCE(*spare) && !cmpxchg(spare, NULL, page))
-			return true;
-	}
-	return false;
-}
-
-/* Fills all places; false if there is no memory for that, as @gfp wants it. */
-static bool bse_spares_fill(struct bse_line *line, gfp_t gfp)
-{
-	bse_page page;
-
-	do {
-		page = bse_page_make(gfp);
+	for (i = 0; i < ARRAY_SIZE(line->spare); i++) {
+		if (READ_ONCE(line->spare[i]))
+			continue;
+		page = gfp ? alloc_pages_node(node, gfp, 0) : BSE_ALLOC_PAGE();
 		if (!page)
 			return false;
-	} while (bse_spare_put(line, page));
-	bse_page_drop(page);
+		if (cmpxchg(&line->spare[i], NULL, (bse_page)page_address(page)))
+			bse_page_drop(page_address(page));
+	}
 	return true;
 }
 
 static void bse_refill_work(struct work_struct *work)
 {
-	/* Spares are no reason to kill a process for its memory. */
-	gfp_t gfp = GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN;
 	int cpu;
 
 	cpus_read_lock();
 	for_each_online_cpu(cpu)
-		bse_spares_fill(per_cpu_ptr(&bse_self, cpu), gfp);
+		bse_spares_fill(per_cpu_ptr(&bse_self, cpu), BSE_GFP_SPARE, cpu_to_node(cpu));
 	cpus_read_unlock();
 }
 
@@ -2584,47 +2574,74 @@ static DECLARE_WORK(bse_refill, bse_refill_work);
 
 static void bse_refill_irq(struct irq_work *work)
 {
-	if (!bse_spares_fill(container_of(work, struct bse_line, refill), 0))
+	if (!bse_spares_fill(container_of(work, struct bse_line, refill), 0, NUMA_NO_NODE))
 		schedule_work(&bse_refill);
 }
 
-/* Pinned. The last spare of a level asks for new ones. */
-static int bse_base_page_get(bse_page *page)
+/* Pinned. A spare, or NULL. */
+static bse_page bse_spare_take(struct bse_line *line)
 {
-	struct bse_line *line = bse_here();
 	/* Relaxed: as enter:A. */
 	u32 level = bse_u32_load_relaxed(&line->depth) - 1;		/* ORD(spare:A) */
-	u32 i;
+	bse_page *spare = &line->spare[min(level, BPF_STREAM_LEVELS - 1) * BPF_STREAM_SPARES];
+	bse_page page = NULL;
+	u32 left = BPF_STREAM_SPARES;
 
-	level = min(level, BPF_STREAM_LEVELS - 1);
-	*page = NULL;
-	for (i = BPF_STREAM_SPARES; i > 0 && !*page; i--) {
-		if (READ_ONCE(line->spare[level][i - 1]))
-			*page = xchg(&line->spare[level][i - 1], NULL);
+	while (!page && left > 0) {
+		left--;
+		if (READ_ONCE(spare[left]))
+			page = xchg(&spare[left], NULL);
 	}
-	if (!i)
+	if (left <= BPF_STREAM_SPARES / 2)
 		irq_work_queue(&line->refill);
-	if (!*page)
-		*page = bse_page_make(0);
-	if (!*page)
-		return -ENOMEM;
+	return page;
+}
+
+/* Pinned. */
+static int bse_base_page_get(bse_page *page)
+{
+	struct page *fresh;
+
+	if (atomic_inc_return(&bse_live_pages) > (int)BPF_STREAM_MAX_PAGES)
+		goto denied;
+	*page = bse_spare_take(bse_here());
+	if (!*page) {
+		fresh = BSE_ALLOC_PAGE();
+		if (!fresh)
+			goto denied;
+		*page = page_address(fresh);
+	}
 	/* Relaxed: private until an element of it is published. */
 	bse_u32_store_relaxed(&(*page)->holders, 0);			/* ORD(spare:B) */
 	return 0;
+denied:
+	atomic_dec(&bse_live_pages);
+	this_cpu_inc(bse_self.denied);
+	return -ENOMEM;
 }
 
-/* If this CPU changes meanwhile, it is another one's spare. */
+/* If the task moves to another CPU meanwhile, it is that one's spare. */
 static void bse_base_page_put(bse_page page)
 {
-	if (!bse_spare_put(raw_cpu_ptr(&bse_self), page))
-		bse_page_drop(page);
+	struct bse_line *line = raw_cpu_ptr(&bse_self);
+	u32 i;
+
+	atomic_dec(&bse_live_pages);
+	for (i = 0; i < ARRAY_SIZE(line->spare); i++) {
+		if (!READ_ONCE(line->spare[i]) && !cmpxchg(&line->spare[i], NULL, page))
+			return;
+	}
+	bse_page_drop(page);
 }
 
 #if BPF_STREAM_KERNEL_KMALLOC
 static inline int bse_base_reserve(u32 size, bse_link *at)
 {
 	*at = kmalloc_nolock(size, 0, NUMA_NO_NODE);
-	return *at ? 0 : -ENOMEM;
+	if (*at)
+		return 0;
+	this_cpu_inc(bse_self.denied);
+	return -ENOMEM;
 }
 
 static inline void bse_base_release(bse_link link, struct bsi_returns *returns)
@@ -2633,10 +2650,11 @@ static inline void bse_base_release(bse_link link, struct bsi_returns *returns)
 }
 #endif
 
-/* Before the first writer on @cpu. */
+/* Before the first writer on @cpu. Whoever has no spares asks for them. */
 static int bse_line_ready(unsigned int cpu)
 {
-	bse_spares_fill(per_cpu_ptr(&bse_self, cpu), GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN);
+	if (!BPF_STREAM_KERNEL_KMALLOC)
+		bse_spares_fill(per_cpu_ptr(&bse_self, cpu), BSE_GFP_SPARE, cpu_to_node(cpu));
 	return 0;
 }
 
@@ -2647,8 +2665,8 @@ static int bse_line_gone(unsigned int cpu)
 	u32 i;
 
 	bse_line_dead(cpu);
-	for (i = 0; i < BPF_STREAM_LEVELS * BPF_STREAM_SPARES; i++) {
-		page = xchg(&line->spare[i / BPF_STREAM_SPARES][i % BPF_STREAM_SPARES], NULL);
+	for (i = 0; i < ARRAY_SIZE(line->spare); i++) {
+		page = xchg(&line->spare[i], NULL);
 		if (page)
 			bse_page_drop(page);
 	}
@@ -2763,9 +2781,11 @@ struct bse_scratch {
 /* NULL where calls are nested more deeply than the kernel has buffers. */
 static inline char *bse_base_scratch_get(struct bse_scratch *scratch)
 {
-	if (bpf_try_get_buffers(&scratch->buffers))
-		scratch->buffers = NULL;
-	return scratch->buffers ? scratch->buffers->buf : NULL;
+	if (!bpf_try_get_buffers(&scratch->buffers))
+		return scratch->buffers->buf;
+	scratch->buffers = NULL;
+	this_cpu_inc(bse_self.denied);
+	return NULL;
 }
 
 static inline void bse_base_scratch_put(struct bse_scratch *scratch)
@@ -2812,21 +2832,27 @@ static void bse_base_get_counts(const struct bpf_stream *s, struct bpf_stream_st
 	}
 }
 
+/* What the drop-in holds, and could not have. */
+struct bse_figures {
+	u32 live_pages;
+	u32 spare_pages;
+	u64 denied;		/* also for stages, which no stream has refused */
+};
+
 /* Linear in the CPUs, like get_counts. */
-static u32 bse_count_spares(void)
+static void bse_get_figures(struct bse_figures *figures)
 {
-	u32 spares = 0;
 	int cpu;
 	u32 i;
 
+	*figures = (struct bse_figures){ .live_pages = (u32)atomic_read(&bse_live_pages) };
 	for_each_possible_cpu(cpu) {
 		const struct bse_line *line = per_cpu_ptr(&bse_self, cpu);
 
-		for (i = 0; i < BPF_STREAM_LEVELS * BPF_STREAM_SPARES; i++)
-			spares += !!READ_ONCE(line->spare[i / BPF_STREAM_SPARES]
-							 [i % BPF_STREAM_SPARES]);
+		figures->denied += READ_ONCE(line->denied);
+		for (i = 0; i < ARRAY_SIZE(line->spare); i++)
+			figures->spare_pages += READ_ONCE(line->spare[i]) ? 1 : 0;
 	}
-	return spares;
 }
 
 #endif /* BPF_STREAM_KERNEL_DROPIN */
@@ -2857,11 +2883,13 @@ static inline void bse_base_release(bse_link link, struct bsi_returns *returns)
  *       these two belong to who holds the reader's lock.
  *   I2  A slot is touched only by its thread, between enter and leave, at the
  *       nesting level that has its number; or with signals blocked, when no
- *       reservation of that level is under way. What interrupts a reservation
- *       finds a deeper level, and has left it before the reservation goes on,
- *       or was jumped out of and never goes on. After every instruction a slot
- *       is usable: it counts at least the reachable elements of its page, and
- *       has no room unless it has a page that is not retired.
+ *       reservation of that level is under way. In kernels: by its CPU, which
+ *       nothing leaves there; or when that CPU is dead, or no writer is left.
+ *       What interrupts a reservation finds a deeper level, and has left it
+ *       before the reservation goes on, or was jumped out of and never goes
+ *       on. After every instruction a slot is usable: it counts at least the
+ *       reachable elements of its page, and has no room unless it has a page
+ *       that is not retired.
  *   I3  Pending is the sum of what all published and not wholly refunded
  *       elements have left, plus what a reader took and has not yet refunded.
  *       A reader refunds what it took, once. When a stream is drained and
@@ -2874,8 +2902,10 @@ static inline void bse_base_release(bse_link link, struct bsi_returns *returns)
  *       published, so no page is free while an element of it is reachable.
  *   I6  A free list's tag changes with every change of the list, and comes
  *       round after 2^38 of them; a page's next is frozen while it is listed.
+ *       The drop-in has no free lists.
  *   I7  At most half as many slots as the pool has pages may keep one. Counted
  *       are those that have a page or BSE_PAGE_TO_COME, until the release.
+ *       The drop-in has no quota: its slots are as many as its CPUs' levels.
  *   I8  Links in a chain go from newest to oldest; in a backlog from oldest
  *       to newest. The elements of one message or group are neighbours.
  *   I9  An element holds at least one byte, and consumed is less than its

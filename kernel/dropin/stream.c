@@ -121,7 +121,7 @@ static bool stream_dump_frame(void *cookie, u64 ip, u64 sp, u64 bp)
 	int line;
 
 	dump->err = bpf_stream_stage_printk(dump->ss, "%pS\n", (void *)(unsigned long)ip);
-	/* Frames are walked where programs run: none of them goes away. */
+	/* So that the program stays until its line is printed. */
 	rcu_read_lock();
 	prog = bpf_prog_ksym_find(ip);
 	if (!dump->err && prog && bpf_prog_get_file_line(prog, ip, &file, &text, &line) >= 0)
@@ -162,8 +162,12 @@ __bpf_kfunc int bpf_stream_vprintk(int stream_id, const char *fmt__str, const vo
 	    (args || !len__sz))
 		ret = bpf_bprintf_prepare(fmt__str, strlen(fmt__str) + 1, args,
 					  len__sz / sizeof(u64), &data);
+	if (ret == -EBUSY)	/* no buffer left; counted like no memory */
+		bse_note_refusal(s, BPF_STREAM_REFUSED_POOL, 1, 0);
+	else if (ret < 0)
+		bse_note_refusal(s, BPF_STREAM_REFUSED_INVALID, 1, 0);
 	if (ret < 0)
-		return bsi_stream_print(s, NULL, ret);
+		return ret;
 	ret = bstr_printf(data.buf, MAX_BPRINTF_BUF, fmt__str, data.bin_args);
 	ret = bsi_stream_print(s, data.buf, ret);
 	bpf_bprintf_cleanup(&data);
@@ -199,11 +203,14 @@ static int stream_figures_show(struct seq_file *m, void *unused)
 		[BPF_STREAM_REFUSED_FOREIGN] = "foreign",
 	};
 	struct bpf_stream_stats stats;
+	struct bse_figures figures;
 	u32 i;
 
-	seq_printf(m, "live_pages %d\n", atomic_read(&bse_live_pages));
-	seq_printf(m, "spare_pages %u\n", bse_count_spares());
+	bse_get_figures(&figures);
+	seq_printf(m, "live_pages %u\n", figures.live_pages);
+	seq_printf(m, "spare_pages %u\n", figures.spare_pages);
 	seq_printf(m, "page_cap %lu\n", (unsigned long)BPF_STREAM_MAX_PAGES);
+	seq_printf(m, "denied %llu\n", figures.denied);
 	bse_get_counts(NULL, &stats);
 	for (i = 0; i < BPF_STREAM_REFUSED_FOREIGN; i++)
 		seq_printf(m, "refused_%s %llu messages %llu bytes\n", name[i],
