@@ -1184,6 +1184,7 @@ struct bse_piece {
 /* Words in the other direction, defined in [9] and [12]. */
 static void bsi_slot_release(struct bse_slot *slot);
 static inline int bsi_page_reserve(uint32_t size, bse_link *at);
+__attribute__((__unused__))
 static void bsi_returns_add(struct bsi_returns *returns, bse_page page);
 #ifdef BSE_OWN_FORMATTER
 static int bsi_format_va(char *buf, size_t size, const char *fmt, va_list ap);
@@ -1280,8 +1281,8 @@ struct bse_line {
 #ifdef BPF_STREAM_KERNEL_DROPIN
 	bse_page spare[BPF_STREAM_LEVELS * BPF_STREAM_SPARES];	/* by level; NULL: none */
 	struct irq_work refill;
-	u64 denied;		/* requests that found no memory */
-	u64 refused[BPF_STREAM_REFUSALS][2];	/* messages, bytes */
+	bse_u64 denied;		/* requests that found no memory */
+	bse_u64 refused[BPF_STREAM_REFUSALS][2];	/* messages, bytes */
 #endif
 };
 
@@ -2560,88 +2561,103 @@ static bool bse_spares_fill(struct bse_line *line, gfp_t gfp, int node)
 	return true;
 }
 
+/* Where memory is short, the others would get none, either. */
 static void bse_refill_work(struct work_struct *work)
 {
 	int cpu;
 
 	cpus_read_lock();
-	for_each_online_cpu(cpu)
-		bse_spares_fill(per_cpu_ptr(&bse_self, cpu), BSE_GFP_SPARE, cpu_to_node(cpu));
+	for_each_online_cpu(cpu) {
+		if (!bse_spares_fill(per_cpu_ptr(&bse_self, cpu), BSE_GFP_SPARE, cpu_to_node(cpu)))
+			break;
+	}
 	cpus_read_unlock();
 }
 
-static DECLARE_WORK(bse_refill, bse_refill_work);
+static DECLARE_DELAYED_WORK(bse_refill, bse_refill_work);
 
+/* At most one round of work for each tick. */
 static void bse_refill_irq(struct irq_work *work)
 {
 	if (!bse_spares_fill(container_of(work, struct bse_line, refill), 0, NUMA_NO_NODE))
-		schedule_work(&bse_refill);
+		schedule_delayed_work(&bse_refill, 1);
 }
 
-/* Pinned. A spare, or NULL. */
-static bse_page bse_spare_take(struct bse_line *line)
+/* Pinned. One of the spares from number @first up to @end, or NULL. */
+static bse_page bse_spare_take(struct bse_line *line, u32 first, u32 end)
 {
-	/* Relaxed: as enter:A. */
-	u32 level = bse_u32_load_relaxed(&line->depth) - 1;		/* ORD(spare:A) */
-	bse_page *spare = &line->spare[min(level, BPF_STREAM_LEVELS - 1) * BPF_STREAM_SPARES];
 	bse_page page = NULL;
-	u32 left = BPF_STREAM_SPARES;
 
-	while (!page && left > 0) {
-		left--;
-		if (READ_ONCE(spare[left]))
-			page = xchg(&spare[left], NULL);
+	while (!page && end > first) {
+		end--;
+		if (READ_ONCE(line->spare[end]))
+			page = xchg(&line->spare[end], NULL);
 	}
-	if (left <= BPF_STREAM_SPARES / 2)
+	if (end <= first + BPF_STREAM_SPARES / 2)
 		irq_work_queue(&line->refill);
 	return page;
+}
+
+/* Pinned. The spares of this level; then a new page; then any spare. */
+static bse_page bse_page_find(void)
+{
+	struct bse_line *line = bse_here();
+	/* Relaxed: as enter:A. */
+	u32 level = bse_u32_load_relaxed(&line->depth) - 1;		/* ORD(spare:A) */
+	u32 first = min(level, BPF_STREAM_LEVELS - 1) * BPF_STREAM_SPARES;
+	bse_page page = bse_spare_take(line, first, first + BPF_STREAM_SPARES);
+	struct page *fresh;
+
+	if (page)
+		return page;
+	fresh = BSE_ALLOC_PAGE();
+	return fresh ? page_address(fresh) : bse_spare_take(line, 0, ARRAY_SIZE(line->spare));
+}
+
+static int bse_denied(void)
+{
+	/* Relaxed: a figure for people. */
+	bse_u64_fetch_add_relaxed(&raw_cpu_ptr(&bse_self)->denied, 1);	/* ORD(denied:A) */
+	return -ENOMEM;
 }
 
 /* Pinned. */
 static int bse_base_page_get(bse_page *page)
 {
-	struct page *fresh;
-
-	if (atomic_inc_return(&bse_live_pages) > (int)BPF_STREAM_MAX_PAGES)
-		goto denied;
-	*page = bse_spare_take(bse_here());
+	*page = NULL;
+	if (atomic_inc_return(&bse_live_pages) <= (int)BPF_STREAM_MAX_PAGES)
+		*page = bse_page_find();
 	if (!*page) {
-		fresh = BSE_ALLOC_PAGE();
-		if (!fresh)
-			goto denied;
-		*page = page_address(fresh);
+		atomic_dec(&bse_live_pages);
+		return bse_denied();
 	}
 	/* Relaxed: private until an element of it is published. */
 	bse_u32_store_relaxed(&(*page)->holders, 0);			/* ORD(spare:B) */
 	return 0;
-denied:
-	atomic_dec(&bse_live_pages);
-	this_cpu_inc(bse_self.denied);
-	return -ENOMEM;
 }
 
-/* If the task moves to another CPU meanwhile, it is that one's spare. */
+/* Pinned meanwhile, so that a CPU that is gone gets no spares. */
 static void bse_base_page_put(bse_page page)
 {
-	struct bse_line *line = raw_cpu_ptr(&bse_self);
-	u32 i;
+	struct bse_line *line = bse_pin();
+	u32 i = ARRAY_SIZE(line->spare);
 
 	atomic_dec(&bse_live_pages);
-	for (i = 0; i < ARRAY_SIZE(line->spare); i++) {
+	/* The deeper a level, the less its contexts can do without. */
+	while (page && i-- > 0) {
 		if (!READ_ONCE(line->spare[i]) && !cmpxchg(&line->spare[i], NULL, page))
-			return;
+			page = NULL;
 	}
-	bse_page_drop(page);
+	bse_unpin();
+	if (page)
+		bse_page_drop(page);
 }
 
 #if BPF_STREAM_KERNEL_KMALLOC
 static inline int bse_base_reserve(u32 size, bse_link *at)
 {
 	*at = kmalloc_nolock(size, 0, NUMA_NO_NODE);
-	if (*at)
-		return 0;
-	this_cpu_inc(bse_self.denied);
-	return -ENOMEM;
+	return *at ? 0 : bse_denied();
 }
 
 static inline void bse_base_release(bse_link link, struct bsi_returns *returns)
@@ -2784,7 +2800,7 @@ static inline char *bse_base_scratch_get(struct bse_scratch *scratch)
 	if (!bpf_try_get_buffers(&scratch->buffers))
 		return scratch->buffers->buf;
 	scratch->buffers = NULL;
-	this_cpu_inc(bse_self.denied);
+	bse_denied();
 	return NULL;
 }
 
@@ -2806,8 +2822,11 @@ BSE_PRINTF(3, 0) static inline int bse_base_format(char *buf, size_t size, const
 static inline void bse_base_note_refusal(struct bpf_stream *s, enum bpf_stream_refusal why,
 					 u64 messages, u64 bytes)
 {
-	this_cpu_add(bse_self.refused[why][0], messages);
-	this_cpu_add(bse_self.refused[why][1], bytes);
+	bse_u64 *to = raw_cpu_ptr(&bse_self)->refused[why];
+
+	/* Relaxed, both: figures for people. */
+	bse_u64_fetch_add_relaxed(&to[0], messages);			/* ORD(denied:B) */
+	bse_u64_fetch_add_relaxed(&to[1], bytes);			/* ORD(denied:C) */
 }
 
 static inline void bse_base_note_delivered(struct bpf_stream *s, u64 messages, u64 bytes)
@@ -2824,10 +2843,12 @@ static void bse_base_get_counts(const struct bpf_stream *s, struct bpf_stream_st
 	stats->capacity = BPF_STREAM_DEFAULT_CAPACITY;
 	for_each_possible_cpu(cpu) {
 		for (why = 0; why < BPF_STREAM_REFUSALS; why++) {
-			const u64 *from = per_cpu_ptr(&bse_self, cpu)->refused[why];
+			const bse_u64 *from = per_cpu_ptr(&bse_self, cpu)->refused[why];
+			struct bpf_stream_count *to = &stats->refused[why];
 
-			stats->refused[why].messages += READ_ONCE(from[0]);
-			stats->refused[why].bytes += READ_ONCE(from[1]);
+			/* Relaxed, both: figures for people. */
+			to->messages += bse_u64_load_relaxed(&from[0]);	/* ORD(denied:D) */
+			to->bytes += bse_u64_load_relaxed(&from[1]);	/* ORD(denied:E) */
 		}
 	}
 }
@@ -2849,7 +2870,8 @@ static void bse_get_figures(struct bse_figures *figures)
 	for_each_possible_cpu(cpu) {
 		const struct bse_line *line = per_cpu_ptr(&bse_self, cpu);
 
-		figures->denied += READ_ONCE(line->denied);
+		/* Relaxed: a figure for people. */
+		figures->denied += bse_u64_load_relaxed(&line->denied);	/* ORD(denied:F) */
 		for (i = 0; i < ARRAY_SIZE(line->spare); i++)
 			figures->spare_pages += READ_ONCE(line->spare[i]) ? 1 : 0;
 	}
@@ -2968,8 +2990,8 @@ static inline void bse_base_release(bse_link link, struct bsi_returns *returns)
  *   log_pending:A / page_get:A / page_get:B / in_use:A / in_use:B /
  *       pool_stats:B / pool_stats:C / refusal:A / refusal:B / delivered:A /
  *       delivered:B / delivered:C / delivered:D / stats:A / stats:B /
- *       stats:C / stats:D / prog_limit:A / prog_limit:B - relaxed:
- *       figures - planned
+ *       stats:C / stats:D / prog_limit:A / prog_limit:B / denied:A / denied:B /
+ *       denied:C / denied:D / denied:E / denied:F - relaxed: figures - planned
  *   check:A / check:B / check:C / check:D / pool_check:B / pool_check:C -
  *       relaxed: the pool is quiet - planned
  */

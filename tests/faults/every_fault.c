@@ -702,7 +702,7 @@ static void print_once(unsigned int how, unsigned int to, int width)
 	const uint64_t args[] = { 42, (uintptr_t)"text" };
 	struct bpf_stream *s = book[to].s;
 	uint64_t memory = no_memory;
-	char format[16];
+	char format[24];
 	char text[2048];
 	int len = snprintf(text, sizeof(text), "%*d %s", width, 42, "text");
 	int err;

@@ -25,7 +25,8 @@
  *   back twice. Now the child's drain ends there.
  * - A handler forked just before its thread slept for a lock: the child slept
  *   for ever. Now it looks every second.
- * - Release left the levels, and the pages in them, that jumps had cost a thread.
+ * - Release left the levels, and the pages in them, that jumps had cost a
+ *   thread.
  * - A fault while signals were blocked killed, also if it had a handler.
  *
  * Seen to fail: with each of these put back into the header; with the count of

@@ -9,8 +9,8 @@
  * that loses its page; errno lost when mapping fails; a pool published by a
  * plain store; a key above 31 set from a push; no exit hook, or one after which
  * the thread keeps pages, or that lets signals in, or that leaves them out for
- * ever; only some slots released, or not those that were jumped out of; an owner
- * that stays in the lock.
+ * ever; only some slots released, or not those that were jumped out of; an
+ * owner that stays in the lock.
  */
 #define BPF_STREAM_STATIC
 #define BPF_STREAM_SELFCHECK 1
