@@ -23,9 +23,10 @@ Nothing else is touched: the Makefile builds stream.o from stream.c as before.
 --remove brings the original back, bit for bit. Files are replaced, never
 written to, so trees that share theirs by hard links stay apart.
 
-Built and tested with Linux 7.2 and 7.3. On 6.17, 6.18 and 7.4 only the
-interface was followed, nothing was booted: it installs there with a warning.
-Other versions are refused.
+Built and tested with Linux 7.2 and 7.3. On 6.17 and 6.18 only the interface was
+followed, nothing was booted: it installs there with a warning. Other versions
+are refused; 7.4, because its streams can be read by a file descriptor, too, and
+the drop-in does not have that yet.
 
 Exit status: 0 done, 1 not done, and why, 2 usage.
 END
@@ -59,9 +60,10 @@ check_version()
 {
 	case $version in
 	7.2 | 7.3) ;;
-	6.17 | 6.18 | 7.4)
+	6.17 | 6.18)
 		echo "$name: nothing was ever booted on Linux $version, see docs/kernel-drop-in.md" >&2
 		;;
+	7.4) die 'Linux 7.4 reads streams by a file descriptor, too, which the drop-in does not have' ;;
 	*) die "Linux $version is not known; it works on 7.2 and 7.3" ;;
 	esac
 	if [ ! -f "$bpf/stream.c" ] ||
