@@ -269,7 +269,7 @@ get_kernel()
 	record "$word" "$release" "$suite"
 }
 
-# record WORD RELEASE SUITE: in resolved, and once on the terminal.
+# record WORD RELEASE SUITE: what WORD means now, in resolved.
 record()
 {
 	touch "$kernel_cache/resolved"
@@ -349,6 +349,23 @@ build_module()
 	}
 }
 
+# check_functions OBJECT: it has the drop-in's ten global functions, by the names of 7.0 and newer,
+# and nothing else that is global but what the compiler and linker put around them.
+check_functions()
+{
+	local wanted found
+	wanted=$(printf '%s\n' bpf_prog_stream_{init,free,read} \
+		bpf_stream_stage_{init,free,printk,commit,dump_stack} \
+		bpf_stream_vprintk bpf_stream_print_stack | sort)
+	found=$(nm --defined-only -g "$1" |
+		awk '$3 !~ /^__(pfx|cfi|SCK|kstrtab)_/ { print $3 }' | sort)
+	if [ "$found" != "$wanted" ]; then
+		reason="global symbols: $(comm -3 <(echo "$wanted") <(echo "$found") |
+			tr -s '\n\t' ' ')"
+		return 1
+	fi
+}
+
 # --- booting ----------------------------------------------------------------------------------
 
 # make_initramfs OUT FILE...: busybox, an init, and each FILE at the top, also as FILE=NAME. init
@@ -390,7 +407,11 @@ make_initramfs()
 			return 1
 		}
 	done
-	(cd "$dir" && find . | cpio --quiet -o -H newc | gzip -1) >"$out"
+	if ! (set -o pipefail && cd "$dir" && find . | cpio --quiet -o -H newc | gzip -1) >"$out"; then
+		reason="cannot write $out"
+		rm -rf "$dir"
+		return 1
+	fi
 	rm -rf "$dir"
 }
 
@@ -472,5 +493,6 @@ fail_boot()
 # results LOG: the lines that the guest reported.
 results()
 {
+	[ -e "$1" ] || return 0
 	tr -d '\r' <"$1" | sed -n 's/^\[[^|]*\] bpf_stream| //p'
 }

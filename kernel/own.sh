@@ -10,7 +10,6 @@
 #   dropin-kmalloc  the drop-in, elements from kmalloc_nolock
 #   broken          the drop-in with a mistake, to see that tests notice
 #   debug           the drop-in, with KASAN, lockdep and more
-#   debug-stock     the original in the same
 # All of them have the programs of tests/ built in, which lie idle until they are asked for.
 #
 # Everything lies in $kernel_cache/own:
@@ -48,13 +47,15 @@ own_packages()
 	END
 }
 
-# suite_of SERIES: where Debian has its source.
-suite_of()
+# fetch_source SERIES DIRECTORY: from the suite that has it; sets suite. The last line of the output
+# is its version.
+fetch_source()
 {
-	case $1 in
-	7.2) echo sid ;;
-	7.3) echo trixie-backports ;;
-	esac
+	for suite in trixie-backports sid; do
+		rm -rf "$2"
+		! fetch_deb "$suite" "linux-source-$1" "$2" || return 0
+	done
+	return 1
 }
 
 unpack_source()
@@ -70,20 +71,13 @@ unpack_source()
 get_source()
 {
 	local series=$1 suite deb=$own/deb-$1 stamp=$own/source-$1.version old=''
-	suite=$(suite_of "$series")
-	[ -n "$suite" ] || {
-		reason="no suite is known to have linux-source-$series"
-		return 1
-	}
 	mkdir -p "$own/kernels" || return 1
 	[ ! -d "$own/source-$series" ] || old=$(cat "$stamp" 2>/dev/null)
 	if [ -n "$old" ] && [ -n "$(find "$stamp" -mmin -720)" ]; then
 		own_version=$old
 		return
 	fi
-	rm -rf "$deb"
-	if ! step "source-$series" "fetching linux-source-$series of $suite" \
-		"$kernel_top/scripts/fetch_deb.sh" "$suite" "linux-source-$series" "$deb"; then
+	if ! step "source-$series" "fetching linux-source-$series" fetch_source "$series" "$deb"; then
 		reason=$(tail -n 1 "$step_log")
 		rm -rf "$deb"
 		own_version=$old
@@ -160,7 +154,7 @@ make_parts()
 		cp "$own_dir/tests/${file%=*}.c" "$parts/bpf_stream_${file#*=}.c" || return 1
 	done
 	case $variant in
-	stock | debug-stock) cp "$source/stream.c" "$parts/stream.c" || return 1 ;;
+	stock) cp "$source/stream.c" "$parts/stream.c" || return 1 ;;
 	*)
 		# By the script that everybody uses.
 		mkdir -p "$parts.tree/kernel/bpf" "$parts.tree/include/linux" &&
@@ -235,7 +229,7 @@ build_own()
 	local tree=$own/tree-$1 build image fragments=("$own_dir/config/tiny.config")
 	own_kernel=$own/kernels/$series-$variant
 	case $variant in
-	debug*)
+	debug)
 		flavour=debug target=vmlinux	# a compressed one takes long to unpack
 		fragments+=("$own_dir/config/debug.config")
 		;;
@@ -255,11 +249,7 @@ build_own()
 		return 1
 	}
 	key=$(cat "$parts"/* "$own_dir"/config/*.config "$own/source-$series.version" | sha256sum)
-	if [ "$(cat "$own_kernel/key" 2>/dev/null)" = "$key" ]; then
-		rm -rf "$parts"
-		return
-	fi
-	rm -rf "$own_kernel"
+	# Into the tree in any case: more than the kernel may be made of it.
 	for file in "$tree"/kernel/bpf/bpf_stream* ; do
 		[ -e "$parts/${file##*/}" ] || rm -f "$file"
 	done
@@ -267,6 +257,8 @@ build_own()
 		put "$file" "$tree/kernel/bpf/${file##*/}" || return 1
 	done
 	rm -rf "$parts"
+	[ "$(cat "$own_kernel/key" 2>/dev/null)" != "$key" ] || return 0
+	rm -rf "$own_kernel"
 	if ! cat "${fragments[@]}" | cmp -s - "$build/fragments"; then
 		step "config-$series-$flavour" "configuring $series-$flavour" \
 			configure_own "$series" $flavour "${fragments[@]}" || {

@@ -23,7 +23,7 @@ build_tools()
 	if [ "$(cat "$tools/key" 2>/dev/null)" = "$key" ]; then
 		return
 	fi
-	rm -f "$tools/key"
+	rm -f "$tools/key" "$tools/selftests"
 	mkdir -p "$tools/bpftool" "$tools/work/prog_tests" || return 1
 	if ! step "tools-$series" "building bpftool and libbpf of $series" build_bpftool "$series" ||
 	   ! step "selftests-$series" "building the stream selftests of $series" \
@@ -108,17 +108,18 @@ build_defects()
 		"$libbpf/libbpf.a" -lelf -lz
 }
 
-# guest_selftests: a part of a guest's script that runs them and reports a line for each. The flaky
-# one, in which a timer races with the read, may have three goes.
+# guest_selftests: a part of a guest's script that runs them and reports a line for each, and the
+# status. The flaky one, in which a timer races with the read, may have three goes.
 guest_selftests()
 {
 	cat <<-'END'
 		show() {
 			sed -n 's,^#[0-9/]* *\([a-z_/0-9]*\):\(OK\|FAIL\|SKIP\).*,\2 selftest \1,p' /tmp/out |
-				sed 's/^OK/ok/' | while read -r line; do report "$line"; done
+				sed 's/^OK/ok/' | awk '!seen[$0]++' | while read -r line; do report "$line"; done
 		}
 		mkdir -p /tmp/x && cd /tmp/x
 		/test_stream -t stream >/tmp/out 2>&1
+		status=$?
 		flaky=stream_success/stream_arena_callback_fault
 		if grep -q "$flaky:FAIL" /tmp/out; then
 			mv /tmp/out /tmp/all
@@ -131,17 +132,20 @@ guest_selftests()
 				sed -i "s,$flaky:FAIL,$flaky:OK," /tmp/all
 				grep -q '^#.*stream_success/.*:FAIL' /tmp/all ||
 					sed -i 's,stream_success:FAIL,stream_success:OK,' /tmp/all
+				# 1 is what it ends with if a test failed.
+				[ $status != 1 ] || grep -q '^#.*:FAIL' /tmp/all || status=0
 			}
 			mv /tmp/all /tmp/out
 		fi
 		show
+		report "status selftest $status"
 		grep ':FAIL' /tmp/out | head -n 20 | while read -r line; do report "$line"; done
 		cd /
 	END
 }
 
 # boot_own SERIES VARIANT SECONDS SCRIPT FILE...: boot it with a script, lines that are put into
-# the guest's, and FILEs. As boot; sets log, too. Where the machine is busy, QEMU's timers may fail
+# the guest's, and FILEs. As boot; sets log, too, which is not there if it could not be booted. Where the machine is busy, QEMU's timers may fail
 # the kernel's check, which then has none that can fire at once: such a boot is given up and begun
 # again, as the selftests need them. The processor has cmpxchg16b, without which kmalloc_nolock()
 # gives nothing.
@@ -150,8 +154,9 @@ boot_own()
 	local series=$1 variant=$2 seconds=$3 script=$4 again image dir=$own/guest
 	log=$kernel_cache/log/boot-$series-$variant.log
 	image=$own/kernels/$series-$variant/image
+	verdict='not booted' reason="cannot write to $own"
 	shift 4
-	rm -rf "$dir"
+	rm -rf "$log" "$dir"
 	mkdir -p "$dir" || return 1
 	{
 		cat <<-'END'

@@ -141,7 +141,8 @@ static ssize_t start(struct file *file, const char __user *text, size_t len, lof
 	prog = bpf_prog_alloc(PAGE_SIZE, 0);
 	if (!prog)
 		return -ENOMEM;
-	where = vm_mmap(NULL, 0, BUFFER_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, 0);
+	where = vm_mmap(NULL, 0, BUFFER_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			0);
 	if (IS_ERR_VALUE(where)) {
 		ret = (int)where;
 	} else {

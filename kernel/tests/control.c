@@ -5,13 +5,14 @@
  * kernel/own.sh puts this file into its copy of kernel/bpf/ under the name
  * bpf_stream_control.c. /sys/kernel/debug/bpf_stream_control takes commands:
  *
- *	hog			take all memory that can be had without waiting, so
- *				that what must not sleep gets none; again and again,
- *				as others give some back
+ *	hog			take all memory that can be had without
+ *				waiting, so that what must not sleep gets none;
+ *				again and again, as others give some back
  *	free			give it back
- *	stage FD COUNT LEN	print COUNT messages of LEN bytes to one stage and
- *				commit it to the standard output of program FD;
- *				the write fails with what the commit returned
+ *	stage FD COUNT LEN	print COUNT messages of LEN bytes to one stage
+ *				and commit it to the standard output of program
+ *				FD; the write fails with what the commit
+ *				returned
  *
  * While memory is hogged, the caller's CPU must do nothing but the test.
  */
@@ -50,7 +51,7 @@ static bool hog_some(void)
 	return some;
 }
 
-/* What other CPUs keep for themselves would come back in the middle of the test. */
+/* What other CPUs keep for themselves would come back amid the test. */
 static void hog(void)
 {
 	do {

@@ -3,12 +3,11 @@
  * What the original's streams do wrong, seen from outside: a program for a
  * kernel of kernel/own.sh. Each case but one (a fault at once) fails on the
  * original of 7.2 and 7.3, and all hold with the drop-in; the numbers are those
- * of the table of defects in
- * docs/kernel-drop-in.md.
+ * of the table of defects in docs/kernel-drop-in.md.
  *
  * A BPF program is made here by hand. It prints one of a few formats to one of
  * its streams, as often as it is told, and returns the last result. Memory is
- * exhausted, and stages are printed, through /sys/kernel/debug/bpf_stream_control
+ * exhausted, and stages are printed, through bpf_stream_control in debugfs
  * (control.c), which such kernels have built in.
  *
  * A line "ok NAME" or "FAIL NAME: REASON" for each case; exit status 1 if one
@@ -100,7 +99,8 @@ static int make_formats(void)
 	uint32_t zero = 0;
 
 	if (map < 0 || bpf_map_update_elem(map, &zero, formats, 0) ||
-	    syscall(SYS_bpf, BPF_MAP_FREEZE, &(union bpf_attr){ .map_fd = map }, sizeof(union bpf_attr)))
+	    syscall(SYS_bpf, BPF_MAP_FREEZE, &(union bpf_attr){ .map_fd = map },
+		    sizeof(union bpf_attr)))
 		die("map of formats");
 	return map;
 }
@@ -170,7 +170,8 @@ static void load(void)
 static int print(int stream, enum format format, unsigned int times)
 {
 	struct order order = { .format = format, .stream = stream, .times = times, .value = 7 };
-	LIBBPF_OPTS(bpf_test_run_opts, options, .ctx_in = &order, .ctx_size_in = sizeof(order));	/* comes back */
+	LIBBPF_OPTS(bpf_test_run_opts, options, .ctx_in = &order,	/* comes back */
+		    .ctx_size_in = sizeof(order));
 
 	if (bpf_prog_test_run_opts(program, &options))
 		die("running the program");
@@ -292,7 +293,7 @@ static bool capacity_after_failed_stage(void)	/* defect 2 */
 	return holds_all(OUT);
 }
 
-static long unreclaimable(void)
+static long free_kib(void)
 {
 	FILE *file = fopen("/proc/meminfo", "r");
 	char line[128];
@@ -313,10 +314,10 @@ static bool memory_of_empty_messages(void)	/* defect 5 */
 	int i, ret = 0;
 
 	print(OUT, NOTHING, MOST);
-	before = unreclaimable();
+	before = free_kib();
 	for (i = 0; i < 500 && !ret; i++)
 		ret = print(OUT, NOTHING, MOST);
-	after = unreclaimable();
+	after = free_kib();
 	drain(OUT);
 	if (ret)
 		return fail("an empty message gives %d", ret);
@@ -328,7 +329,8 @@ static bool memory_of_empty_messages(void)	/* defect 5 */
 static bool fault_in_second_message(void)	/* defect 6 */
 {
 	long page = sysconf(_SC_PAGESIZE);
-	char *area = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *area = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+			  0);
 	char got[129];
 	int first, rest;
 

@@ -295,11 +295,14 @@ static int judge(u64 wanted)
 		run.nmis, run.nmis_inside, run.reader.messages, run.capacity_end);
 	good = say(run.nmis >= wanted, "nmi: as many NMIs as asked for");
 	good &= say(run.nmis_inside > run.nmis / 2, "nmi: most of them interrupt a print");
-	good &= say(run.writer[WHO_NMI].accepted > wanted / 20, "nmi: the handler's prints are accepted");
-	good &= say(!run.reader.wrong && !run.reader.fill, "nmi: every message is whole and in order");
+	good &= say(run.writer[WHO_NMI].accepted > wanted / 20,
+		    "nmi: the handler's prints are accepted");
+	good &= say(!run.reader.wrong && !run.reader.fill,
+		    "nmi: every message is whole and in order");
 	good &= say(run.reader.messages == accepted, "nmi: every accepted message is read");
 	good &= say(!memory && !other, "nmi: nothing is refused but by the capacity");
-	good &= say(run.capacity_end >= BPF_STREAM_MAX_CAPACITY - 64, "nmi: the capacity is whole again");
+	good &= say(run.capacity_end >= BPF_STREAM_MAX_CAPACITY - 64,
+		    "nmi: the capacity is whole again");
 	return good ? 0 : -EIO;
 }
 
@@ -367,7 +370,8 @@ static int stress_alone(u64 wanted, unsigned long seconds)
 		run.writer[i].state = 12345 + i;
 	run.prog = bpf_prog_alloc(PAGE_SIZE, 0);
 	run.reader.text = kvmalloc(BUFFER_SIZE + 8192, GFP_KERNEL);
-	where = vm_mmap(NULL, 0, BUFFER_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, 0);
+	where = vm_mmap(NULL, 0, BUFFER_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			0);
 	if (run.prog && run.reader.text && !IS_ERR_VALUE(where)) {
 		run.buffer = (void __user *)where;
 		ret = stress(wanted, seconds);
