@@ -7,7 +7,8 @@
  * /sys/kernel/debug/bpf_stream_test/
  *   tests	names of the tests, one a line
  *   selftest	write a name, or "all": runs it; read: "ok NAME",
- *		"FAIL NAME: REASON" or "SKIP NAME: REASON", one a line
+ *		"FAIL NAME: REASON" or "SKIP NAME: REASON", one a line; and
+ *		lines "figures ...", which tell how much was done
  *   streams/0..3	write: one message; read: what is pending
  *   stats	the pool and the streams in figures
  */
@@ -38,6 +39,10 @@
 static unsigned int seconds = 5;
 module_param(seconds, uint, 0444);
 MODULE_PARM_DESC(seconds, "how long the test contexts runs");
+
+static unsigned int nmis;
+module_param(nmis, uint, 0444);
+MODULE_PARM_DESC(nmis, "the test contexts runs until so many NMIs came, up to 30 times as long");
 
 static unsigned int pool_pages = 4096;
 module_param(pool_pages, uint, 0444);
@@ -92,7 +97,9 @@ struct writer {
 	u32 turn;
 	u32 number[STREAMS];		/* the next one, for each stream */
 	u64 accepted;
-	u64 refused;
+	u64 full;			/* refused with -ENOSPC */
+	u64 failed;			/* with anything else */
+	int error;			/* the last of these */
 	char text[3][MESSAGE_MAX];
 };
 
@@ -108,12 +115,23 @@ struct cpu_traffic {
 static struct cpu_traffic *traffic;	/* for each possible CPU */
 static bool traffic_on;
 
+static void note_refusal(struct writer *w, int err)
+{
+	if (err == -ENOSPC) {
+		w->full++;
+	} else {
+		w->failed++;
+		w->error = err;
+	}
+}
+
 static void write_one(struct writer *w, struct bpf_stream *s, u32 *number)
 {
 	u32 len = message_make(w->text[0], w->id, *number, 0);
+	int err = bpf_stream_push(s, w->text[0], len);
 
-	if (bpf_stream_push(s, w->text[0], len)) {
-		w->refused++;
+	if (err) {
+		note_refusal(w, err);
 		return;
 	}
 	(*number)++;
@@ -134,7 +152,7 @@ static void write_group(struct writer *w, struct bpf_stream *s, u32 *number)
 		err = bpf_stream_stage_commit_to(&ss, s);
 	bpf_stream_stage_free(&ss);
 	if (err) {
-		w->refused++;
+		note_refusal(w, err);
 		return;
 	}
 	*number += 3;
@@ -177,12 +195,13 @@ static int nmi_writer(unsigned int type, struct pt_regs *regs)
 		return NMI_DONE;
 	t->nmis++;
 	write_some(&t->writer[IN_NMI]);
-	/* Comes as soon as this is over: in the middle of what was interrupted. */
+	/* Comes as soon as this is over, amid what was interrupted. */
 	if (t->nmis % 2)
 		irq_work_queue(&t->work);
 	return NMI_HANDLED;
 }
 
+/* One at a time: two would become one. */
 static void nmi_send(unsigned int cpu)
 {
 	if (have_nmis && !atomic_xchg(&traffic[cpu].nmi_asked, 1))
@@ -231,8 +250,7 @@ static int task_writer(void *data)
 		write_some(&t->writer[IN_TASK]);
 		if (i % 4 == 0)
 			irq_work_queue(&t->work);
-		if (i % 2 == 0)
-			nmi_send(next);
+		nmi_send(next);
 		if (i % 64 == 0)
 			usleep_range(50, 100);
 		cond_resched();
@@ -434,9 +452,11 @@ static int test_basics(void)
 	int got;
 
 	WANT(!bpf_stream_push(&streams[0], "one ", 4), "push");
-	WANT(!bpf_stream_printf(&streams[0], "%s %5d|%-4x|%llu ", "two", -3, 0xab, 1ULL << 40), "printf");
+	WANT(!bpf_stream_printf(&streams[0], "%s %5d|%-4x|%llu ", "two", -3, 0xab, 1ULL << 40),
+	     "printf");
 	bpf_stream_stage_init(&ss);
-	WANT(!bpf_stream_stage_printk(&ss, "%c", '4') && !bpf_stream_stage_push(&ss, "5", 1), "stage");
+	WANT(!bpf_stream_stage_printk(&ss, "%c", '4') && !bpf_stream_stage_push(&ss, "5", 1),
+	     "stage");
 	WANT(!bpf_stream_stage_commit_to(&ss, &streams[0]), "commit");
 	bpf_stream_stage_free(&ss);
 	got = bpf_stream_read(&streams[0], text, 2);
@@ -573,13 +593,25 @@ static int drain_checked(struct reader **r, bool *any)
 	return 0;
 }
 
+static u64 nmis_so_far(void)
+{
+	u64 sum = 0;
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		sum += READ_ONCE(traffic[cpu].nmis);
+	return sum;
+}
+
 static int contexts_run(struct reader **r)
 {
-	unsigned long end = jiffies + seconds * HZ;
+	bool until_nmis = nmis && IS_ENABLED(CONFIG_X86_LOCAL_APIC);
+	unsigned long end = jiffies + seconds * (until_nmis ? 30 : 1) * HZ;
 	u64 accepted[CONTEXTS] = { 0 };
-	u64 refused = 0;
 	u64 messages = 0;
-	u64 nmis = 0;
+	u64 failed = 0;
+	u64 full = 0;
+	int error = 0;
 	bool any;
 	int err;
 	int cpu;
@@ -590,7 +622,7 @@ static int contexts_run(struct reader **r)
 	do {
 		err = drain_checked(r, &any);
 		cond_resched();
-	} while (!err && time_before(jiffies, end));
+	} while (!err && time_before(jiffies, end) && !(until_nmis && nmis_so_far() >= nmis));
 	traffic_stop();
 	do {
 		if (!err)
@@ -600,18 +632,25 @@ static int contexts_run(struct reader **r)
 		return err;
 	for_each_possible_cpu(cpu) {
 		for (i = 0; i < CONTEXTS; i++) {
-			accepted[i] += traffic[cpu].writer[i].accepted;
-			refused += traffic[cpu].writer[i].refused;
+			struct writer *w = &traffic[cpu].writer[i];
+
+			accepted[i] += w->accepted;
+			full += w->full;
+			failed += w->failed;
+			error = w->error ?: error;
 		}
-		nmis += traffic[cpu].nmis;
 	}
 	for (i = 0; i < STREAMS; i++) {
 		WANT(!r[i]->have, "stream %u: half a message is left", i);
 		messages += r[i]->messages;
 	}
-	pr_info("contexts: task %llu, softirq %llu, hardirq %llu, nmi %llu messages, %llu NMIs, %llu refused\n",
-		accepted[IN_TASK], accepted[IN_SOFTIRQ], accepted[IN_HARDIRQ], accepted[IN_NMI],
-		nmis, refused);
+	bpf_stream_printf(&results,
+			  "figures contexts: %llu NMIs; messages: task %llu, softirq %llu, hardirq %llu, NMI %llu; %llu refused for the capacity, %llu otherwise\n",
+			  nmis_so_far(), accepted[IN_TASK], accepted[IN_SOFTIRQ],
+			  accepted[IN_HARDIRQ], accepted[IN_NMI], full, failed);
+	WANT(!failed, "%llu writes failed, the last with %d", failed, error);
+	WANT(!until_nmis || nmis_so_far() >= nmis, "%llu of %u NMIs in %u seconds", nmis_so_far(),
+	     nmis, seconds * 30);
 	for (i = 0; i < CONTEXTS; i++) {
 		WANT(accepted[i] || (i == IN_NMI && !IS_ENABLED(CONFIG_X86_LOCAL_APIC)),
 		     "context %u wrote nothing", i);
@@ -668,7 +707,8 @@ static int test_cpu_offline(void)
 	bpf_stream_pool_get_stats(&after);
 	err = add_cpu(cpu);
 	WANT(!err, "CPU %u does not come back: %d", cpu, err);
-	WANT(after.in_use < before.in_use, "%zu pages before, %zu after", before.in_use, after.in_use);
+	WANT(after.in_use < before.in_use, "%zu pages before, %zu after", before.in_use,
+	     after.in_use);
 	return want_no_pages();
 }
 

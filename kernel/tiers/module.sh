@@ -2,17 +2,21 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #
 # The module in Debian's own kernels: its self-tests, and what the kernel complained of.
-# usage: module.sh [KERNEL...] [seconds=N]
+# usage: module.sh [KERNEL...] [seconds=N] [nmis=N]
+#
+# The stress from all contexts runs for so many seconds, or until so many NMIs came, then 30 times
+# as long at most.
 #
 # Seen to fail with: a self-test that says FAIL, says nothing, calls WARN_ON, BUG, or never ends; a
 # module that cannot be loaded, or not be taken out.
 
 # shellcheck source=SCRIPTDIR/../lib.sh
 . "$(dirname "$0")/../lib.sh"
-words=() seconds=2
+words=() seconds=2 nmis=0
 for word; do
 	case $word in
 	seconds=*) seconds=${word#*=} ;;
+	nmis=*) nmis=${word#*=} ;;
 	*) words+=("$word") ;;
 	esac
 done
@@ -27,6 +31,7 @@ pass_on_results()
 		'ok '*) ok "$name: ${line#ok }" ;;
 		'FAIL '*) line=${line#FAIL } && fail "$name: ${line%%: *}" "${line#*: }" ;;
 		'SKIP '*) line=${line#SKIP } && skip "$name: ${line%%: *}" "${line#*: }" ;;
+		'figures '*) echo "    ${line#figures }" ;;
 		esac
 	done < <(results "$1")
 }
@@ -45,7 +50,7 @@ for word in "${words[@]}"; do
 		skip "$name" "$reason"
 		continue
 	fi
-	echo "seconds=$seconds" >"$built/parameters"
+	echo "seconds=$seconds nmis=$nmis" >"$built/parameters"
 	if ! make_initramfs "$built/initramfs.gz" "$built/bpf_stream_test.ko" "$built/parameters" \
 		"$kernel_top/kernel/tests/module_guest.sh=run"; then
 		fail "$name: initramfs" "$reason"
@@ -53,7 +58,7 @@ for word in "${words[@]}"; do
 	fi
 	log=$kernel_cache/log/boot-$word.log
 	step "qemu-$word" "booting $release" boot "$image" "$built/initramfs.gz" "$log" \
-		$((seconds * 20 + 240))
+		$((seconds * 50 + 240))
 	pass_on_results "$log"
 	if [ "$verdict" = clean ]; then
 		ok "$name: kernel log"
