@@ -3,11 +3,12 @@
 #
 # Run the kernel's tests; ./dev test kernel installs what they need and calls this.
 #
-# usage: kernel/run.sh [TIER...] [KERNEL...] [seconds=N]
+# usage: kernel/run.sh [TIER...] [KERNEL...] [seconds=N] [nmis=N]
 #
 # TIER: compile, module (these two if none is named), dropin, debug; each is a script in
-# kernel/tiers that takes the other words. KERNEL: see kernel_words in kernel/lib.sh; seconds is
-# how long the stress in each kernel runs. A line for each test, ok, FAIL or SKIP, and at the end
+# kernel/tiers, and gets of the other words those that it knows. KERNEL: for compile and module see
+# kernel_words in kernel/lib.sh, for dropin and debug 7.2 or 7.3. seconds and nmis, for module: how
+# long the stress in each kernel runs. A line for each test, ok, FAIL or SKIP, and at the end
 # `N passed, N failed, N skipped`. Exit status: 0, 1 failed, 77 all skipped, 2 usage.
 
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
@@ -15,14 +16,32 @@ tiers=() words=()
 for word; do
 	case $word in
 	compile | module | dropin | debug) tiers+=("$word") ;;
-	6.1 | 6.12 | 7.2 | 7.3 | previous | newest | rt | seconds=[1-9] | seconds=[1-9][0-9]*) words+=("$word") ;;
-	*)
-		echo "kernel/run.sh: unknown argument '$word'" >&2
-		exit 2
-		;;
+	*) words+=("$word") ;;
 	esac
 done
 [ ${#tiers[@]} -gt 0 ] || tiers=(compile module)
+
+# knows TIER WORD
+knows()
+{
+	local number='^(seconds|nmis)=[1-9][0-9]{0,8}$'
+	case $1 in
+	compile | module) [[ $2 =~ ^(6\.1|6\.12|previous|newest|rt)$ ]] ||
+		[[ $1 == module && $2 =~ $number ]] ;;
+	*) [[ $2 =~ ^7\.[23]$ ]] ;;
+	esac
+}
+
+for word in "${words[@]}"; do
+	known=''
+	for tier in "${tiers[@]}"; do
+		! knows "$tier" "$word" || known=1
+	done
+	if [ -z "$known" ]; then
+		echo "kernel/run.sh: unknown argument '$word' to ${tiers[*]}" >&2
+		exit 2
+	fi
+done
 
 sum=$(mktemp) || exit 1
 trap 'rm -f "$sum"' EXIT
@@ -34,9 +53,12 @@ for tier in "${tiers[@]}"; do
 	esac
 	echo
 	echo "== kernel: $tier"
+	for word in "${words[@]}"; do
+		! knows "$tier" "$word" || command+=("$word")
+	done
 	start=$SECONDS
 	: >"$sum"
-	bash "${command[@]}" "${words[@]}" | awk -v sum="$sum" '
+	bash "${command[@]}" | awk -v sum="$sum" '
 		/^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$/ { print $1, $3, $5 >sum; next }
 		{ print; fflush() }'
 	status=${PIPESTATUS[0]}

@@ -3,12 +3,13 @@
 """The scripts around the tests in kernels notice what goes wrong, and add up.
 
 kernel/lib.sh gets made-up lists of packages, and a made-up QEMU that only prints; kernel/run.sh
-gets made-up tiers, .ci/run a made-up ./dev; kernel/cc.sh works with the real compiler.
+gets made-up tiers, .ci/run a made-up ./dev; kernel/dropin/install.sh a made-up tree; kernel/cc.sh
+works with the real compiler.
 
 Seen to fail with: versions sorted as texts; images without headers taken; the newest series not
 left out for previous; each kind of complaint not looked for; the end of the guest not waited
 for; a guest never started again, or always; a tier or ./dev that ends without a sum not
-noticed; an option dropped in trials, too.
+noticed; an option dropped in trials, too; words passed to tiers that do not know them; 7.4 taken.
 """
 import os
 import shutil
@@ -174,7 +175,17 @@ class Run(WithDirectory):
         self.assertEqual((status, line), (0, "1 passed, 0 failed, 1 skipped"))
         self.assertEqual(out.count("passed,"), 1)
         self.assertEqual(self.last("module")[:2], (77, "0 passed, 0 failed, 1 skipped"))
-        self.assertIn("compile 6.1 seconds=12\n", self.last("compile", "6.1", "seconds=12")[2])
+        self.assertIn("compile 6.1\n", self.last("compile", "6.1")[2])
+
+    def test_each_tier_gets_the_words_that_it_knows(self):
+        for name in ("compile", "module", "dropin"):
+            self.tier(name, f"echo ={name} $*=\necho 1 passed, 0 failed, 0 skipped\n")
+        _, _, out = self.last("compile", "module", "dropin", "debug", "rt", "7.3", "seconds=12",
+                              "nmis=200000")
+        self.assertEqual([line for line in out.splitlines() if line.endswith("=") and
+                          line != "=="],
+                         ["=compile rt=", "=module rt seconds=12 nmis=200000=", "=dropin 7.3=",
+                          "=dropin debug 7.3="])
 
     def test_a_tier_that_fails(self):
         self.tier("module", "echo FAIL: b: c\necho 3 passed, 2 failed, 1 skipped\nexit 1\n")
@@ -189,8 +200,65 @@ class Run(WithDirectory):
         self.assertIn("\n=debug=\n", self.last("debug")[2])
 
     def test_usage(self):
-        for args in (["nope"], ["seconds="], ["seconds=0"], ["module", "7"]):
-            self.assertEqual(self.bash(self.script, *args)[:2], (2, ""))
+        for args in (["nope"], ["seconds="], ["seconds=0"], ["nmis=x"], ["module", "7"],
+                     ["compile", "7.2"], ["compile", "seconds=3"], ["dropin", "6.1"],
+                     ["debug", "rt"], ["dropin", "debug", "seconds=3"]):
+            with self.subTest(args):
+                status, out, err = self.bash(self.script, *args)
+                self.assertEqual((status, out), (2, ""))
+                self.assertIn("unknown argument '" + args[-1] + "'", err)
+
+
+class Install(WithDirectory):
+    """kernel/dropin/install.sh, with a tree that has only what it looks at."""
+
+    def setUp(self):
+        super().setUp()
+        self.tree = os.path.join(self.top, "linux")
+        self.write("linux/Kconfig", "")
+        self.write("linux/kernel/bpf/stream.c", "the original")
+        self.write("linux/include/linux/bpf.h", "struct bpf_stream_stage {\n};\n")
+        self.version(7, 2)
+
+    def version(self, major, minor):
+        self.write("linux/Makefile", f"VERSION = {major}\nPATCHLEVEL = {minor}\n")
+
+    def install(self, *args):
+        return self.bash(os.path.join(ROOT, "kernel/dropin/install.sh"), *args, self.tree)
+
+    def files(self):
+        return sorted(os.listdir(os.path.join(self.tree, "kernel/bpf")))
+
+    def test_in_and_out_again(self):
+        status, _, err = self.install()
+        self.assertEqual((status, err), (0, ""))
+        self.assertEqual(self.files(), ["bpf_stream.h", "stream.c", "stream.c.orig"])
+        self.assertEqual(self.install()[0], 1)
+        self.assertEqual(self.install("--remove")[0], 0)
+        self.assertEqual(self.files(), ["stream.c"])
+        with open(os.path.join(self.tree, "kernel/bpf/stream.c"), encoding="utf-8") as f:
+            self.assertEqual(f.read(), "the original")
+        self.assertEqual(self.install("--remove")[0], 1)
+
+    def test_versions(self):
+        for version, why in (((7, 4), "file descriptor"), ((7, 5), "not known"),
+                             ((6, 12), "not known")):
+            self.version(*version)
+            status, _, err = self.install()
+            self.assertEqual((status, self.files()), (1, ["stream.c"]))
+            self.assertIn(why, err)
+        self.version(6, 18)
+        status, _, err = self.install()
+        self.assertEqual(status, 0)
+        self.assertIn("nothing was ever booted on Linux 6.18", err)
+
+    def test_no_streams_no_tree(self):
+        self.write("linux/include/linux/bpf.h", "")
+        self.assertIn("no BPF streams", self.install()[2])
+        os.unlink(os.path.join(self.tree, "Kconfig"))
+        status, _, err = self.install()
+        self.assertEqual(status, 1)
+        self.assertIn("not a Linux source tree", err)
 
 
 class ContinuousIntegration(WithDirectory):
