@@ -74,8 +74,7 @@
  *   any context:      push, printf, vprintf, bprintf, stage_*, try_drain,
  *                     try_read, get_stats, pool_get_stats, pool_trim
  *   threads only:     drain, read, drain_fd, init, destroy, pool_use,
- *                     thread_release, selfcheck; in kernels read_user,
- *                     pool_start and pool_stop, beside which nothing runs
+ *                     thread_release, selfcheck
  *   inside a sink:    any push, also to the stream being drained; draining
  *                     other streams. Draining the same one: -EDEADLK.
  *                     Never longjmp, throw or exit the thread out of a sink.
@@ -120,7 +119,8 @@
  * Kernels: a line of execution is a CPU. A push stays there while it reserves
  * memory: preemption is off for that long, interrupts are never. Any context is
  * a task, and soft, hard and non-maskable interrupts, also with PREEMPT_RT.
- * Streams are read, made and destroyed by tasks. "Threads" means tasks that may
+ * Streams are read, made and destroyed by tasks, which alone may call [5d];
+ * nothing runs beside pool_start and pool_stop. "Threads" means tasks that may
  * sleep, a signal handler is an interrupt, and nothing jumps. A module has
  * streams and a pool of its own, from bpf_stream_pool_start() on; its copy of
  * the bodies goes with it. In the drop-in all streams share the kernel's pages.

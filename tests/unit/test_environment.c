@@ -11,8 +11,8 @@
  * before its page, keeps its room meanwhile, or gets it too early; a page too
  * many, or too few; one that is counted first and marked in its slot later,
  * with signals let in; "was empty" always, or when nothing is pending; a
- * capacity that cannot be reached; a fit check whose sum wraps; a detach that refunds; a
- * lock without owner, without wake-up, without memory of its waiters, that a
+ * capacity that cannot be reached; a fit check whose sum wraps; a detach that
+ * refunds; a lock without owner, without wake-up, without memory of its waiters, that a
  * try always gets, that loses errno or does not count forks; cancellation left
  * on in it, or off behind it or behind a failed try; a shared child that may
  * write; a write of the first piece only, or one that loses errno; memory
