@@ -58,9 +58,14 @@ for tier in "${tiers[@]}"; do
 	done
 	start=$SECONDS
 	: >"$sum"
-	bash "${command[@]}" | awk -v sum="$sum" '
-		/^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$/ { print $1, $3, $5 >sum; next }
-		{ print; fflush() }'
+	# Line by line: some awks would keep lines back.
+	bash "${command[@]}" | while IFS= read -r line; do
+		if [[ $line =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed,\ ([0-9]+)\ skipped$ ]]; then
+			echo "${BASH_REMATCH[*]:1}" >"$sum"
+		else
+			printf '%s\n' "$line"
+		fi
+	done
 	status=${PIPESTATUS[0]}
 	p=0 f=0 s=0
 	read -r p f s <"$sum" || true
