@@ -12,11 +12,11 @@
  * many, or too few; one that is counted first and marked in its slot later,
  * with signals let in; "was empty" always, or when nothing is pending; a
  * capacity that cannot be reached; a fit check whose sum wraps; a detach that
- * refunds; a lock without owner, without wake-up, without memory of its waiters, that a
- * try always gets, that loses errno or does not count forks; cancellation left
- * on in it, or off behind it or behind a failed try; a shared child that may
- * write; a write of the first piece only, or one that loses errno; memory
- * pieces that do not move on; messages not added.
+ * refunds; a lock without owner, without wake-up, without memory of its
+ * waiters, that a try always gets, that loses errno or does not count forks;
+ * cancellation left on in it, or off behind it or behind a failed try; a shared
+ * child that may write; a write of the first piece only, or one that loses
+ * errno; memory pieces that do not move on; messages not added.
  */
 #define BPF_STREAM_STATIC
 #define BPF_STREAM_POOL_BYTES (64u * 4096u)
