@@ -178,3 +178,15 @@ boot_own()
 	rm -rf "$dir"
 	[ "$verdict" = clean ]
 }
+
+# complete VARIANT KIND COUNT STATUS: what makes the results of a KIND has made COUNT of them, and
+# ended with STATUS; only what is not so becomes a result here.
+complete()
+{
+	local count status
+	count=$(results "$log" | grep -cE "^(ok|FAIL) $2[: ]")
+	[ "$count" = "$3" ] || fail "$series $1: $2" "$count results, not $3; the log is $log"
+	status=$(results "$log" | sed -n "s/^status $2 //p" | sort -u)
+	[ "$status" = "$4" ] ||
+		fail "$series $1: $2" "status '${status//$'\n'/ }', not $4; the log is $log"
+}

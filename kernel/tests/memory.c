@@ -9,9 +9,9 @@
  * the standard output, after each of them FILLERS of LENGTH bytes to the
  * standard error, which it reads at once. With pages of ours four fillers of
  * 1000 bytes fill a page, with an allocator of objects 127 of one byte the slab
- * of the message (which it fills again when they are read). A line in the log tells what it came to; if CAP pages are
- * said to be the most that may be pinned, result lines follow, behind
- * "bpf_stream| ".
+ * of the message (which it fills again when they are read). A line in the log
+ * tells what it came to; if CAP pages are said to be the most that may be
+ * pinned, result lines follow, behind "bpf_stream| ".
  *
  * Seen to fail with: the cap above the memory of the machine; a cap that is not
  * asked; pages that are not given back.

@@ -9,7 +9,8 @@ works with the real compiler.
 Seen to fail with: versions sorted as texts; images without headers taken; the newest series not
 left out for previous; each kind of complaint not looked for; the end of the guest not waited
 for; a guest never started again, or always; a tier or ./dev that ends without a sum not
-noticed; an option dropped in trials, too; words passed to tiers that do not know them; 7.4 taken.
+noticed; an option dropped in trials, too; words passed to tiers that do not know them; 7.4 taken;
+a log of before, missing results and a status of a guest's program that nobody looks at.
 """
 import os
 import shutil
@@ -259,6 +260,47 @@ class Install(WithDirectory):
         status, _, err = self.install()
         self.assertEqual(status, 1)
         self.assertIn("not a Linux source tree", err)
+
+
+class OwnKernels(WithDirectory):
+    """What the tiers of our own kernels believe: kernel/selftests.sh."""
+
+    def with_own(self, text, *args):
+        return self.with_lib(f'. "{ROOT}/kernel/own.sh"; . "{ROOT}/kernel/selftests.sh"; ' + text,
+                             *args)
+
+    def complete(self, *lines):
+        text = "".join(f"[    1.0] bpf_stream| {line}\r\n" for line in lines)
+        _, out, err = self.with_own('series=7.2 log=$1; complete dropin defect 2 0; echo $failed',
+                                    self.write("log", text))
+        self.assertEqual(err, "")
+        return out.splitlines()
+
+    def test_everything_is_there(self):
+        self.assertEqual(self.complete("ok defect 1: a", "FAIL defect 2: b: c", "ok nmi: d",
+                                       "status defect 0", "status nmi 1"), ["0"])
+
+    def test_something_is_missing(self):
+        self.assertIn("1 results, not 2", self.complete("ok defect 1: a", "status defect 0")[0])
+        self.assertIn("3 results, not 2", self.complete(*["ok defect 1: a"] * 3,
+                                                        "status defect 0")[0])
+        self.assertIn("status ''", self.complete(*["ok defect 1: a"] * 2)[0])
+        self.assertIn("status '139'", self.complete(*["ok defect 1: a"] * 2,
+                                                    "status defect 139")[0])
+        self.assertIn("status '0 1'", self.complete(*["ok defect 1: a"] * 2, "status defect 0",
+                                                    "status defect 1")[0])
+
+    def test_what_does_not_boot_leaves_nothing_of_before(self):
+        self.write("bin/cpio", "#!/bin/sh\nexit 1\n")
+        self.write("bin/busybox", "")
+        os.makedirs(os.path.join(self.cache, "log"))
+        with open(os.path.join(self.cache, "log/boot-7.2-dropin.log"), "w", encoding="utf-8") as f:
+            f.write("[    1.0] bpf_stream| ok defect 1: a\r\n")
+        status, out, err = self.with_own(
+            'mkdir -p "$own"; verdict=clean; boot_own 7.2 dropin 9 :; s=$?; '
+            'echo "$verdict: $reason"; results "$log"; exit $s')
+        self.assertEqual((status, err), (1, ""))
+        self.assertRegex(out, r"\Anot booted: cannot write .*initramfs.gz\n\Z")
 
 
 class ContinuousIntegration(WithDirectory):
