@@ -19,6 +19,7 @@
 
 #include <linux/bpf.h>
 #include <linux/debugfs.h>
+#include <linux/delay.h>
 #include <linux/filter.h>
 #include <linux/init.h>
 #include <linux/mm.h>
@@ -55,9 +56,10 @@ static void read_all(struct bpf_prog *prog, enum bpf_stream_id id, void __user *
 		cond_resched();
 }
 
-/* With those that CPUs keep for themselves. */
+/* With those that CPUs keep for themselves, and what others give back late. */
 static long free_pages_now(void)
 {
+	msleep(500);
 	drain_all_pages(NULL);
 	return (long)global_zone_page_state(NR_FREE_PAGES);
 }

@@ -120,7 +120,7 @@ test_stock()
 	local line count
 	boot_own "$series" stock 600 "$(guest_selftests)
 $(guest_memory '10000 127 1')
-$(guest_memory '100000 4 1000')" "$tools/test_stream"
+$(guest_memory '90000 4 1000')" "$tools/test_stream"
 	# Four tests, and 16 parts of them, were known when this was written.
 	count=$(results "$log" | grep -cE '^(ok|FAIL) selftest ')
 	[ "$count" -ge 20 ] || count='20 or more'
