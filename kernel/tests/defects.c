@@ -259,7 +259,7 @@ static bool capacity_after_failed_allocation(void)	/* defect 1 */
 {
 	int i, ret = 0, full = 0;
 
-	for (i = 0; i < 60 && !ret; i++) {	/* there may be spares */
+	for (i = 0; i < 90 && !ret; i++) {	/* there may be spares */
 		control("hog");
 		ret = print(ERR, THOUSAND, 1);
 	}

@@ -253,7 +253,8 @@ $(guest_memory '100000 4 1000 $(figure page_cap)')" "$tools/test_stream" "$tools
 	check_patch "$kernel_top/kernel/dropin/stream.c" LINUX_VERSION_CODE CONSTANT_COMPARISON
 	check_patch "$kernel_top/include/bpf_stream.h" BLOCK_COMMENT_STYLE CAMELCASE COMPLEX_MACRO \
 		LINE_SPACING MACRO_ARG_PRECEDENCE MACRO_ARG_REUSE MACRO_ARG_UNUSED NEW_TYPEDEFS \
-		PREFER_DEFINED_ATTRIBUTE_MACRO PREFER_KERNEL_TYPES SPACING UNCOMMENTED_DEFINITION VOLATILE
+		ARRAY_SIZE PREFER_DEFINED_ATTRIBUTE_MACRO PREFER_KERNEL_TYPES SPACING \
+		UNCOMMENTED_DEFINITION VOLATILE
 	if built dropin-kmalloc; then
 		boot_own "$series" dropin-kmalloc 300 "$(guest_selftests)" "$tools/test_stream"
 		pass_on dropin-kmalloc "selftest=$(selftests)"
