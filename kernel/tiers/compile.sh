@@ -63,7 +63,9 @@ build_dropin()
 # has no headers of. It stands for all of <linux/...>, whose files are empty here.
 check_fixtures()
 {
-	local dropin=$kernel_top/kernel/dropin dir=$kernel_cache/build/fixtures fixture version log file
+	local dropin=$kernel_top/kernel/dropin dir=$kernel_cache/build/fixtures
+	local fixture version log file compiler=gcc-12
+	command -v $compiler >/dev/null || compiler=gcc
 	rm -rf "$dir"
 	mkdir -p "$dir/linux"
 	while read -r file; do
@@ -74,7 +76,7 @@ check_fixtures()
 		version=$(basename "$fixture" .h)
 		name="compile $version: drop-in, against a fixture, untested"
 		log=$kernel_cache/log/fixture-$version.log
-		if gcc -std=gnu11 -O2 -ffreestanding -nostdinc -D__KERNEL__ -I "$dir" \
+		if $compiler -std=gnu11 -O2 -ffreestanding -nostdinc -D__KERNEL__ -I "$dir" \
 			-I "$kernel_top/include" -include "$fixture" -Wall -Wextra -Wmissing-prototypes \
 			-Wno-unused-parameter -Werror -c "$dropin/stream.c" -o "$dir/stream.o" \
 			>"$log" 2>&1; then
