@@ -6,6 +6,7 @@
 set -u
 export LC_ALL=C
 name=install.sh
+marker='#define BPF_STREAM_KERNEL_DROPIN'	# a line of our stream.c, and of no other
 
 usage()
 {
@@ -21,7 +22,8 @@ put into its directory kernel/bpf/:
 
 Nothing else is touched: the Makefile builds stream.o from stream.c as before.
 --remove brings the original back, bit for bit. Files are replaced, never
-written to, so trees that share theirs by hard links stay apart.
+written to, so trees that share theirs by hard links stay apart. Where only some
+of the three files are there, or stream.c is not ours, both ways are refused.
 
 Built and tested with Linux 7.2 and 7.3. On 6.17 and 6.18 only the interface was
 followed, nothing was booted: it installs there with a warning. Other versions
@@ -80,11 +82,38 @@ replace()
 	fi
 }
 
+# Sets state to in, out, or mixed, and then says why.
+look()
+{
+	local file ours='' more=() both=1
+	for file in stream.c.orig bpf_stream.h; do
+		if [ -e "$bpf/$file" ] || [ -L "$bpf/$file" ]; then
+			more+=("$bpf/$file")
+		else
+			both=''
+		fi
+	done
+	! grep -qsxF "$marker" "$bpf/stream.c" || ours=1
+	if [ "$ours" ] && [ "$both" ]; then
+		state=in
+	elif [ "$ours" ]; then
+		state=mixed
+		why="$bpf/stream.c is the drop-in, but the other two files are not both there"
+		why+="${more:+, only ${more[*]}}; bring the kernel's own stream.c back by hand"
+	elif [ ${#more[@]} -gt 0 ]; then
+		state=mixed
+		why="$bpf/stream.c is not the drop-in, so what is this: ${more[*]}? Move it away first"
+	else
+		state=out
+	fi
+}
+
 put_in()
 {
-	if [ -e "$bpf/stream.c.orig" ] || [ -e "$bpf/bpf_stream.h" ]; then
-		die "it is in $tree already; --remove takes it out"
-	fi
+	case $state in
+	in) die "it is in $tree already; --remove takes it out" ;;
+	mixed) die "$why" ;;
+	esac
 	check_version
 	for file in "$here/stream.c" "$top/include/bpf_stream.h"; do
 		[ -r "$file" ] || die "there is no $file; this script belongs to its project's tree"
@@ -98,7 +127,10 @@ put_in()
 
 take_out()
 {
-	[ -f "$bpf/stream.c.orig" ] || die "it is not in $tree"
+	case $state in
+	out) die "it is not in $tree" ;;
+	mixed) die "$why" ;;
+	esac
 	# A copy, so that it is newer than what was built from ours.
 	replace "$bpf/stream.c.orig" "$bpf/stream.c" "$(stat -c %a "$bpf/stream.c.orig")"
 	rm -f "$bpf/stream.c.orig" "$bpf/bpf_stream.h"
@@ -117,4 +149,5 @@ bpf=$tree/kernel/bpf
 here=$(cd "$(dirname "$(readlink -f "$0")")" && pwd) || exit 1
 top=$(cd "$here/../.." && pwd) || exit 1
 read_version
+look
 $action

@@ -10,7 +10,8 @@ Seen to fail with: versions sorted as texts; images without headers taken; the n
 left out for previous; each kind of complaint not looked for; the end of the guest not waited
 for; a guest never started again, or always; a tier or ./dev that ends without a sum not
 noticed; an option dropped in trials, too; words passed to tiers that do not know them; 7.4 taken;
-a log of before, missing results and a status of a guest's program that nobody looks at.
+any stream.c.orig taken for the installer's own; a log of before, missing results and a status of a
+guest's program that nobody looks at.
 """
 import os
 import shutil
@@ -240,6 +241,44 @@ class Install(WithDirectory):
         with open(os.path.join(self.tree, "kernel/bpf/stream.c"), encoding="utf-8") as f:
             self.assertEqual(f.read(), "the original")
         self.assertEqual(self.install("--remove")[0], 1)
+
+    def test_files_that_are_not_of_an_installation_are_left_alone(self):
+        bpf = os.path.join(self.tree, "kernel/bpf")
+        for stray in (["stream.c.orig"], ["bpf_stream.h"], ["stream.c.orig", "bpf_stream.h"]):
+            with self.subTest(stray):
+                for name in stray:
+                    self.write("linux/kernel/bpf/" + name, "something else")
+                for action in ([], ["--remove"]):
+                    status, _, err = self.install(*action)
+                    self.assertEqual((status, self.files()), (1, sorted(stray + ["stream.c"])))
+                    for name in stray:
+                        self.assertIn(f"{bpf}/{name}", err)
+                    with open(os.path.join(bpf, "stream.c"), encoding="utf-8") as f:
+                        self.assertEqual(f.read(), "the original")
+                for name in stray:
+                    os.unlink(os.path.join(bpf, name))
+
+    def test_an_installation_that_lacks_a_file(self):
+        bpf = os.path.join(self.tree, "kernel/bpf")
+        for lost in ("stream.c.orig", "bpf_stream.h"):
+            with self.subTest(lost):
+                self.write("linux/kernel/bpf/stream.c", "the original")
+                self.assertEqual(self.install()[0], 0)
+                os.unlink(os.path.join(bpf, lost))
+                left = self.files()
+                for action in ([], ["--remove"]):
+                    status, _, err = self.install(*action)
+                    self.assertEqual((status, self.files()), (1, left))
+                    self.assertIn("is the drop-in, but", err)
+                for name in left:
+                    os.unlink(os.path.join(bpf, name))
+
+    def test_a_tree_that_got_another_version_s_file(self):
+        self.assertEqual(self.install()[0], 0)
+        self.write("linux/kernel/bpf/stream.c", "of 7.3")
+        self.assertEqual(self.install("--remove")[0], 1)
+        with open(os.path.join(self.tree, "kernel/bpf/stream.c"), encoding="utf-8") as f:
+            self.assertEqual(f.read(), "of 7.3")
 
     def test_versions(self):
         for version, why in (((7, 4), "file descriptor"), ((7, 5), "not known"),
