@@ -204,7 +204,7 @@ static int nmi_writer(unsigned int type, struct pt_regs *regs)
 /* One at a time: two would become one. */
 static void nmi_send(unsigned int cpu)
 {
-	if (have_nmis && !atomic_xchg(&traffic[cpu].nmi_asked, 1))
+	if (have_nmis && cpu_online(cpu) && !atomic_xchg(&traffic[cpu].nmi_asked, 1))
 		apic->send_IPI((int)cpu, NMI_VECTOR);
 }
 
@@ -214,8 +214,16 @@ static void nmi_start(void)
 		    !register_nmi_handler(NMI_LOCAL, nmi_writer, 0, KBUILD_MODNAME);
 }
 
+/* Those that are on their way would find nobody who knows them. */
 static void nmi_stop(void)
 {
+	int tries;
+	int cpu;
+
+	for_each_online_cpu(cpu) {
+		for (tries = 0; have_nmis && tries < 100 && atomic_read(&traffic[cpu].nmi_asked); tries++)
+			msleep(20);
+	}
 	if (have_nmis)
 		unregister_nmi_handler(NMI_LOCAL, KBUILD_MODNAME);
 	have_nmis = false;
