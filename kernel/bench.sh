@@ -11,6 +11,12 @@
 # medians over all rounds; then their ratios to the original's. One CPU: a second would be counted
 # by the same clock.
 
+case " $* " in
+*' --help '* | *' -h '*)
+	echo 'usage: bench.sh [7.2|7.3] [BOOTS]'
+	exit
+	;;
+esac
 # shellcheck source=SCRIPTDIR/lib.sh
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=SCRIPTDIR/own.sh
@@ -19,8 +25,8 @@
 # boot_counting IMAGE: the time stamp counter counts instructions, as if each took a nanosecond.
 boot_counting()
 {
-	timeout -k 5 300 qemu-system-x86_64 -accel tcg,thread=single -icount shift=0 -cpu max -smp 1 \
-		-m 512 -nodefaults -display none -serial stdio -no-reboot -kernel "$1" \
+	timeout --foreground -k 5 300 qemu-system-x86_64 -accel tcg,thread=single -icount shift=0 \
+		-cpu max -smp 1 -m 512 -nodefaults -display none -serial stdio -no-reboot -kernel "$1" \
 		-initrd "$dir/initramfs.gz" \
 		-append 'console=ttyS0 panic=-1 printk.devkmsg=on tsc_early_khz=1000000 tsc=reliable'
 }

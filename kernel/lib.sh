@@ -27,7 +27,24 @@ kernel_words()
 }
 
 kernel_top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd) || exit 1
-reason='' step_log=''
+reason='' step_log='' temporary=()
+
+# make_temporary [PARENT]: sets directory, to a new one that is removed when the shell ends.
+make_temporary()
+{
+	directory=$(mktemp -d ${1+"$1/XXXXXX"}) && temporary+=("$directory")
+}
+
+# What runs in the foreground has ended when this is called: an interrupt from the terminal goes to
+# all, and kernel/run.sh ends all, too. So timeout must be --foreground here.
+interrupted()
+{
+	trap '' INT TERM
+	[ -n "${kernel_sum-}" ] || printf '\ninterrupted\n'
+	exit 130
+}
+trap 'rm -rf ${temporary+"${temporary[@]}"}' EXIT
+trap interrupted INT TERM
 
 # Kernels cannot be built in a directory with blanks or colons in its name.
 choose_kernel_cache()
@@ -97,7 +114,7 @@ skip()
 # finish: the closing line of a tier, and its exit status.
 finish()
 {
-	echo "$passed passed, $failed failed, $skipped skipped"
+	echo "$passed passed, $failed failed, $skipped skipped" >"${kernel_sum:-/dev/stdout}"
 	[ $failed -eq 0 ] || exit 1
 	[ $passed -gt 0 ] || exit 77
 	exit 0
@@ -373,13 +390,17 @@ check_functions()
 # report LINE, whose lines results prints on the host.
 make_initramfs()
 {
-	local out=$1 dir item busybox
+	local out=$1 dir directory item busybox
 	shift
 	busybox=$(command -v busybox) || {
 		reason='there is no busybox'
 		return 1
 	}
-	dir=$(mktemp -d "$kernel_cache/initramfs.XXXXXX") || return 1
+	make_temporary "$kernel_cache" || {
+		reason="cannot write to $kernel_cache"
+		return 1
+	}
+	dir=$directory
 	mkdir "$dir"/{bin,dev,proc,sys,tmp}
 	cp "$busybox" "$dir/bin/busybox"
 	cat >"$dir/init" <<-'END'
@@ -440,7 +461,7 @@ boot_once()
 {
 	local image=$1 initramfs=$2 log=$3 seconds=$4 status
 	shift 4
-	timeout -k 5 "$seconds" qemu-system-x86_64 -accel tcg,thread=multi \
+	timeout --foreground -k 5 "$seconds" qemu-system-x86_64 -accel tcg,thread=multi \
 		-cpu "${kernel_cpu-max,-cx16}" -smp 2,sockets=2 -m 512 -nodefaults -display none \
 		-serial stdio -no-reboot -kernel "$image" -initrd "$initramfs" \
 		-append "console=ttyS0 panic=-1 oops=panic printk.devkmsg=on maxcpus=1 \

@@ -9,12 +9,26 @@
 # kernel/tiers, and gets of the other words those that it knows. KERNEL: for compile and module see
 # kernel_words in kernel/lib.sh, for dropin and debug 7.2 or 7.3. seconds and nmis, for module: how
 # long the stress in each kernel runs. A line for each test, ok, FAIL or SKIP, and at the end
-# `N passed, N failed, N skipped`. Exit status: 0, 1 failed, 77 all skipped, 2 usage.
+# `N passed, N failed, N skipped`. Exit status: 0, 1 failed, 77 all skipped, 2 usage, 130 interrupted.
+#
+# A tier writes its sum into the file $kernel_sum, and has our output, maybe a terminal, as its own.
+
+usage()
+{
+	cat <<'END'
+usage: kernel/run.sh [TIER...] [KERNEL...] [seconds=N] [nmis=N]
+
+TIER: compile, module (these two if none is named), dropin, debug. KERNEL: of
+compile and module 6.1 6.12 previous newest rt, of dropin and debug 7.2 7.3.
+seconds, nmis: how long module's stress in each kernel runs. ./dev help tells more.
+END
+}
 
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
 tiers=() words=()
 for word; do
 	case $word in
+	--help | -h) usage && exit ;;
 	compile | module | dropin | debug) tiers+=("$word") ;;
 	*) words+=("$word") ;;
 	esac
@@ -43,8 +57,29 @@ for word in "${words[@]}"; do
 	fi
 done
 
-sum=$(mktemp) || exit 1
-trap 'rm -f "$sum"' EXIT
+export kernel_sum child=''
+kernel_sum=$(mktemp) || exit 1
+trap 'rm -f "$kernel_sum"' EXIT
+
+# The tier is a group of processes of its own, which ends as a whole.
+interrupted()
+{
+	local i
+	trap '' INT TERM
+	if [ "$child" ]; then
+		# Once more each time: a process that was just being started may have missed it.
+		for ((i = 0; i < 50; i++)); do
+			kill -TERM -- "-$child" 2>/dev/null || break
+			sleep 0.2
+		done
+		kill -KILL -- "-$child" 2>/dev/null
+	fi
+	echo
+	echo interrupted
+	exit 130
+}
+trap interrupted INT TERM
+
 passed=0 failed=0 skipped=0
 for tier in "${tiers[@]}"; do
 	case $tier in
@@ -57,19 +92,17 @@ for tier in "${tiers[@]}"; do
 		! knows "$tier" "$word" || command+=("$word")
 	done
 	start=$SECONDS
-	: >"$sum"
-	# Line by line: some awks would keep lines back.
-	bash "${command[@]}" | while IFS= read -r line; do
-		if [[ $line =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed,\ ([0-9]+)\ skipped$ ]]; then
-			echo "${BASH_REMATCH[*]:1}" >"$sum"
-		else
-			printf '%s\n' "$line"
-		fi
-	done
-	status=${PIPESTATUS[0]}
+	: >"$kernel_sum"
+	set -m
+	bash "${command[@]}" </dev/null &
+	child=$!
+	set +m
+	wait $child
+	status=$?
+	child=''
 	p=0 f=0 s=0
-	read -r p f s <"$sum" || true
-	if [ "$status" -ne 0 ] && [ "$status" -ne 77 ] && [ "${f:-0}" -eq 0 ] || [ ! -s "$sum" ]; then
+	[ ! -s "$kernel_sum" ] || read -r p _ f _ s _ <"$kernel_sum"
+	if [ "$status" -ne 0 ] && [ "$status" -ne 77 ] && [ "${f:-0}" -eq 0 ] || [ ! -s "$kernel_sum" ]; then
 		echo "FAIL: $tier: it ended with status $status and no sum"
 		f=$((${f:-0} + 1))
 	fi

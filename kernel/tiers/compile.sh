@@ -48,8 +48,8 @@ check_dropin_symbols()
 # The drop-in as a built-in object, beside a copy of the header, as in the kernel's source.
 build_dropin()
 {
-	local dir status
-	dir=$(mktemp -d) && mkdir "$dir/dropin" || return 1
+	local dir directory status
+	make_temporary && dir=$directory && mkdir "$dir/dropin" || return 1
 	cp "$kernel_top/kernel/dropin/stream.c" "$kernel_top/include/bpf_stream.h" "$dir/dropin"
 	printf '%s\n' '# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause' \
 		'obj-y := stream.o' >"$dir/dropin/Kbuild"

@@ -11,10 +11,13 @@ left out for previous; each kind of complaint not looked for; the end of the gue
 for; a guest never started again, or always; a tier or ./dev that ends without a sum not
 noticed; an option dropped in trials, too; words passed to tiers that do not know them; 7.4 taken;
 any stream.c.orig taken for the installer's own; a log of before, missing results and a status of a
-guest's program that nobody looks at.
+guest's program that nobody looks at; an interrupt that the tier does not get.
 """
 import os
+import pty
+import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import unittest
@@ -164,6 +167,7 @@ class Run(WithDirectory):
         shutil.copy(os.path.join(ROOT, "kernel/run.sh"), self.script)
 
     def tier(self, name, text):
+        text = re.sub(r"(?m)(echo \d+ passed.*)$", r'\1 >"$kernel_sum"', text)
         self.write(f"kernel/tiers/{name}.sh", "#!/bin/bash\n" + text)
 
     def last(self, *args):
@@ -196,6 +200,37 @@ class Run(WithDirectory):
         self.assertEqual(self.last("module")[:2], (1, "0 passed, 1 failed, 0 skipped"))
         self.tier("module", "echo 3 passed, 0 failed, 1 skipped\nexit 3\n")
         self.assertEqual(self.last("module")[:2], (1, "3 passed, 1 failed, 1 skipped"))
+
+    def test_lines_come_at_once_and_an_interrupt_ends_all(self):
+        with open(os.path.join(ROOT, "kernel/lib.sh"), encoding="utf-8") as f:
+            self.write("kernel/lib.sh", f.read())
+        self.tier("module", f'. "{self.top}/kernel/lib.sh"\nmake_temporary "{self.top}"\n'
+                            f'echo $$; step a "a step" sleep 987\nok no\nfinish\n')
+        for how in (signal.SIGINT, signal.SIGTERM):
+            with self.subTest(how):
+                master, slave = pty.openpty()
+                p = subprocess.Popen(["bash", self.script, "module"], stdin=subprocess.DEVNULL,
+                                     stdout=slave, stderr=slave, env=self.env,
+                                     start_new_session=True)
+                os.close(slave)
+                out = ""
+                while "a step ... " not in out:
+                    out += os.read(master, 1000).decode()
+                tier = int(re.search(r"(?m)^(\d+)\r$", out).group(1))
+                self.assertTrue([n for n in os.listdir(self.top) if len(n) == 6 and n != "kernel"])
+                p.send_signal(how)
+                self.assertEqual(p.wait(timeout=30), 130)
+                out = os.read(master, 1000).decode()
+                os.close(master)
+                self.assertEqual(out.count("interrupted"), 1)
+                with self.assertRaises(ProcessLookupError):
+                    os.killpg(tier, 0)
+                self.assertEqual(sorted(os.listdir(self.top)), ["bin", "kernel"])
+
+    def test_help(self):
+        status, out, err = self.bash(self.script, "module", "--help")
+        self.assertEqual((status, err), (0, ""))
+        self.assertTrue(out.startswith("usage: "))
 
     def test_debug_is_the_drop_in_once_more(self):
         self.tier("dropin", "echo =$*=\necho 1 passed, 0 failed, 0 skipped\n")
