@@ -49,8 +49,11 @@ trap interrupted INT TERM
 # Kernels cannot be built in a directory with blanks or colons in its name.
 choose_kernel_cache()
 {
-	local base=${XDG_CACHE_HOME:-${HOME:-}/.cache}
-	[ "$base" != /.cache ] || base=' '
+	local base=${XDG_CACHE_HOME:-${HOME:-}/.cache} directory
+	if [ -z "${XDG_CACHE_HOME:-${HOME:-}}" ]; then
+		echo 'kernel: neither XDG_CACHE_HOME nor HOME is set; kernels are kept there' >&2
+		return 1
+	fi
 	kernel_cache=$base/bpf_stream/kernel
 	if [[ $kernel_cache == *[[:space:]:]* ]]; then
 		base=/var/tmp/bpf_stream-$UID
@@ -61,10 +64,12 @@ choose_kernel_cache()
 			return 1
 		fi
 	fi
-	mkdir -p "$kernel_cache"/{debian,lists,build,log,bin} || {
-		echo "kernel: cannot write to $kernel_cache" >&2
+	for directory in "$kernel_cache"/{debian,lists,build,log,bin}; do
+		mkdir -p "$directory" 2>/dev/null && [ -w "$directory" ] && continue
+		echo "kernel: cannot write to $directory, where kernels are kept;" \
+			'XDG_CACHE_HOME can name another place than ~/.cache' >&2
 		return 1
-	}
+	done
 }
 choose_kernel_cache || exit 1
 
@@ -127,25 +132,28 @@ fetch_deb()
 	"$kernel_top/scripts/fetch_deb.sh" "$@"
 }
 
-# list_suite SUITE: bring lists/SUITE up to date; an old one has to do if that fails.
+# list_suite SUITE: bring lists/SUITE up to date; an old one has to do if that fails, and stays old.
 list_suite()
 {
-	local list=$kernel_cache/lists/$1
+	local list=$kernel_cache/lists/$1 old='fetch_deb: an old list'
 	[ -z "$(find "$list" -mmin -720 2>/dev/null)" ] || return 0
 	if [ -n "$(find "$list.failed" -mmin -2 2>/dev/null)" ]; then
-		[ ! -s "$list" ] || return 0
-		reason=$(<"$list.failed")
-		return 1
-	fi
-	if step "list-$1" "looking up the kernels of $1" fetch_deb --list "$1" \
+		reason="$(<"$list.failed") (tried $(($(date +%s) - $(stat -c %Y "$list.failed"))) s ago)"
+	elif ! step "list-$1" "looking up the kernels of $1" fetch_deb --list "$1" \
 		'linux-(image|headers)-[0-9][0-9.]*[+-][a-z0-9]+-(cloud|rt)-amd64' 6.1; then
+		reason=$(tail -n 1 "$step_log")
+		echo "$reason" >"$list.failed"
+	elif reason=$(grep -m 1 "^$old" "$step_log"); then
+		echo "$reason" >"$list.failed"
+		[ -s "$list" ] || grep '^linux-' "$step_log" >"$list"
+		touch -d @0 "$list"
+	else
 		grep '^linux-' "$step_log" >"$list"
+		reason=''
 		return
 	fi
-	reason=$(tail -n 1 "$step_log")
-	echo "$reason" >"$list.failed"
 	[ -s "$list" ] || return 1
-	echo "using what was known of $1 before: $reason"
+	echo "using an old list of $1: $reason"
 	reason=''
 }
 

@@ -25,10 +25,11 @@ END
 }
 
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
-tiers=() words=()
+tiers=() words=() check=''
 for word; do
 	case $word in
 	--help | -h) usage && exit ;;
+	--check) check=1 ;;	# of the words and the cache only
 	compile | module | dropin | debug) tiers+=("$word") ;;
 	*) words+=("$word") ;;
 	esac
@@ -56,6 +57,11 @@ for word in "${words[@]}"; do
 		exit 2
 	fi
 done
+
+# What is wrong with the cache is said once, not by each tier.
+# shellcheck source=SCRIPTDIR/lib.sh
+(. "$here/lib.sh") || exit 1
+[ -z "$check" ] || exit 0
 
 export kernel_sum child=''
 kernel_sum=$(mktemp) || exit 1

@@ -127,7 +127,11 @@ update_lists()
 			return
 		fi
 	done <mirrors
-	! cp updated sources.list 2>/dev/null || return 0
+	if cp updated sources.list 2>/dev/null; then
+		echo "fetch_deb: an old list of $suite, of $(date -u -r updated +'%F %R'), has to do:" \
+			"$(grep '^[EW]:' update.log | head -n 1)" >&2
+		return
+	fi
 	die "cannot get the list of $suite: $(grep '^[EW]:' update.log | head -n 1)"
 }
 

@@ -7,7 +7,7 @@
 # The stress from all contexts runs for so many seconds, or until so many NMIs came, then 30 times
 # as long at most.
 #
-# Seen to fail with: a self-test that says FAIL, says nothing, calls WARN_ON, BUG, or never ends; a
+# Seen to fail with: a self-test that is left out, says FAIL, says nothing, calls WARN_ON, BUG, or never ends; a
 # module that cannot be loaded, or not be taken out.
 
 # shellcheck source=SCRIPTDIR/../lib.sh
@@ -36,6 +36,19 @@ pass_on_results()
 	done < <(results "$1")
 }
 
+# What is not said by anybody is a failure, too.
+check_complete()
+{
+	local test missing='' tests
+	tests=$(sed -n '/^} tests\[\] = {$/,/^};$/s/^\t{ "\([^"]*\)", [^,]* },$/\1/p' \
+		"$built/bpf_stream_test.c")
+	[ -n "$tests" ] || missing=' (its source names no tests)'
+	for test in load $tests unload_under_traffic unload; do
+		results "$1" | grep -qE "^(ok|FAIL|SKIP) $test(:|\$)" || missing+=" $test"
+	done
+	[ -z "$missing" ] || fail "$name: all results" "there is none of:$missing; the log is $1"
+}
+
 for word in "${words[@]}"; do
 	if ! get_kernel "$word"; then
 		skip "module $word" "$reason"
@@ -60,6 +73,7 @@ for word in "${words[@]}"; do
 	step "qemu-$word" "booting $release" boot "$image" "$built/initramfs.gz" "$log" \
 		$((seconds * 50 + 240))
 	pass_on_results "$log"
+	check_complete "$log"
 	if [ "$verdict" = clean ]; then
 		ok "$name: kernel log"
 	else

@@ -63,6 +63,10 @@ class Dev(unittest.TestCase):
                               (["test", "unit", "nope"], "unknown argument 'nope' to test"),
                               (["test", "nope"], "unknown argument 'nope' to test"),
                               (["test", "kernel", "unit"], "unknown argument 'unit' to test kernel"),
+                              (["test", "unit", "kernel"],
+                               "kernel comes first: ./dev test kernel"),
+                              (["bench", "kernel", "7.4"],
+                               "unknown argument '7.4' to bench kernel"),
                               (["nope"], "unknown command 'nope'"),
                               (["demo", "--nope"], "unknown option '--nope' of demo"),
                               (["demo", "/etc/passwd", "-x"], "unknown option '-x' of demo")):
@@ -73,7 +77,9 @@ class Dev(unittest.TestCase):
         self.assertEqual((text[0], text[2]), (0, ""))
         self.assertIn("demo [FILE...]", text[1])
         for args in (["--help"], ["-h"], ["demo", "--help"], ["demo", "-h"], ["test", "--help"],
-                     ["test", "asan", "-h"]):
+                     ["test", "asan", "-h"], ["test", "kernel", "--help"],
+                     ["test", "kernel", "module", "-h"], ["bench", "kernel", "--help"],
+                     ["bench", "-h"]):
             self.assertEqual(self.run_it(*args), text)
 
     def test_demo__takes_regular_files_only(self):

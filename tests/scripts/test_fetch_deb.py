@@ -148,7 +148,9 @@ class FetchDeb(unittest.TestCase):
         self.configure("http://127.0.0.1:9")
         self.assertEqual(self.fetch()[:2], (0, "1:1.0-1\n"))
         os.utime(os.path.join(self.top, "my cache/bpf_stream/debian/future/updated"), (0, 0))
-        self.assertEqual(self.fetch()[:2], (0, "1:1.0-1\n"))
+        status, out, err = self.fetch()
+        self.assertEqual((status, out), (0, "1:1.0-1\n"))
+        self.assertRegex(err, "^fetch_deb: an old list of future, of 1970-01-01 00:00, has to do: ")
 
     def test_a_newer_version_replaces_the_older(self):
         self.publish("1.0")

@@ -98,7 +98,8 @@ class FindKernel(WithDirectory):
         os.utime(os.path.join(self.cache, "lists/trixie"), (0, 0))
         lines = self.find("6.12").splitlines()
         self.assertEqual(lines[-1], "6.12.107+deb13-cloud-amd64 trixie")
-        self.assertRegex(lines[-2], "^using what was known of trixie before: fetch_deb: ")
+        self.assertRegex(lines[-2], "^using an old list of trixie: fetch_deb: ")
+        self.assertRegex(self.find("6.12"), r"^using an old list of trixie: .* \(tried \d+ s ago\)")
         self.assertRegex(self.find("6.1"), "(?m)^no: fetch_deb: ")
 
 
@@ -164,7 +165,8 @@ class Run(WithDirectory):
         super().setUp()
         self.script = os.path.join(self.top, "kernel/run.sh")
         os.makedirs(os.path.dirname(self.script))
-        shutil.copy(os.path.join(ROOT, "kernel/run.sh"), self.script)
+        for name in ("run.sh", "lib.sh"):
+            shutil.copy(os.path.join(ROOT, "kernel", name), os.path.dirname(self.script))
 
     def tier(self, name, text):
         text = re.sub(r"(?m)(echo \d+ passed.*)$", r'\1 >"$kernel_sum"', text)
@@ -202,8 +204,6 @@ class Run(WithDirectory):
         self.assertEqual(self.last("module")[:2], (1, "3 passed, 1 failed, 1 skipped"))
 
     def test_lines_come_at_once_and_an_interrupt_ends_all(self):
-        with open(os.path.join(ROOT, "kernel/lib.sh"), encoding="utf-8") as f:
-            self.write("kernel/lib.sh", f.read())
         self.tier("module", f'. "{self.top}/kernel/lib.sh"\nmake_temporary "{self.top}"\n'
                             f'echo $$; step a "a step" sleep 987\nok no\nfinish\n')
         for how in (signal.SIGINT, signal.SIGTERM):
@@ -226,6 +226,16 @@ class Run(WithDirectory):
                 with self.assertRaises(ProcessLookupError):
                     os.killpg(tier, 0)
                 self.assertEqual(sorted(os.listdir(self.top)), ["bin", "kernel"])
+
+    def test_the_cache_is_checked_once(self):
+        for name in ("compile", "module"):
+            self.tier(name, "echo 1 passed, 0 failed, 0 skipped\n")
+        del self.env["XDG_CACHE_HOME"]
+        for home, why in (("", "neither XDG_CACHE_HOME nor HOME"), ("/proc/x", "cannot write to")):
+            self.env["HOME"] = home
+            status, out, err = self.bash(self.script)
+            self.assertEqual((status, out, err.count("\n")), (1, "", 1))
+            self.assertIn(why, err)
 
     def test_help(self):
         status, out, err = self.bash(self.script, "module", "--help")
