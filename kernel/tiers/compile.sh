@@ -59,6 +59,19 @@ build_dropin()
 	return $status
 }
 
+# The module that docs/kernel-module.md shows, with the Kbuild that it shows.
+build_example()
+{
+	local dir directory status page=$kernel_top/docs/kernel-module.md
+	make_temporary && dir=$directory/example && mkdir "$dir" || return 1
+	sed -n '/^```c$/,/^```$/{/^```/!p}' "$page" >"$dir/events.c"
+	sed -n '/^```make$/,/^```$/{/^```/!p}' "$page" >"$dir/Kbuild"
+	build_module "$word" "$dir"
+	status=$?
+	rm -rf "$directory"
+	return $status
+}
+
 # A fixture has the declarations, written by hand, that the drop-in uses of a kernel that Debian
 # has no headers of. It stands for all of <linux/...>, whose files are empty here.
 check_fixtures()
@@ -102,6 +115,11 @@ for word in "${words[@]}"; do
 		else
 			fail "$name: module's symbols" "$reason"
 		fi
+	fi
+	if build_example; then
+		ok "$name: example of docs/kernel-module.md"
+	else
+		fail "$name: example of docs/kernel-module.md" "$reason" "$step_log"
 	fi
 	case $release in
 	6.*) continue ;;
