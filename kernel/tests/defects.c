@@ -259,15 +259,16 @@ static bool capacity_after_failed_allocation(void)	/* defect 1 */
 {
 	int i, ret = 0, full = 0;
 
-	for (i = 0; i < 90 && !ret; i++) {	/* there may be spares */
+	for (i = 0; i < 150 && !ret; i++) {	/* there may be spares */
 		control("hog");
-		ret = print(ERR, THOUSAND, 1);
+		ret = print(i < 60 ? ERR : OUT, THOUSAND, 1);
 	}
 	for (i = 0; i < 150 && !full; i++) {
 		control("hog");
 		full = print(ERR, THOUSAND, 1) == -ENOSPC;
 	}
 	control("free");
+	drain(OUT);
 	if (!ret)
 		return fail("no allocation failed");
 	if (ret != -ENOMEM)
