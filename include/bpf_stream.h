@@ -167,7 +167,7 @@
 
 /*
  * In the drop-in: the most pages of the kernel for all streams together, and
- * how many of them each CPU has ready for each nesting level. With
+ * how many more each CPU has ready for each nesting level. With
  * BPF_STREAM_KERNEL_KMALLOC 1, elements come from kmalloc_nolock() and not from
  * pages, to compare the two.
  */
@@ -175,7 +175,7 @@
 #define BPF_STREAM_MAX_PAGES ((64 << 20) / PAGE_SIZE)
 #endif
 #ifndef BPF_STREAM_SPARES
-#define BPF_STREAM_SPARES 4
+#define BPF_STREAM_SPARES (PAGE_SIZE > 16384 ? 1 : 4)
 #endif
 #ifndef BPF_STREAM_KERNEL_KMALLOC
 #define BPF_STREAM_KERNEL_KMALLOC 0
@@ -1488,11 +1488,10 @@ BSE_API void bpf_stream_thread_release(void)
 	/* Relaxed: this thread's own; a handler beside it changes it once. */
 	uint32_t state = bse_u32_load_relaxed(&bse_self.attachment);	/* ORD(release:A) */
 
-	if (state == BSE_NEW)
-		return;
 	/* Relaxed: as exit:A. No reservation is under way; undoes jumps. */
 	bse_u32_store_relaxed(&bse_self.depth, 0);			/* ORD(release:B) */
-	bse_thread_give_back(state);
+	if (state != BSE_NEW)
+		bse_thread_give_back(state);
 }
 
 /*
@@ -2452,7 +2451,7 @@ static void bse_base_get_counts(const struct bpf_stream *s, struct bpf_stream_st
  * A page of the kernel begins with its count of holders. It comes from the
  * spares of this CPU and level, or if there is none from the allocator that
  * waits for no lock. That one fails in some contexts: in an NMI that came in
- * the middle of it, and with PREEMPT_RT in every interrupt. So spares are
+ * the middle of it, and with PREEMPT_RT in hard interrupts. So spares are
  * filled up in better ones, as soon as half of them are gone. Of two who want
  * the same spare, one has it, by xchg(); spares have no order, so nothing can
  * come back unnoticed.
@@ -2480,6 +2479,8 @@ static int bse_base_usable(void)
 
 static inline bool bse_base_may_keep(struct bse_slot *slot)
 {
+	if (atomic_read(&bse_live_pages) > (int)BPF_STREAM_MAX_PAGES / 2)
+		return false;
 	slot->page = BSE_PAGE_TO_COME;
 	return true;
 }
@@ -2593,7 +2594,7 @@ static bse_page bse_spare_take(struct bse_line *line, u32 first, u32 end)
 		if (READ_ONCE(line->spare[end]))
 			page = xchg(&line->spare[end], NULL);
 	}
-	if (end <= first + BPF_STREAM_SPARES / 2)
+	if (end <= first + BPF_STREAM_SPARES / 2 || !READ_ONCE(line->spare[first]))
 		irq_work_queue(&line->refill);
 	return page;
 }
@@ -2624,9 +2625,9 @@ static int bse_denied(void)
 /* Pinned. */
 static int bse_base_page_get(bse_page *page)
 {
-	*page = NULL;
-	if (atomic_inc_return(&bse_live_pages) <= (int)BPF_STREAM_MAX_PAGES)
-		*page = bse_page_find();
+	if (!atomic_add_unless(&bse_live_pages, 1, (int)BPF_STREAM_MAX_PAGES))
+		return bse_denied();
+	*page = bse_page_find();
 	if (!*page) {
 		atomic_dec(&bse_live_pages);
 		return bse_denied();
@@ -2927,7 +2928,7 @@ static inline void bse_base_release(bse_link link, struct bsi_returns *returns)
  *       The drop-in has no free lists.
  *   I7  At most half as many slots as the pool has pages may keep one. Counted
  *       are those that have a page or BSE_PAGE_TO_COME, until the release.
- *       The drop-in has no quota: its slots are as many as its CPUs' levels.
+ *       The drop-in's slots keep pages while these are half of the cap.
  *   I8  Links in a chain go from newest to oldest; in a backlog from oldest
  *       to newest. The elements of one message or group are neighbours.
  *   I9  An element holds at least one byte, and consumed is less than its
