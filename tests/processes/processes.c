@@ -631,7 +631,7 @@ static void run_round(enum where where, const pthread_t *writers, pthread_t read
 		offer(IN_MAIN);
 	if (born)
 		child_goes_on();
-	/* Again after a second: ThreadSanitizer's runtime loses one in thousands. */
+	/* Again after a second: TSan's runtime loses one in thousands. */
 	for (n = 0; !look(&made); n++) {
 		if (n % 5000 == 0 && where == IN_HANDLER)
 			CHECK(!pthread_kill(writers[i], SIGUSR1));
