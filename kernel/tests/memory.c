@@ -13,8 +13,7 @@
  * tells what it came to; if CAP pages are said to be the most that may be
  * pinned, result lines follow, behind "bpf_stream| ".
  *
- * Seen to fail with: the cap above the memory of the machine; a cap that is not
- * asked; pages that are not given back.
+ * Not yet seen to fail on a drop-in that was broken on purpose.
  */
 
 #include <linux/bpf.h>

@@ -5,7 +5,7 @@
 # symbols they have. usage: compile.sh [KERNEL...]
 #
 # Seen to fail with: a global function more in the module; one that no kernel has called by it; an
-# unused variable; a function taken out of the drop-in.
+# unused variable.
 
 # shellcheck source=SCRIPTDIR/../lib.sh
 . "$(dirname "$0")/../lib.sh"
