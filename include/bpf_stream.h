@@ -138,7 +138,7 @@
  *				see [6a]; for tests
  * BPF_STREAM_KERNEL_DROPIN	in a kernel: in place of kernel/bpf/stream.c
  *
- * The numbers below are for the file that has the bodies.
+ * Knobs that are numbers are for the file that has the bodies.
  */
 #define BPF_STREAM_VERSION_MAJOR 0
 #define BPF_STREAM_VERSION_MINOR 1
@@ -207,9 +207,9 @@
  *   BSE_OWN_TYPES	streams, stages and elements are those of [4] and [6a]
  *   BSE_OWN_FORMATTER	texts are formatted by [12]
  *   BSE_HAS_POOL	pages are numbered, in one pool: figures, self-check
- *   BSE_HAS_THREADS	lines of execution come and go; files have descriptors
+ *   BSE_HAS_THREADS	it is userspace: threads come and go, processes fork
  *   BSE_HAS_USER	there is memory of users, BSE_USER, which may be away
- *   BSE_GATHER		bytes that a user's sink is offered at a time
+ *   BSE_GATHER		bytes of several messages that a sink is offered at once
  */
 #ifndef __KERNEL__
 
@@ -218,7 +218,7 @@
 #if !defined(__GNUC__) || (defined(__cplusplus) && __cplusplus < 201103L) || \
 	(!defined(__cplusplus) && !(defined(__STDC_VERSION__) && __STDC_VERSION__ >= 201112L))
 #error "bpf_stream.h: needs GCC or Clang, and C11 or C++11: -std=c11 or newer"
-#include "no more than this error"	/* as above */
+#include "no more than this error"	/* it is not there: compilers stop */
 #elif defined(__cplusplus) && (defined(BPF_STREAM_IMPLEMENTATION) || defined(BPF_STREAM_STATIC))
 #error "bpf_stream.h: the bodies are C: define BPF_STREAM_IMPLEMENTATION in a .c file"
 #include "no more than this error"	/* as above */
@@ -522,7 +522,7 @@ enum bpf_stream_id {
 /* Why a message was refused; the error that goes with it. */
 enum bpf_stream_refusal {
 	BPF_STREAM_REFUSED_FULL,	/* -ENOSPC: the stream's capacity is used up */
-	BPF_STREAM_REFUSED_POOL,	/* -ENOMEM: the pool has no page left */
+	BPF_STREAM_REFUSED_POOL,	/* -ENOMEM: the pool has no page, or cannot be mapped */
 	BPF_STREAM_REFUSED_SIZE,	/* -E2BIG: can never fit, or printed text too long */
 	BPF_STREAM_REFUSED_INVALID,	/* the format, its arguments or a length is not valid */
 	BPF_STREAM_REFUSED_FOREIGN,	/* -EPERM: child of a process with a shared pool */
@@ -569,7 +569,7 @@ struct bpf_stream_stats {
  * @total:     pages that can hold messages
  * @in_use:    pages that hold messages, or that a thread keeps for its next;
  *             added up page by page, so off by what moves meanwhile
- * @highest:   the most pages that were ever in use
+ * @highest:   the most pages that were ever in use, or a few more
  * @denied:    how often a page was asked for and none was left
  *
  * All are 0 while there is no pool.
@@ -682,10 +682,11 @@ BSE_API void bpf_stream_destroy(struct bpf_stream *s);
  * Ordering:  Release: who reads the message sees what the writer did before.
  * Ownership: @data is copied.
  * Return:    0; -ENOSPC if the capacity would be exceeded, -ENOMEM if the pool
- *            has no page left (both may succeed after a read); -E2BIG if the
- *            message is larger than the capacity or the pool; -EINVAL if @len
- *            is above INT_MAX; -EPERM in the child of a shared pool. On
- *            failure nothing is stored and the refusal is counted.
+ *            has no page left (both may succeed after a read) or cannot be
+ *            mapped; -E2BIG if the message is larger than the capacity or the
+ *            pool; -EINVAL if @len is above INT_MAX; -EPERM in the child of a
+ *            shared pool. On failure nothing is stored and the refusal is
+ *            counted.
  */
 BSE_API int bpf_stream_push(struct bpf_stream *s, const void *data, size_t len);
 
@@ -802,7 +803,7 @@ BSE_API int bpf_stream_read(struct bpf_stream *s, void *buf, size_t len);
  * @len: the most bytes to take
  *
  * Context:   Any.
- * Progress:  Never waits. Bounded by @len.
+ * Progress:  Never waits. Linear in what was pushed since the last read.
  * Ordering:  As bpf_stream_drain().
  * Ownership: As bpf_stream_read().
  * Return:    As bpf_stream_read(); -EBUSY also if another reader is at work.
@@ -875,11 +876,11 @@ BSE_API_STAGE void bpf_stream_stage_free(struct bpf_stream_stage *ss);
  * Progress:  Lock-free.
  * Ordering:  None.
  * Ownership: @data is copied.
- * Return:    0; -ENOMEM if the pool has no page left; -E2BIG if the pool can
- *            never hold it, or the group would pass INT_MAX bytes; -EINVAL if
+ * Return:    0; -ENOMEM as bpf_stream_push(); -E2BIG if the pool can never hold
+ *            it, or the group would pass INT_MAX bytes; -EINVAL if
  *            @len is above INT_MAX; -EPERM in the child of a shared pool. On
  *            failure @ss is as before. No stream is known yet to count it in:
- *            bpf_stream_pool_get_stats() has the -ENOMEM ones.
+ *            bpf_stream_pool_get_stats() has the pages that were denied.
  */
 BSE_API int bpf_stream_stage_push(struct bpf_stream_stage *ss, const void *data, size_t len);
 
@@ -944,7 +945,9 @@ BSE_API int bpf_stream_pool_use(void *region, size_t bytes, unsigned int flags);
  * Progress:  Lock-free. One system call for each idle page.
  * Ordering:  None.
  * Ownership: The pages stay in the pool; only their memory goes.
- * Return:    How many pages were given back.
+ * Return:    How many pages were given back; 0 if BPF_STREAM_PAGE_SIZE is no
+ *            multiple of the system's pages, or the region is not aligned to
+ *            them.
  */
 BSE_API size_t bpf_stream_pool_trim(void);
 
@@ -979,7 +982,7 @@ BSE_API void bpf_stream_pool_get_stats(struct bpf_stream_pool_stats *stats);
 
 #if BPF_STREAM_SELFCHECK
 /**
- * bpf_stream_selfcheck() - verify the invariants of [7]
+ * bpf_stream_selfcheck() - verify invariants of [7]
  * @s: a stream, or NULL for the pool
  *
  * Context:   Threads. A stream may be in use; the pool must be quiet, and no
@@ -987,8 +990,10 @@ BSE_API void bpf_stream_pool_get_stats(struct bpf_stream_pool_stats *stats);
  * Progress:  Blocking: waits for a reader. Linear in what is pending.
  * Ordering:  None.
  * Ownership: Changes nothing.
- * Return:    NULL if all hold, else a text that begins with the number of the
- *            invariant that does not.
+ * Return:    NULL if all that it can see hold: of a stream I1, I3 and I9, of
+ *            the pool I4, I6 and I7. Else a text that begins with the number
+ *            of the invariant that does not, or says why nothing was seen: the
+ *            lock cannot be taken, or the pool is another process's.
  */
 BSE_API const char *bpf_stream_selfcheck(struct bpf_stream *s);
 #endif
@@ -1061,7 +1066,7 @@ BSE_DECLS_END
 
 #if defined(BPF_STREAM_STATIC) && !defined(BSE_API_IS_STATIC)
 #error "bpf_stream.h: define BPF_STREAM_STATIC before the file's first inclusion of it"
-#include "no more than this error"	/* it is not there: compilers stop */
+#include "no more than this error"	/* as above */
 #endif
 
 #ifdef __KERNEL__
@@ -1088,7 +1093,7 @@ BSE_DECLS_END
 
 #ifndef MADV_DONTNEED
 #error "bpf_stream.h: include it before any other header here, or compile with -D_DEFAULT_SOURCE"
-#include "no more than this error"	/* it is not there: compilers stop */
+#include "no more than this error"	/* as above */
 #endif
 #endif /* !__KERNEL__ */
 
@@ -1685,6 +1690,19 @@ static void *bse_pool_publish(void *mine)
 	return bse_pool_found();
 }
 
+/* Linear in the pages that were ever used: those in use carry a mark. */
+static uint32_t bse_pool_in_use(const struct bse_pool *pool)
+{
+	/* Relaxed, both: figures for people. */
+	bse_page page = bse_u32_load_relaxed(&pool->fresh);		/* ORD(in_use:A) */
+	uint32_t in_use = 0;
+
+	while (page-- > pool->first)
+		in_use += bse_u32_load_relaxed(&pool->page[page].next) == /* ORD(in_use:B) */
+			  BSE_PAGE_IN_USE;
+	return in_use;
+}
+
 #ifdef __KERNEL__
 
 static struct bse_pool *bse_pool(void)
@@ -1718,8 +1736,6 @@ BSE_API int bpf_stream_pool_start(size_t bytes)
 	bse_pool_publish(region);
 	return 0;
 }
-
-static uint32_t bse_pool_in_use(const struct bse_pool *pool);
 
 BSE_API size_t bpf_stream_pool_stop(void)
 {
@@ -1946,19 +1962,6 @@ BSE_API size_t bpf_stream_pool_trim(void)
 	return given_back;
 }
 #endif
-
-/* Linear in the pages that were ever used: those in use carry a mark. */
-static uint32_t bse_pool_in_use(const struct bse_pool *pool)
-{
-	/* Relaxed, both: figures for people. */
-	bse_page page = bse_u32_load_relaxed(&pool->fresh);		/* ORD(in_use:A) */
-	uint32_t in_use = 0;
-
-	while (page-- > pool->first)
-		in_use += bse_u32_load_relaxed(&pool->page[page].next) == /* ORD(in_use:B) */
-			  BSE_PAGE_IN_USE;
-	return in_use;
-}
 
 BSE_API void bpf_stream_pool_get_stats(struct bpf_stream_pool_stats *stats)
 {
@@ -4585,6 +4588,8 @@ static const char *bsi_stream_check(struct bpf_stream *s)
 
 BSE_API const char *bpf_stream_selfcheck(struct bpf_stream *s)
 {
+	if (bse_usable())
+		return "the pool belongs to another process";
 	return s ? bsi_stream_check(s) : bse_pool_check();
 }
 

@@ -24,7 +24,7 @@
  * forgets what its slots count; handlers share the slot that they interrupt, or
  * leave it to another level; a publish links once, before a lost race; the
  * child of a shared pool may push, keep its slots, commit, free a stage, drain,
- * trim, or destroy.
+ * trim, destroy, or look at the parent's pages to check them.
  */
 #define BPF_STREAM_STATIC
 #define BPF_STREAM_SELFCHECK 1
@@ -520,6 +520,8 @@ static void child_is_refused(void)
 	CHECK(bpf_stream_drain_fd(s, STDERR_FILENO, SIZE_MAX) == -EPERM);
 	CHECK(!sum);
 	CHECK(!bpf_stream_pool_trim());
+	/* It does not look at what the parent changes meanwhile. */
+	CHECK(bpf_stream_selfcheck(s) && bpf_stream_selfcheck(NULL));
 	bpf_stream_thread_release();
 	bpf_stream_destroy(s);
 	_exit(CONTENT);

@@ -116,8 +116,10 @@ int main(int argc, char **argv)
 	for (i = 0; i < n; i++) {
 		fflush(stdout);
 		pid = fork();
-		if (pid == 0)
+		if (pid == 0) {
+			program_limit();
 			exit(run(&pairs[i]));
+		}
 		if (pid < 0 || waitpid(pid, &status, 0) != pid)
 			status = -1;
 		passed += status == 0;

@@ -9,8 +9,8 @@
  * time. The cases:
  *
  *   plain            each pushes, prints and commits a group
- *   in_malloc        the first push is in a handler that interrupted malloc or
- *                    free; each thread makes sure of that
+ *   in_malloc        the first push is in a handler that interrupted a call of
+ *                    malloc or free; each thread makes sure of that
  *   destructors      pushes from the destructors of keys made before and after
  *                    the library's, and of thread_local objects, in every round
  *                    of them; for three of four threads the first push
@@ -321,13 +321,17 @@ static void *live_in_malloc(void *arg)
 	unsigned int i;
 
 	(void)arg;
-	in_malloc = 1;
 	while (!lanes[self].accepted) {
-		i = program_random(&state) % 8;
-		free(block[i]);
-		block[i] = allocate(1100 + program_below(&state, 30000));
+		size_t size = 1100 + program_below(&state, 30000);
+		void **place = &block[program_random(&state) % 8];
+		void *old = *place;
+
+		in_malloc = 1;
+		free(old);
+		old = allocate(size);
+		in_malloc = 0;
+		*place = old;
 	}
-	in_malloc = 0;
 	for (i = 0; i < 8; i++)
 		free(block[i]);
 	push(self, HEAD);
@@ -503,7 +507,7 @@ static void check_memory(const struct memory *before, size_t lost)
 	       before->mappings, now.mappings);
 	if (memory_is_watched)
 		return;
-	/* A few blocks, arenas, stacks more: less than a byte a thread. */
+	/* A few blocks, arenas, stacks more. */
 	expect(now.resident <= before->resident + (2u << 20) + lost * BPF_STREAM_PAGE_SIZE,
 	       "resident memory grew", before->resident, now.resident);
 	expect(now.allocated <= before->allocated + 16384, "malloc gave out more",
