@@ -4,14 +4,16 @@
 
 meson, ninja and apt-get are replaced by programs that only write down how they were called; so
 nothing is built or installed. To see this test fail: take out one check of ./dev, or one suite of
-those that a build lacks.
+those that a build lacks; the trap, the lock, or the name of the tree that was configured.
 """
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
+import time
 import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -193,6 +195,45 @@ exit 100
         self.assertRegex(self.calls(), r"(?m)^meson setup build/asan .*-Dwerror=true")
         with open(os.path.join(ROOT, "meson.build"), encoding="utf-8") as f:
             self.assertNotIn("werror", f.read())
+
+    @unittest.skipUnless(shutil.which("cc"), "no cc")
+    def test_a_build_of_another_tree__or_cut_short__is_made_anew(self):
+        configured = "meson setup build/demo "
+        self.run_it("demo")
+        self.assertEqual(self.calls().count(configured), 1)
+        self.run_it("demo")
+        self.assertEqual(self.calls().count(configured), 1)
+        copy = os.path.join(self.top, "copy")
+        shutil.copytree(self.project, copy)
+        self.run_it("demo", dev=os.path.join(copy, "dev"))
+        self.assertEqual(self.calls().count(configured), 2)
+        self.tool("meson", RECORD + "exit 1\n")
+        shutil.rmtree(os.path.join(self.project, "build"))
+        for times in (3, 4):
+            self.assertEqual(self.run_it("demo")[0], 1)
+            self.assertEqual(self.calls().count(configured), times)
+
+    @unittest.skipUnless(shutil.which("cc"), "no cc")
+    def test_interrupted__ends_what_runs_and_says_so(self):
+        mark = os.path.join(self.top, "mark")
+        self.tool("meson", f"#!/bin/sh\ntrap 'echo ended >{mark}; exit 1' TERM\n"
+                           f"echo began >{mark}\nwhile sleep 0.1; do :; done\n")
+        env = dict(os.environ, PATH=self.path, CALLS=os.devnull)
+        command = [shutil.which("bash"), os.path.join(self.project, "dev"), "demo"]
+        with subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True, start_new_session=True) as p:
+            end = time.monotonic() + 60
+            while not os.path.exists(mark) and time.monotonic() < end:
+                time.sleep(0.05)
+            self.assertEqual(self.run_it("demo")[::2],
+                             (1, f"dev: another ./dev is at work in {self.project}/build; wait "
+                                 "until it has ended\n"))
+            # As a terminal does.
+            os.killpg(p.pid, signal.SIGINT)
+            out, err = p.communicate(timeout=60)
+        self.assertEqual((p.returncode, out, err), (130, "", "\ndev: interrupted\n"))
+        with open(mark, encoding="utf-8") as f:
+            self.assertEqual(f.read(), "ended\n")
 
     @unittest.skipUnless(shutil.which("unshare"), "no unshare")
     def test_no_dev_shm__how_to_get_it(self):
