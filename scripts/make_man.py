@@ -123,7 +123,7 @@ def sentence(text):
 
 
 def synopsis(item):
-    text = re.sub(r"\b(BSE_API|static|inline)\b|\bBSE_PRINTF\(.*?\)", "", item.prototype).strip()
+    text = re.sub(r"\b(BSE_API(?:_STAGE)?|static|inline)\b|\bBSE_PRINTF\(.*?\)", "", item.prototype).strip()
     m = re.fullmatch(r"(.*?)\s*\b(\w+)\((.*)\)", text)
     out = [f".Ft {m[1]}", f".Fo {m[2]}"]
     out += [f'.Fa "{parameter.strip()}"' for parameter in m[3].split(",")]

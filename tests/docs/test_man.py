@@ -80,6 +80,10 @@ class Ranges(Case):
         "BPF_STREAM_SELFCHECK": ("0 or 1;", "0", "1", "2", "-1"),
     }
 
+    def test_no_page_has_a_private_name(self):
+        for page in (OVERVIEW, REFERENCE):
+            self.assertNotRegex(read(page), r"\bBSE_|\bbsi_")
+
     IN_KERNELS = {"BPF_STREAM_MAX_PAGES", "BPF_STREAM_SPARES", "BPF_STREAM_KERNEL_KMALLOC"}
 
     def test_the_overview_has_each_knob_with_its_range(self):
