@@ -73,16 +73,36 @@ choose_kernel_cache()
 }
 choose_kernel_cache || exit 1
 
+# show_progress TEXT: how long it has taken, each second, and how much of a file is there.
+show_progress()
+{
+	local text=$1 start=$SECONDS form='^fetch_deb: .*, ([0-9]+) KiB to (.*)$' far size
+	while sleep 1; do
+		far=''
+		if [[ $(tail -n 1 "$step_log") =~ $form ]]; then
+			size=$(du -k "${BASH_REMATCH[2]}" 2>/dev/null)
+			far=", $((${size%%[!0-9]*} / 1024)) of $((BASH_REMATCH[1] / 1024)) MiB"
+		fi
+		printf '\r%s ... %d s%s\e[K' "$text" $((SECONDS - start)) "$far"
+	done
+}
+
 # step LOGNAME TEXT COMMAND...: run it with its output in $step_log; a line with its duration
 # if it took a second.
 step()
 {
-	local text=$2 start=$EPOCHREALTIME status tenths
+	local text=$2 start=$EPOCHREALTIME status tenths progress=''
 	step_log=$kernel_cache/log/$1.log
 	shift 2
-	[ ! -t 1 ] || printf '%s ... ' "$text"
+	: >"$step_log"
+	if [ -t 1 ]; then
+		printf '%s ... ' "$text"
+		show_progress "$text" &
+		progress=$!
+	fi
 	"$@" >"$step_log" 2>&1 </dev/null
 	status=$?
+	[ -z "$progress" ] || { kill "$progress" && wait "$progress"; } 2>/dev/null
 	tenths=$((10#${EPOCHREALTIME/[.,]/} / 100000 - 10#${start/[.,]/} / 100000))
 	[ ! -t 1 ] || printf '\r\e[K'
 	if [ $tenths -ge 10 ] || [ $status -ne 0 ]; then

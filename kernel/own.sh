@@ -40,6 +40,8 @@ own_packages()
 		make=make
 		perl=perl
 		python3=python3
+		python3-git=/usr/lib/python3/dist-packages/git/__init__.py
+		python3-ply=/usr/lib/python3/dist-packages/ply/__init__.py
 		qemu-system-x86=qemu-system-x86_64
 		rsync=rsync
 		xz-utils=xz
@@ -47,15 +49,20 @@ own_packages()
 	END
 }
 
-# fetch_source SERIES DIRECTORY: from the suite that has it; sets suite. The last line of the output
-# is its version.
+# fetch_source SERIES DIRECTORY: from the suite that has the newest; sets suite. The last line of the
+# output is its version.
 fetch_source()
 {
-	for suite in trixie-backports sid; do
-		rm -rf "$2"
-		! fetch_deb "$suite" "linux-source-$1" "$2" || return 0
+	local item name version newest=''
+	suite=sid
+	for item in sid trixie-backports; do
+		read -r name version _ < <(fetch_deb --list "$item" "linux-source-${1/./\\.}") || continue
+		echo "$item has $name $version"
+		[ -z "$newest" ] || dpkg --compare-versions "$version" gt "$newest" || continue
+		newest=$version suite=$item
 	done
-	return 1
+	rm -rf "$2"
+	fetch_deb "$suite" "linux-source-$1" "$2"
 }
 
 unpack_source()
@@ -222,7 +229,7 @@ lock_own()
 }
 
 # build_own SERIES VARIANT: sets own_kernel, a directory with image, config, stream.o, btf, version,
-# and the log of its build.
+# and the log of its build. Returns 77 if something cannot be fetched.
 build_own()
 {
 	local series=$1 variant=$2 flavour=tiny target=bzImage key file parts
@@ -237,7 +244,7 @@ build_own()
 	build=$own/build-$series-$flavour
 	image=$build/arch/x86/boot/bzImage
 	[ $flavour = tiny ] || image=$build/vmlinux
-	get_source "$series" && get_pahole || return 1
+	get_source "$series" && get_pahole || return 77
 	[ -d "$tree" ] || step "tree-$series" "linking linux-$series" \
 		cp -al "$own/source-$series" "$tree" || {
 		reason="see $step_log"

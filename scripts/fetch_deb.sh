@@ -154,7 +154,8 @@ is_here()
 download()
 {
 	local quiet=-qq
-	echo "fetch_deb: $url, $(((bytes + 1023) / 1024)) KiB" >&2
+	# kernel/lib.sh tells by it how far this is.
+	echo "fetch_deb: $url, $(((bytes + 1023) / 1024)) KiB to $PWD/$file" >&2
 	[ ! -t 2 ] || quiet=-q=0
 	/usr/lib/apt/apt-helper $quiet download-file "$url" "$file" "SHA256:$sum" >&2
 	is_here
