@@ -76,8 +76,10 @@
  *   threads only:     drain, read, drain_fd, init, destroy, pool_use,
  *                     thread_release, selfcheck
  *   inside a sink:    any push, also to the stream being drained; draining
- *                     other streams. Draining the same one: -EDEADLK.
- *                     Never longjmp, throw or exit the thread out of a sink.
+ *                     other streams, where sinks of theirs drain none back
+ *                     (two would wait for each other for ever), or by the try
+ *                     variants. Draining the same one: -EDEADLK. Never
+ *                     longjmp, throw or exit the thread out of a sink.
  *
  * Order: messages of one thread come out in the order in which their pushes
  * began to be published, those of a handler included; a push that returned
@@ -120,10 +122,11 @@
  * memory: preemption is off for that long, interrupts are never. Any context is
  * a task, and soft, hard and non-maskable interrupts, also with PREEMPT_RT.
  * Streams are read, made and destroyed by tasks, which alone may call [5d];
- * nothing runs beside pool_start and pool_stop. "Threads" means tasks that may
- * sleep, a signal handler is an interrupt, and nothing jumps. A module has
- * streams and a pool of its own, from bpf_stream_pool_start() on; its copy of
- * the bodies goes with it. In the drop-in all streams share the kernel's pages.
+ * nothing runs beside pool_start, and nothing begins beside pool_stop.
+ * "Threads" means tasks that may sleep, a signal handler is an interrupt, and
+ * nothing jumps. A module has streams and a pool of its own, from
+ * bpf_stream_pool_start() on; its copy of the bodies goes with it. In the
+ * drop-in all streams share the kernel's pages.
  */
 
 /* ====================================================================== *
@@ -261,6 +264,8 @@
 #define BSE_ENOENT 2
 #define BSE_EINVAL 22
 #define BSE_PRINTF(fmt, args) __attribute__((__format__(__printf__, fmt, args)))
+#define BSE_INLINE inline __attribute__((__always_inline__))
+#define BSE_NOINLINE __attribute__((__noinline__))
 
 /* Compiler barrier. */
 #define BSE_BARRIER() __atomic_signal_fence(__ATOMIC_SEQ_CST)
@@ -293,6 +298,8 @@
 #define BSE_DECLS_BEGIN
 #define BSE_DECLS_END
 #define BSE_PRINTF(fmt, args) __printf(fmt, args)
+#define BSE_INLINE __always_inline
+#define BSE_NOINLINE noinline
 #define BSE_BARRIER() barrier()
 
 #ifndef UINT32_C
@@ -683,10 +690,10 @@ BSE_API void bpf_stream_destroy(struct bpf_stream *s);
  * Ownership: @data is copied.
  * Return:    0; -ENOSPC if the capacity would be exceeded, -ENOMEM if the pool
  *            has no page left (both may succeed after a read) or cannot be
- *            mapped; -E2BIG if the message is larger than the capacity or the
- *            pool; -EINVAL if @len is above INT_MAX; -EPERM in the child of a
- *            shared pool. On failure nothing is stored and the refusal is
- *            counted.
+ *            mapped (see bpf_stream_pool_use()); -E2BIG if the message is
+ *            larger than the capacity or the pool; -EINVAL if @len is above
+ *            INT_MAX; -EPERM in the child of a shared pool. On failure nothing
+ *            is stored and the refusal is counted.
  */
 BSE_API int bpf_stream_push(struct bpf_stream *s, const void *data, size_t len);
 
@@ -1038,8 +1045,9 @@ BSE_API int bpf_stream_pool_start(size_t bytes);
  *
  * First see to it that no new call begins: stop tasks, timers and work, take
  * handlers back. Calls that are under way where nothing is scheduled, in
- * interrupts and in NMIs, are waited for. Streams must not be used afterwards,
- * nor destroyed.
+ * interrupts and in NMIs, are waited for. Their streams can be destroyed before
+ * only behind a synchronize_rcu() of the module's own; none can afterwards.
+ * With PREEMPT_RT what irq_work runs may be scheduled: irq_work_sync() waits.
  *
  * Context:   Tasks; may sleep. At the module's end.
  * Progress:  Waits for a grace period of RCU.
@@ -1189,8 +1197,7 @@ struct bse_piece {
 /* Words in the other direction, defined in [9] and [12]. */
 static void bsi_slot_release(struct bse_slot *slot);
 static inline int bsi_page_reserve(uint32_t size, bse_link *at);
-__attribute__((__unused__))
-static void bsi_returns_add(struct bsi_returns *returns, bse_page page);
+static inline void bsi_returns_add(struct bsi_returns *returns, bse_page page);
 #ifdef BSE_OWN_FORMATTER
 static int bsi_format_va(char *buf, size_t size, const char *fmt, va_list ap);
 #endif
@@ -1629,9 +1636,10 @@ static inline bse_u32 *bse_base_page_ref(bse_page page)
 	return &bse_pool_known()->page[page].holders;
 }
 
-#if defined(__SANITIZE_ADDRESS__)
+/* The kernel's sanitizer has no such functions for modules. */
+#if defined(__SANITIZE_ADDRESS__) && !defined(__KERNEL__)
 #define BSE_ASAN 1
-#elif defined(__has_feature)
+#elif defined(__has_feature) && !defined(__KERNEL__)
 #if __has_feature(address_sanitizer)
 #define BSE_ASAN 1
 #endif
@@ -1913,7 +1921,7 @@ static void bse_base_unkeep(void)
  * counted stands in a slot, whatever jumps out or forks (I7). Not inlined: few
  * pushes need its stack.
  */
-__attribute__((__noinline__)) static bool bse_base_may_keep(struct bse_slot *slot)
+BSE_NOINLINE static bool bse_base_may_keep(struct bse_slot *slot)
 {
 	struct bse_pool *pool = bse_pool_known();
 	const uint32_t most = (pool->pages - pool->first) / 2;
@@ -2474,6 +2482,7 @@ _Static_assert(BPF_STREAM_SPARES >= 1 && BPF_STREAM_SPARES <= 64,
 
 /* Pages that hold elements, or that a CPU is filling; not the spares. */
 static atomic_t bse_live_pages;
+static atomic_t bse_kept;		/* slots that may keep a page (I7) */
 
 static int bse_base_usable(void)
 {
@@ -2482,7 +2491,7 @@ static int bse_base_usable(void)
 
 static inline bool bse_base_may_keep(struct bse_slot *slot)
 {
-	if (atomic_read(&bse_live_pages) > (int)BPF_STREAM_MAX_PAGES / 2)
+	if (!atomic_add_unless(&bse_kept, 1, (int)(BPF_STREAM_MAX_PAGES) / 2))
 		return false;
 	slot->page = BSE_PAGE_TO_COME;
 	return true;
@@ -2490,6 +2499,7 @@ static inline bool bse_base_may_keep(struct bse_slot *slot)
 
 static inline void bse_base_unkeep(void)
 {
+	atomic_dec(&bse_kept);
 }
 
 static inline size_t bse_base_pool_pages(void)
@@ -2535,8 +2545,9 @@ static inline void bse_base_unpoison(const void *p, size_t size)
 {
 }
 
-/* Spares are no reason to kill a process for its memory. */
+/* Spares are no reason to kill a process for memory, nor to use reserves. */
 #define BSE_GFP_SPARE (GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN)
+#define BSE_GFP_IRQ (GFP_NOWAIT | __GFP_NOMEMALLOC | __GFP_NOWARN)
 
 /* From any context. */
 static void bse_page_drop(bse_page page)
@@ -2544,10 +2555,7 @@ static void bse_page_drop(bse_page page)
 	free_pages_nolock(virt_to_page(page), 0);
 }
 
-/*
- * Fills the places that are empty; false if there is no memory for that. From
- * any context if @gfp is 0.
- */
+/* Fills the places that are empty; false if there is no memory for that. */
 static bool bse_spares_fill(struct bse_line *line, gfp_t gfp, int node)
 {
 	struct page *page;
@@ -2556,7 +2564,7 @@ static bool bse_spares_fill(struct bse_line *line, gfp_t gfp, int node)
 	for (i = 0; i < ARRAY_SIZE(line->spare); i++) {
 		if (READ_ONCE(line->spare[i]))
 			continue;
-		page = gfp ? alloc_pages_node(node, gfp, 0) : BSE_ALLOC_PAGE();
+		page = alloc_pages_node(node, gfp, 0);
 		if (!page)
 			return false;
 		if (cmpxchg(&line->spare[i], NULL, (bse_page)page_address(page)))
@@ -2583,39 +2591,48 @@ static DECLARE_DELAYED_WORK(bse_refill, bse_refill_work);
 /* At most one round of work for each tick. */
 static void bse_refill_irq(struct irq_work *work)
 {
-	if (!bse_spares_fill(container_of(work, struct bse_line, refill), 0, NUMA_NO_NODE))
+	if (!bse_spares_fill(container_of(work, struct bse_line, refill), BSE_GFP_IRQ,
+			     NUMA_NO_NODE))
 		schedule_delayed_work(&bse_refill, 1);
 }
 
-/* Pinned. One of the spares from number @first up to @end, or NULL. */
-static bse_page bse_spare_take(struct bse_line *line, u32 first, u32 end)
+/* Pinned. One of the spares of a level, or NULL. */
+static bse_page bse_spare_take(struct bse_line *line, u32 level)
 {
+	bse_page *spare = &line->spare[level * BPF_STREAM_SPARES];
 	bse_page page = NULL;
+	u32 i = BPF_STREAM_SPARES;
 
-	while (!page && end > first) {
-		end--;
-		if (READ_ONCE(line->spare[end]))
-			page = xchg(&line->spare[end], NULL);
+	while (!page && i > 0) {
+		i--;
+		if (READ_ONCE(spare[i]))
+			page = xchg(&spare[i], NULL);
 	}
-	if (end <= first + BPF_STREAM_SPARES / 2 || !READ_ONCE(line->spare[first]))
+	if (i <= BPF_STREAM_SPARES / 2 || !READ_ONCE(spare[0]))
 		irq_work_queue(&line->refill);
 	return page;
 }
 
-/* Pinned. The spares of this level; then a new page; then any spare. */
+/*
+ * Pinned. A spare of this level; or a new page; or, as interrupts cannot do
+ * what tasks can, which is to try again, any spare for them.
+ */
 static bse_page bse_page_find(void)
 {
 	struct bse_line *line = bse_here();
 	/* Relaxed: as enter:A. */
 	u32 level = bse_u32_load_relaxed(&line->depth) - 1;		/* ORD(spare:A) */
-	u32 first = min(level, BPF_STREAM_LEVELS - 1) * BPF_STREAM_SPARES;
-	bse_page page = bse_spare_take(line, first, first + BPF_STREAM_SPARES);
+	bse_page page = bse_spare_take(line, min(level, BPF_STREAM_LEVELS - 1));
 	struct page *fresh;
 
 	if (page)
 		return page;
 	fresh = BSE_ALLOC_PAGE();
-	return fresh ? page_address(fresh) : bse_spare_take(line, 0, ARRAY_SIZE(line->spare));
+	if (fresh || in_task())
+		return fresh ? page_address(fresh) : NULL;
+	for (level = 0; !page && level < BPF_STREAM_LEVELS; level++)
+		page = bse_spare_take(line, level);
+	return page;
 }
 
 static int bse_denied(void)
@@ -2628,7 +2645,7 @@ static int bse_denied(void)
 /* Pinned. */
 static int bse_base_page_get(bse_page *page)
 {
-	if (!atomic_add_unless(&bse_live_pages, 1, (int)BPF_STREAM_MAX_PAGES))
+	if (!atomic_add_unless(&bse_live_pages, 1, (int)(BPF_STREAM_MAX_PAGES)))
 		return bse_denied();
 	*page = bse_page_find();
 	if (!*page) {
@@ -2860,6 +2877,7 @@ static void bse_base_get_counts(const struct bpf_stream *s, struct bpf_stream_st
 /* What the drop-in holds, and could not have. */
 struct bse_figures {
 	u32 live_pages;
+	u32 kept_pages;		/* of these, what CPUs are filling */
 	u32 spare_pages;
 	u64 denied;		/* also for stages, which no stream has refused */
 };
@@ -2878,6 +2896,11 @@ static void bse_get_figures(struct bse_figures *figures)
 		figures->denied += bse_u64_load_relaxed(&line->denied);	/* ORD(denied:F) */
 		for (i = 0; i < ARRAY_SIZE(line->spare); i++)
 			figures->spare_pages += READ_ONCE(line->spare[i]) ? 1 : 0;
+		for (i = 0; i < BPF_STREAM_LEVELS; i++) {
+			bse_page page = READ_ONCE(line->slot[i].page);
+
+			figures->kept_pages += page && page != BSE_PAGE_TO_COME ? 1 : 0;
+		}
 	}
 }
 
@@ -2931,7 +2954,7 @@ static inline void bse_base_release(bse_link link, struct bsi_returns *returns)
  *       The drop-in has no free lists.
  *   I7  At most half as many slots as the pool has pages may keep one. Counted
  *       are those that have a page or BSE_PAGE_TO_COME, until the release.
- *       The drop-in's slots keep pages while these are half of the cap.
+ *       In the drop-in: as the cap has pages.
  *   I8  Links in a chain go from newest to oldest; in a backlog from oldest
  *       to newest. The elements of one message or group are neighbours.
  *   I9  An element holds at least one byte, and consumed is less than its
@@ -3083,9 +3106,10 @@ static void bsi_slot_release(struct bse_slot *slot)
 /*
  * Between enter and leave: room for @size bytes in a new page, as a link.
  * The old page is retired first, and is the new one if all came back. A page
- * that may not be kept serves this once and is retired at once.
+ * that may not be kept serves this once and is retired at once. Seldom, and not
+ * inlined: what most pushes do needs few registers.
  */
-static int bsi_page_turn(struct bse_slot *slot, uint32_t size, bse_link *at)
+static BSE_NOINLINE int bsi_page_turn(struct bse_slot *slot, uint32_t size, bse_link *at)
 {
 	bse_page page = slot ? slot->page : 0;
 	uint32_t given;
@@ -3142,41 +3166,46 @@ static inline int bsi_page_reserve(uint32_t size, bse_link *at)
 struct bsi_returns {
 	struct {
 		bse_page page;
-		uint32_t count;		/* 0: unused */
+		uint32_t count;
 	} entry[BSI_RETURNS];
-	unsigned int last;		/* the entry used last */
+	unsigned int used;		/* entries from the first on */
+	unsigned int last;		/* of them, the one used last */
 };
 
 static void bsi_returns_flush(struct bsi_returns *returns)
 {
 	unsigned int i;
 
-	for (i = 0; i < BSI_RETURNS; i++) {
-		if (returns->entry[i].count)
-			bsi_page_give_back(returns->entry[i].page, returns->entry[i].count);
-		returns->entry[i].count = 0;
-	}
+	for (i = 0; i < returns->used; i++)
+		bsi_page_give_back(returns->entry[i].page, returns->entry[i].count);
+	returns->used = 0;
 }
 
-static void bsi_returns_add(struct bsi_returns *returns, bse_page page)
+/* Makes the entry of @page the last one, with a count that may be 0. */
+static BSE_NOINLINE void bsi_returns_find(struct bsi_returns *returns, bse_page page)
 {
-	unsigned int i = returns->last;
-	unsigned int tries;
+	unsigned int i = 0;
 
-	for (tries = 0; tries < BSI_RETURNS; tries++) {
-		if (returns->entry[i].page == page || !returns->entry[i].count)
-			break;
-		i = (i + 1) % BSI_RETURNS;
-	}
-	if (tries == BSI_RETURNS) {
-		/* All are taken by other pages: another one goes. */
-		i = (i + 1) % BSI_RETURNS;
+	while (i < returns->used && returns->entry[i].page != page)
+		i++;
+	if (i == BSI_RETURNS) {
+		/* All are taken by other pages: the next one goes. */
+		i = (returns->last + 1) % BSI_RETURNS;
 		bsi_page_give_back(returns->entry[i].page, returns->entry[i].count);
 		returns->entry[i].count = 0;
+	} else if (i == returns->used) {
+		returns->entry[i].count = 0;
+		returns->used++;
 	}
 	returns->entry[i].page = page;
-	returns->entry[i].count++;
 	returns->last = i;
+}
+
+static inline void bsi_returns_add(struct bsi_returns *returns, bse_page page)
+{
+	if (!returns->used || returns->entry[returns->last].page != page)
+		bsi_returns_find(returns, page);
+	returns->entry[returns->last].count++;
 }
 
 /* ====================================================================== *
@@ -3224,7 +3253,7 @@ static void bsi_list_release(bse_link link)
 }
 
 /* One element with @len bytes of text, 1 to BSI_ELEM_MAX, onto the chain. */
-static inline int bsi_elem_add(struct bse_chain *chain, const void *data, uint32_t len,
+static BSE_INLINE int bsi_elem_add(struct bse_chain *chain, const void *data, uint32_t len,
 			       uint32_t flags)
 {
 	struct bpf_stream_elem *elem;
@@ -3980,8 +4009,9 @@ BSE_API int bpf_stream_push(struct bpf_stream *s, const void *data, size_t len)
 static int bsi_stream_print(struct bpf_stream *s, const char *text, int len)
 {
 	if (len < 0) {
-		bse_note_refusal(s, len == -ENOMEM ? BPF_STREAM_REFUSED_POOL :
-						     BPF_STREAM_REFUSED_INVALID, 1, 0);
+		/* Busy are a kernel's buffers to format in. */
+		bse_note_refusal(s, len == -ENOMEM || len == -EBUSY ?
+				 BPF_STREAM_REFUSED_POOL : BPF_STREAM_REFUSED_INVALID, 1, 0);
 		return len;
 	}
 	if ((unsigned int)len > BPF_STREAM_PRINT_MAX)

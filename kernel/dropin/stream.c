@@ -20,7 +20,7 @@
 #define BPF_STREAM_STATIC
 #include "bpf_stream.h"
 
-/* The last parameter of the kfuncs, which the verifier knows by its name. */
+/* The last parameter of the kfunc, which the verifier knows by its name. */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 0, 0)
 #define STREAM_AUX struct bpf_prog_aux *aux
 #define stream_aux aux
@@ -33,12 +33,8 @@
 #endif
 
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 4, 0)
-
-static struct bpf_stream *stream_of(struct bpf_prog_aux *aux, int stream_id)
-{
-	return stream_id == BPF_STDOUT || stream_id == BPF_STDERR ?
-		aux->stream[stream_id - BPF_STDOUT] : NULL;
-}
+#define STREAM(aux, i) ((aux)->stream[i])
+#define STREAM_LEN u32
 
 int bpf_prog_stream_init(struct bpf_prog *prog, gfp_t gfp)
 {
@@ -64,15 +60,9 @@ void bpf_prog_stream_free(struct bpf_prog *prog)
 	kfree(both);
 }
 
-#define STREAM_LEN u32
-
 #else /* before 7.4 */
-
-static struct bpf_stream *stream_of(struct bpf_prog_aux *aux, int stream_id)
-{
-	return stream_id == BPF_STDOUT || stream_id == BPF_STDERR ?
-		&aux->stream[stream_id - BPF_STDOUT] : NULL;
-}
+#define STREAM(aux, i) (&(aux)->stream[i])
+#define STREAM_LEN int
 
 void bpf_prog_stream_init(struct bpf_prog *prog)
 {
@@ -86,9 +76,14 @@ void bpf_prog_stream_free(struct bpf_prog *prog)
 	bpf_stream_destroy(&prog->aux->stream[1]);
 }
 
-#define STREAM_LEN int
-
 #endif
+
+static struct bpf_stream *stream_of(struct bpf_prog_aux *aux, int stream_id)
+{
+	if (stream_id != BPF_STDOUT && stream_id != BPF_STDERR)
+		return NULL;
+	return STREAM(aux, stream_id - BPF_STDOUT);
+}
 
 /* A negative length becomes one above INT_MAX, and is refused like that. */
 int bpf_prog_stream_read(struct bpf_prog *prog, enum bpf_stream_id stream_id,
@@ -158,25 +153,22 @@ __bpf_kfunc int bpf_stream_vprintk(int stream_id, const char *fmt__str, const vo
 
 	if (!s)
 		return -ENOENT;
+	/* It looks for the end of the format by itself. */
 	if (len__sz % sizeof(u64) == 0 && len__sz <= MAX_BPRINTF_VARARGS * sizeof(u64) &&
 	    (args || !len__sz))
-		ret = bpf_bprintf_prepare(fmt__str, strlen(fmt__str) + 1, args,
-					  len__sz / sizeof(u64), &data);
-	if (ret == -EBUSY)	/* no buffer left; counted like no memory */
-		bse_note_refusal(s, BPF_STREAM_REFUSED_POOL, 1, 0);
-	else if (ret < 0)
-		bse_note_refusal(s, BPF_STREAM_REFUSED_INVALID, 1, 0);
+		ret = bpf_bprintf_prepare(fmt__str, U32_MAX, args, len__sz / sizeof(u64), &data);
 	if (ret < 0)
-		return ret;
+		return bsi_stream_print(s, NULL, ret);
 	ret = bstr_printf(data.buf, MAX_BPRINTF_BUF, fmt__str, data.bin_args);
 	ret = bsi_stream_print(s, data.buf, ret);
 	bpf_bprintf_cleanup(&data);
 	return ret;
 }
 
-__bpf_kfunc int bpf_stream_print_stack(int stream_id, STREAM_AUX)
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 0, 0)
+__bpf_kfunc int bpf_stream_print_stack(int stream_id, struct bpf_prog_aux *aux)
 {
-	struct bpf_stream *s = stream_of(stream_aux, stream_id);
+	struct bpf_stream *s = stream_of(aux, stream_id);
 	struct bpf_stream_stage ss;
 	int ret;
 
@@ -189,30 +181,25 @@ __bpf_kfunc int bpf_stream_print_stack(int stream_id, STREAM_AUX)
 	bpf_stream_stage_free(&ss);
 	return ret;
 }
+#endif
 
 __bpf_kfunc_end_defs();
 
 /* What is refused, and what memory is held: for all streams together. */
 static int stream_figures_show(struct seq_file *m, void *unused)
 {
-	static const char * const name[BPF_STREAM_REFUSALS] = {
-		[BPF_STREAM_REFUSED_FULL] = "full",
-		[BPF_STREAM_REFUSED_POOL] = "memory",
-		[BPF_STREAM_REFUSED_SIZE] = "size",
-		[BPF_STREAM_REFUSED_INVALID] = "invalid",
-		[BPF_STREAM_REFUSED_FOREIGN] = "foreign",
-	};
+	/* By enum bpf_stream_refusal. */
+	static const char * const name[] = { "full", "memory", "size", "invalid" };
 	struct bpf_stream_stats stats;
 	struct bse_figures figures;
 	u32 i;
 
 	bse_get_figures(&figures);
-	seq_printf(m, "live_pages %u\n", figures.live_pages);
-	seq_printf(m, "spare_pages %u\n", figures.spare_pages);
-	seq_printf(m, "page_cap %lu\n", (unsigned long)BPF_STREAM_MAX_PAGES);
-	seq_printf(m, "denied %llu\n", figures.denied);
+	seq_printf(m, "live_pages %u\nkept_pages %u\nspare_pages %u\npage_cap %lu\ndenied %llu\n",
+		   figures.live_pages, figures.kept_pages, figures.spare_pages,
+		   (unsigned long)BPF_STREAM_MAX_PAGES, figures.denied);
 	bse_get_counts(NULL, &stats);
-	for (i = 0; i < BPF_STREAM_REFUSED_FOREIGN; i++)
+	for (i = 0; i < ARRAY_SIZE(name); i++)
 		seq_printf(m, "refused_%s %llu messages %llu bytes\n", name[i],
 			   stats.refused[i].messages, stats.refused[i].bytes);
 	return 0;
