@@ -354,8 +354,8 @@
 #define bpf_stream_stage_printk	bpf_stream_own_stage_printk
 
 /* The formatter's %jd. */
-typedef s64 intmax_t;
-typedef u64 uintmax_t;
+typedef __INTMAX_TYPE__ intmax_t;
+typedef __UINTMAX_TYPE__ uintmax_t;
 #endif /* !BPF_STREAM_KERNEL_DROPIN */
 
 #endif /* __KERNEL__ */
@@ -3254,7 +3254,7 @@ static void bsi_list_release(bse_link link)
 
 /* One element with @len bytes of text, 1 to BSI_ELEM_MAX, onto the chain. */
 static BSE_INLINE int bsi_elem_add(struct bse_chain *chain, const void *data, uint32_t len,
-			       uint32_t flags)
+				   uint32_t flags)
 {
 	struct bpf_stream_elem *elem;
 	bse_link link = 0;

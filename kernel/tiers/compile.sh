@@ -5,7 +5,7 @@
 # symbols they have. usage: compile.sh [KERNEL...]
 #
 # Seen to fail with: a global function more in the module; one that no kernel has called by it; an
-# unused variable.
+# unused variable; memory poisoned in a kernel as in userspace.
 
 # shellcheck source=SCRIPTDIR/../lib.sh
 . "$(dirname "$0")/../lib.sh"
@@ -59,17 +59,29 @@ build_dropin()
 	return $status
 }
 
-# The module that docs/kernel-module.md shows, with the Kbuild that it shows.
+# build_example [FLAG]: the module that docs/kernel-module.md shows, with the Kbuild that it shows;
+# with a FLAG for the compiler only its object.
 build_example()
 {
 	local dir directory status page=$kernel_top/docs/kernel-module.md
 	make_temporary && dir=$directory/example && mkdir "$dir" || return 1
 	sed -n '/^```c$/,/^```$/{/^```/!p}' "$page" >"$dir/events.c"
 	sed -n '/^```make$/,/^```$/{/^```/!p}' "$page" >"$dir/Kbuild"
-	build_module "$word" "$dir"
+	[ $# -eq 0 ] || echo "ccflags-y += $1" >>"$dir/Kbuild"
+	build_module "$word" "$dir" ${1+events.o}
 	status=$?
 	rm -rf "$directory"
 	return $status
+}
+
+# A kernel with KASAN compiles modules so; it has no functions for them that poison.
+check_kasan()
+{
+	build_example -fsanitize=kernel-address || return 1
+	if nm -u "$built/events.o" | grep -q poison; then
+		reason='it calls functions that no kernel has'
+		return 1
+	fi
 }
 
 # A fixture has the declarations, written by hand, that the drop-in uses of a kernel that Debian
@@ -120,6 +132,11 @@ for word in "${words[@]}"; do
 		ok "$name: example of docs/kernel-module.md"
 	else
 		fail "$name: example of docs/kernel-module.md" "$reason" "$step_log"
+	fi
+	if check_kasan; then
+		ok "$name: example, with KASAN"
+	else
+		fail "$name: example, with KASAN" "$reason" "$step_log"
 	fi
 	case $release in
 	6.*) continue ;;
