@@ -91,8 +91,8 @@
  * or releases, it also costs one of its BPF_STREAM_LEVELS, with the page kept
  * there. Later pushes work. Such a stage may only be initialised again. Never
  * jump out of a sink, of try_drain, or of what interrupted a drain, read,
- * destroy, pool_use, trim or release. A thread that is cancelled asynchronously
- * may end with its signals blocked.
+ * destroy, pool_use, trim or release, nor out of a fault's handler in a push. A
+ * thread that is cancelled asynchronously may end with its signals blocked.
  *
  * Threads keep pages only where an exit hook can be set. glibc cannot do so in
  * a push if 32 pthread keys were made before this library's, at its load: then
@@ -110,13 +110,15 @@
  * was not the last one loaded. If linked with -z nodelete, it just stays.
  *
  * fork: with the pool that is set up by itself, or with a private region,
- * both processes go on, each with its own copy of what was pending. A stream
- * whose reader was another thread in that moment answers -EBUSY to readers in
- * the child until bpf_stream_destroy() and bpf_stream_init(). With a region
- * marked BPF_STREAM_POOL_SHARED the child is refused with -EPERM; if a handler
- * or sink forked, it must not return there. A child made without the C
- * library's fork() (bare clone, _Fork) must not use streams, nor may handlers
- * of pthread_atfork() registered before this library was loaded.
+ * both processes go on, each with its own copy of what was pending. Pages that
+ * other threads kept are lost to the child. A stream whose reader was another
+ * thread in that moment answers -EBUSY to readers in the child until
+ * bpf_stream_destroy() and bpf_stream_init(); one whose own sink forked, until
+ * its drain ends. With a region marked BPF_STREAM_POOL_SHARED the child is
+ * refused with -EPERM; if a handler or sink forked, it must not return there. A
+ * child made without the C library's fork() (bare clone, _Fork) must not use
+ * streams, nor may handlers of pthread_atfork() registered before this library
+ * was loaded.
  *
  * Kernels: a line of execution is a CPU. A push stays there while it reserves
  * memory: preemption is off for that long, interrupts are never. Any context is
@@ -948,7 +950,8 @@ BSE_API int bpf_stream_pool_use(void *region, size_t bytes, unsigned int flags);
 /**
  * bpf_stream_pool_trim() - give the memory of idle pages back to the system
  *
- * Context:   Any. Keeps errno.
+ * Context:   Any. Keeps errno. Beside it a push may find no page, if the last
+ *            free one is being given back: -ENOMEM.
  * Progress:  Lock-free. One system call for each idle page.
  * Ordering:  None.
  * Ownership: The pages stay in the pool; only their memory goes.
@@ -1342,6 +1345,7 @@ struct bse_line {
 	struct bse_slot slot[BPF_STREAM_LEVELS];
 	bse_u32 depth;		/* reservations under way, nested in each other */
 	bse_u32 attachment;	/* enum bse_attachment */
+	sigset_t forking;	/* its signal mask, while it forks */
 };
 
 /* initial-exec: a first access that allocates would not be signal-safe. */
@@ -1988,6 +1992,17 @@ BSE_API void bpf_stream_pool_get_stats(struct bpf_stream_pool_stats *stats)
 
 #ifdef BSE_HAS_THREADS
 
+/* A handler in the child, before forked, would take itself for the parent's. */
+static void bse_process_forks(void)
+{
+	pthread_sigmask(SIG_BLOCK, &bse_process.signals, &bse_self.forking);
+}
+
+static void bse_process_goes_on(void)
+{
+	pthread_sigmask(SIG_SETMASK, &bse_self.forking, NULL);
+}
+
 /* In the child: no other thread exists. */
 static void bse_process_forked(void)
 {
@@ -1998,29 +2013,28 @@ static void bse_process_forked(void)
 	/* Relaxed, all: the child has one thread. */
 	bse_u32_fetch_add_relaxed(&bse_process.forks, 1);		/* ORD(forked:A) */
 	bse_u32_store_relaxed(&bse_process.adopting, pool ? 1 : 0);	/* ORD(forked:D) */
-	if (!pool)
-		return;
-	if (pool->flags & BPF_STREAM_POOL_SHARED) {
+	if (pool && pool->flags & BPF_STREAM_POOL_SHARED) {
 		bse_u32_store_relaxed(&bse_process.foreign, 1);		/* ORD(forked:B) */
 		memset(bse_self.slot, 0, sizeof(bse_self.slot));
-		return;
+	} else if (pool) {
+		/* Slots of other threads are gone, their pages with them. */
+		for (i = 0; i < BPF_STREAM_LEVELS; i++)
+			kept += bse_self.slot[i].page ? 1 : 0;
+		bse_u32_store_relaxed(&pool->kept, kept);		/* ORD(forked:C) */
 	}
-	/* The slots of other threads are gone, their pages with them. */
-	for (i = 0; i < BPF_STREAM_LEVELS; i++)
-		kept += bse_self.slot[i].page ? 1 : 0;
-	bse_u32_store_relaxed(&pool->kept, kept);			/* ORD(forked:C) */
+	bse_process_goes_on();
 }
 
 __attribute__((__constructor__)) static void bse_process_load(void)
 {
 	/* A fault of a thread that blocks its signal kills. */
-	const int fault[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP };
+	const int fault[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS };
 	unsigned int i;
 
 	sigfillset(&bse_process.signals);
 	for (i = 0; i < sizeof(fault) / sizeof(fault[0]); i++)
 		sigdelset(&bse_process.signals, fault[i]);
-	if (pthread_atfork(NULL, NULL, bse_process_forked) ||
+	if (pthread_atfork(bse_process_forks, bse_process_goes_on, bse_process_forked) ||
 	    pthread_key_create(&bse_process.exit_key, bse_thread_exit))
 		return;
 	/* Release, with attach:B: a thread may run already, and push. */

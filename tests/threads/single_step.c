@@ -33,6 +33,8 @@
  *   signals let into a release         thread_release: pages
  *   an owner that is not written       read hangs
  *   errno lost in unlock               read: errno
+ *   a hold, or its end, in the other   first_push_of_a_process, jump:
+ *     order                              cancellation stays off
  *   a try that takes a lock in use     drain_fd, try_drain: I3
  *   a pool that comes second stays     pool_use: not what was accepted
  */
@@ -537,6 +539,7 @@ static void read_to(struct text *text)
 static void *run_stepped(void *ignored)
 {
 	uint32_t depth;
+	int cancel;
 
 	op->prepare();
 	depth = bse_u32_load_relaxed(&bse_self.depth);
@@ -552,6 +555,9 @@ static void *run_stepped(void *ignored)
 		if (depth != bse_u32_load_relaxed(&bse_self.depth) && op->run != run_end)
 			complain("the depth changed");
 	}
+	if (pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &cancel) ||
+	    cancel != PTHREAD_CANCEL_ENABLE)
+		complain("cancellation stays off");
 	if (op->prepare == prepare_deep && !jumped)
 		bse_leave(0);
 	add(&after, 'z', 30);

@@ -19,6 +19,7 @@ enum hook_point {
 	HOOK_LEAVING,		/* in a reservation: at its end */
 	HOOK_PUBLISHING,	/* outside of it: just before a log, or a free list, changes */
 	HOOK_POOLING,		/* before a pool that was set up is made known */
+	HOOK_UNLOCKING,		/* before the lock's word says that it is free */
 	HOOK_POINTS
 };
 
@@ -90,6 +91,12 @@ static inline bool hook_ptr_cas_release(bse_ptr *p, void **old, void *v)
 	return bse_base_ptr_cas_release(p, old, v);
 }
 
+static inline uint32_t hook_u32_xchg_release(bse_u32 *p, uint32_t v)
+{
+	hook_run(HOOK_UNLOCKING);
+	return bse_base_u32_xchg_release(p, v);
+}
+
 static int hook_lock(bse_mutex *lock)
 {
 	hook_locks++;
@@ -116,6 +123,8 @@ static int hook_trylock(bse_mutex *lock)
 #define bse_u64_cas_release hook_u64_cas_release
 #undef bse_ptr_cas_release
 #define bse_ptr_cas_release hook_ptr_cas_release
+#undef bse_u32_xchg_release
+#define bse_u32_xchg_release hook_u32_xchg_release
 #undef bse_lock
 #define bse_lock hook_lock
 #undef bse_trylock

@@ -10,10 +10,13 @@
  * over progress; a short sink is called again; the log is taken before the
  * backlog is empty; nothing is gathered; there is no -EDEADLK; nobody is woken;
  * try waits, the other does not; the lock lets everybody in; cancellation stays
- * on; length 0 reads; drain_fd loses errno, or the error.
+ * on; length 0 reads; drain_fd loses errno, or the error; who waited does not
+ * mark the lock for those who may still wait; the lock is free before it has
+ * forgotten its owner.
  */
 #define BPF_STREAM_STATIC
 #define BPF_STREAM_SELFCHECK 1
+#define BPF_STREAM_ENV_HEADER "../tests/unit/hooks.h"
 #include "bpf_stream.h"
 #include "unit.h"
 #include <fcntl.h>
@@ -541,6 +544,59 @@ Test(reader, read__waits_for_another_reader, .timeout = 60)
 	cr_expect_eq(second_ret, 3);
 	cr_expect_arr_eq(rest, "cde", 3);
 	cr_expect_eq(bse_u32_load_relaxed(&s.lock.word), 0);
+}
+
+/* One is woken at a time: so whoever waited wakes the next, if there is one. */
+static int note_mark(void *ctx, const void *data, size_t len)
+{
+	(void)data;
+	*(uint32_t *)ctx = bse_u32_load_relaxed(&s.lock.word) & 1;
+	return (int)len;
+}
+
+static void *marking_reader(void *ctx)
+{
+	second_ret = bpf_stream_drain(&s, note_mark, ctx, SIZE_MAX);
+	return NULL;
+}
+
+Test(reader, drain__that_waited_marks_the_lock_for_others, .timeout = 60)
+{
+	struct script sc = SCRIPT(2);
+	uint32_t mark = 0;
+	pthread_t first;
+	pthread_t second;
+
+	unit_make_stream(&s, 0);
+	push_text("abcde");
+	first = slow_begin(&sc);
+	unit_start(&second, marking_reader, &mark);
+	unit_wait_for_sleeper(&s.lock);
+	sem_post(&go_on);
+	unit_join(first);
+	unit_join(second);
+	cr_expect_eq(second_ret, 3);
+	cr_expect_eq(mark, 1);
+}
+
+/* The next holder writes its own there as soon as it has the lock. */
+static void *owner_at_unlock;
+
+static void note_owner(enum hook_point point)
+{
+	if (point == HOOK_UNLOCKING)
+		owner_at_unlock = bse_ptr_load_relaxed(&s.lock.owner);
+}
+
+Test(reader, unlock__forgets_the_owner_before_the_lock_is_free)
+{
+	unit_make_stream(&s, 0);
+	push_text("abc");
+	owner_at_unlock = &s;
+	hook = note_owner;
+	cr_expect_eq(bpf_stream_read(&s, got, 100), 3);
+	hook = NULL;
+	cr_expect_null(owner_at_unlock);
 }
 
 #define READERS 4
