@@ -477,29 +477,48 @@ static int test_basics(void)
 	return want_no_pages();
 }
 
+/* Pushed one by one and read at once: elements that overlap show. */
+static int want_lengths(const u32 *len, u32 n, const char *out, char *in)
+{
+	u32 sum = 0;
+	u32 i;
+	int got;
+
+	for (i = 0; i < n; i++) {
+		int err = bpf_stream_push(&streams[1], out + sum, len[i]);
+
+		WANT(!err, "%u bytes: %d", len[i], err);
+		sum += len[i];
+	}
+	got = bpf_stream_read(&streams[1], in, CAPACITY);
+	WANT(got == (int)sum, "%u bytes in %u messages: read %d", sum, n, got);
+	for (i = 0; i < sum && in[i] == out[i]; i++)
+		;
+	WANT(i == sum, "%u bytes in %u messages: byte %u is wrong", sum, n, i);
+	return 0;
+}
+
 static int test_sizes(void)
 {
+	/* The last one for itself, the others together, too. */
 	static const u32 len[] = { 1, 7, 8, 63, 4000, 4080, 4084, 4085, 4096, 9000, CAPACITY };
 	char *out = kvmalloc(CAPACITY, GFP_KERNEL);
 	char *in = kvmalloc(CAPACITY, GFP_KERNEL);
 	int err = out && in ? 0 : -ENOMEM;
 	u32 i;
 
-	for (i = 0; out && in && i < ARRAY_SIZE(len) && !err; i++) {
-		memset(out, (int)(i + 'a'), len[i]);
-		err = bpf_stream_push(&streams[1], out, len[i]);
-		if (!err && bpf_stream_read(&streams[1], in, CAPACITY) != (int)len[i])
-			err = -EIO;
-		if (!err && memcmp(in, out, len[i]))
-			err = -EILSEQ;
-		if (err)
-			snprintf(why, sizeof(why), "%u bytes: %d", len[i], err);
-	}
-	if (!err && bpf_stream_push(&streams[1], "", 0))
-		err = -EIO;
+	for (i = 0; !err && i < CAPACITY; i++)
+		out[i] = (char)pattern(0, i / 256, i);
+	for (i = 0; !err && i < ARRAY_SIZE(len); i++)
+		err = want_lengths(&len[i], 1, out, in);
+	if (!err)
+		err = want_lengths(len, ARRAY_SIZE(len) - 1, out, in);
 	kvfree(out);
 	kvfree(in);
-	return err ? err : want_no_pages();
+	if (err)
+		return err;
+	WANT(!bpf_stream_push(&streams[1], "", 0), "no bytes");
+	return want_no_pages();
 }
 
 static int test_capacity(void)
