@@ -160,6 +160,7 @@ make_parts()
 	for file in nmi_stress=nmi bench=bench control=control memory=memory; do
 		cp "$own_dir/tests/${file%=*}.c" "$parts/bpf_stream_${file#*=}.c" || return 1
 	done
+	cp "$own_dir/tests/own_program.h" "$parts" || return 1
 	case $variant in
 	stock) cp "$source/stream.c" "$parts/stream.c" || return 1 ;;
 	*)

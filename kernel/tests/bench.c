@@ -20,16 +20,13 @@
  * Interrupts stay on: what they do for the streams is part of the cost.
  */
 
-#include <linux/bpf.h>
 #include <linux/cpu.h>
 #include <linux/debugfs.h>
-#include <linux/filter.h>
 #include <linux/init.h>
-#include <linux/mm.h>
-#include <linux/mman.h>
 #include <linux/sched.h>
 #include <linux/uaccess.h>
 #include <asm/msr.h>
+#include "own_program.h"
 
 #define MESSAGES	1000
 #define BUFFER_SIZE	(64 * 1024)
@@ -118,27 +115,17 @@ static int measure(struct bpf_prog *prog, void __user *buffer, unsigned int roun
 
 static ssize_t start(struct file *file, const char __user *text, size_t len, loff_t *pos)
 {
-	struct bpf_prog *prog;
-	unsigned long where;
+	struct own_program own;
 	unsigned int rounds;
 	int ret;
 
 	ret = kstrtouint_from_user(text, len, 0, &rounds);
+	if (!ret)
+		ret = own_program_make(&own, BUFFER_SIZE);
 	if (ret)
 		return ret;
-	prog = bpf_prog_alloc(PAGE_SIZE, 0);
-	if (!prog)
-		return -ENOMEM;
-	where = vm_mmap(NULL, 0, BUFFER_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-			0);
-	if (IS_ERR_VALUE(where)) {
-		ret = (int)where;
-	} else {
-		ret = measure(prog, (void __user *)where, rounds);
-		vm_munmap(where, BUFFER_SIZE);
-	}
-	bpf_prog_stream_free(prog);
-	__bpf_prog_free(prog);
+	ret = measure(own.prog, own.buffer, rounds);
+	own_program_free(&own);
 	return ret ? ret : len;
 }
 

@@ -16,15 +16,13 @@
  * Not yet seen to fail on a drop-in that was broken on purpose.
  */
 
-#include <linux/bpf.h>
 #include <linux/debugfs.h>
 #include <linux/delay.h>
-#include <linux/filter.h>
 #include <linux/init.h>
 #include <linux/mm.h>
-#include <linux/mman.h>
 #include <linux/uaccess.h>
 #include <linux/vmstat.h>
+#include "own_program.h"
 
 #define SAY "bpf_stream| "
 #define SLACK 256	/* pages that others may have taken meanwhile */
@@ -105,26 +103,19 @@ static int pin(struct bpf_prog *prog, void __user *buffer, u32 messages, u32 fil
 static ssize_t start(struct file *file, const char __user *text, size_t len, loff_t *pos)
 {
 	u32 messages, fillers, size, cap = 0;
-	unsigned long where;
-	struct bpf_prog *prog;
+	struct own_program own;
 	char line[64] = "";
-	int ret = -ENOMEM;
+	int ret;
 
 	if (len >= sizeof(line) || copy_from_user(line, text, len) ||
 	    sscanf(line, "%u %u %u %u", &messages, &fillers, &size, &cap) < 3 || !size ||
 	    size > 1000)
 		return -EINVAL;
 	mutex_lock(&one_run);
-	prog = bpf_prog_alloc(PAGE_SIZE, 0);
-	where = vm_mmap(NULL, 0, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-			0);
-	if (prog && !IS_ERR_VALUE(where))
-		ret = pin(prog, (void __user *)where, messages, fillers, (int)size, cap);
-	if (!IS_ERR_VALUE(where))
-		vm_munmap(where, PAGE_SIZE);
-	if (prog) {
-		bpf_prog_stream_free(prog);
-		__bpf_prog_free(prog);
+	ret = own_program_make(&own, PAGE_SIZE);
+	if (!ret) {
+		ret = pin(own.prog, own.buffer, messages, fillers, (int)size, cap);
+		own_program_free(&own);
 	}
 	mutex_unlock(&one_run);
 	return ret ? ret : len;

@@ -23,20 +23,17 @@
  * Result lines go to the kernel's log, behind "bpf_stream| ".
  */
 
-#include <linux/bpf.h>
 #include <linux/cpu.h>
 #include <linux/debugfs.h>
 #include <linux/delay.h>
-#include <linux/filter.h>
 #include <linux/init.h>
 #include <linux/kthread.h>
-#include <linux/mm.h>
-#include <linux/mman.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <asm/apic.h>
 #include <asm/nmi.h>
+#include "own_program.h"
 
 #define SAY		"bpf_stream| "
 #define TEXT_MAX	900			/* the longest filling */
@@ -66,11 +63,10 @@ struct reader {
 };
 
 static struct {
-	struct bpf_prog *prog;
+	struct own_program own;
 	char filling[TEXT_MAX + 32];
 	struct writer writer[WHO_COUNT];
 	struct reader reader;
-	void __user *buffer;
 	atomic_long_t outstanding;	/* bytes accepted and not read */
 	atomic_t armed;			/* an NMI is on its way */
 	bool inside;			/* CPU 0 is in a print; that CPU's own */
@@ -124,7 +120,7 @@ static void print_some(enum who who, bool give_back)
 	}
 	/* before the commit: a reader may be quicker than what follows it */
 	atomic_long_add(bytes, &run.outstanding);
-	ret = bpf_stream_stage_commit(&ss, run.prog, BPF_STDOUT);
+	ret = bpf_stream_stage_commit(&ss, run.own.prog, BPF_STDOUT);
 	if (ret) {
 		atomic_long_sub(bytes, &run.outstanding);
 		if (ret == -ENOSPC)
@@ -230,12 +226,12 @@ static void check_text(struct reader *r)
 static int read_some(int size)
 {
 	struct reader *r = &run.reader;
-	int ret = bpf_prog_stream_read(run.prog, BPF_STDOUT, run.buffer, size);
+	int ret = bpf_prog_stream_read(run.own.prog, BPF_STDOUT, run.own.buffer, size);
 
 	if (ret <= 0)
 		return ret;
 	atomic_long_sub(ret, &run.outstanding);
-	if (copy_from_user(r->text + r->fill, run.buffer, ret))
+	if (copy_from_user(r->text + r->fill, run.own.buffer, ret))
 		return -EFAULT;
 	r->fill += ret;
 	check_text(r);
@@ -258,13 +254,13 @@ static u64 measure_capacity(void)
 		do {
 			bpf_stream_stage_init(&ss);
 			bpf_stream_stage_printk(&ss, "%.*s", size, run.filling);
-			ret = bpf_stream_stage_commit(&ss, run.prog, BPF_STDOUT);
+			ret = bpf_stream_stage_commit(&ss, run.own.prog, BPF_STDOUT);
 			bpf_stream_stage_free(&ss);
 			bytes += ret ? 0 : size;
 			cond_resched();
 		} while (!ret);
 	}
-	while (bpf_prog_stream_read(run.prog, BPF_STDOUT, run.buffer, BUFFER_SIZE) > 0)
+	while (bpf_prog_stream_read(run.own.prog, BPF_STDOUT, run.own.buffer, BUFFER_SIZE) > 0)
 		;
 	return bytes;
 }
@@ -358,8 +354,7 @@ out:
 
 static int stress_alone(u64 wanted, unsigned long seconds)
 {
-	unsigned long where;
-	int i, ret = -ENOMEM;
+	int i, ret;
 
 	if (num_online_cpus() < 2)
 		return -ENODEV;
@@ -368,21 +363,13 @@ static int stress_alone(u64 wanted, unsigned long seconds)
 		run.filling[i] = 'a' + i % 26;
 	for (i = 0; i < WHO_COUNT; i++)
 		run.writer[i].state = 12345 + i;
-	run.prog = bpf_prog_alloc(PAGE_SIZE, 0);
+	ret = own_program_make(&run.own, BUFFER_SIZE);
+	if (ret)
+		return ret;
 	run.reader.text = kvmalloc(BUFFER_SIZE + 8192, GFP_KERNEL);
-	where = vm_mmap(NULL, 0, BUFFER_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-			0);
-	if (run.prog && run.reader.text && !IS_ERR_VALUE(where)) {
-		run.buffer = (void __user *)where;
-		ret = stress(wanted, seconds);
-	}
-	if (!IS_ERR_VALUE(where))
-		vm_munmap(where, BUFFER_SIZE);
+	ret = run.reader.text ? stress(wanted, seconds) : -ENOMEM;
 	kvfree(run.reader.text);
-	if (run.prog) {
-		bpf_prog_stream_free(run.prog);
-		__bpf_prog_free(run.prog);
-	}
+	own_program_free(&run.own);
 	return ret;
 }
 
