@@ -91,13 +91,14 @@ for variant in variants:
         print(f"  {variant} {name}: {len(found)} rounds, {min(found):.0f} to {max(found):.0f}")
 
 rows = {name: {v: medians[v][name] for v in variants} for name in medians[variants[0]]}
-rows["print without formatting"] = {v: medians[v]["print"] - medians[v]["format"] for v in variants}
+rows["print without formatting"] = {v: medians[v]["print"] - medians[v]["array"] for v in variants}
+rows["stage without formatting"] = {v: medians[v]["stage"] - medians[v]["format"] for v in variants}
 rows["print and read"] = {v: medians[v]["print"] + medians[v]["read"] for v in variants}
-rows["the same without formatting"] = {
-    v: medians[v]["print"] - medians[v]["format"] + medians[v]["read"] for v in variants}
+rows["print and read without formatting"] = {
+    v: medians[v]["print"] - medians[v]["array"] + medians[v]["read"] for v in variants}
 print("instructions for a message of 64 bytes, and in relation to the original")
-print(f"{'':28}" + "".join(f"{v:>22}" for v in variants))
+print(f"{'':36}" + "".join(f"{v:>22}" for v in variants))
 for name, row in rows.items():
-    print(f"{name:28}" + "".join(f"{row[v]:>15.0f} {row[v] / row[variants[0]]:>6.2f}" for v in variants))
+    print(f"{name:36}" + "".join(f"{row[v]:>15.0f} {row[v] / row[variants[0]]:>6.2f}" for v in variants))
 END
 rm -rf "$dir"

@@ -11,7 +11,9 @@
  * instructions (QEMU's -icount shift=0). It prints for each round how much a
  * message took, in hundredths of a tick, in these parts:
  *
- *	format	formatting alone, as the print does it
+ *	format	formatting alone, as a stage does it
+ *	array	formatting alone, as the kfunc does it: its arguments checked and
+ *		laid out, then formatted
  *	print	the kfunc that programs call: format, charge, allocate, push
  *	stage	a stage with one message, and its commit
  *	unwind	a stage with one message that is given back uncommitted
@@ -62,6 +64,26 @@ static __always_inline u64 stage_all(struct bpf_prog *prog, bool commit, int *fa
 	return rdtsc_ordered() - start;
 }
 
+/* As the kfunc formats. */
+static u64 array_all(int *failed)
+{
+	u64 start = rdtsc_ordered(), arg = 12345678;
+	int i;
+
+	for (i = 0; i < MESSAGES && !*failed; i++) {
+		struct bpf_bprintf_data data = { .get_bin_args = true, .get_buf = true };
+
+		if (bpf_bprintf_prepare(FORMAT, sizeof(FORMAT), &arg, 1, &data)) {
+			*failed = 1;
+			break;
+		}
+		bstr_printf(data.buf, MAX_BPRINTF_BUF, FORMAT, data.bin_args);
+		bpf_bprintf_cleanup(&data);
+	}
+	return rdtsc_ordered() - start;
+}
+
+/* As a stage does. */
 static u64 format_all(int *failed)
 {
 	u64 start = rdtsc_ordered();
@@ -99,14 +121,16 @@ static int measure(struct bpf_prog *prog, void __user *buffer, unsigned int roun
 		return -EFAULT;
 	for (i = 0; i < rounds && !failed; i++) {
 		u64 format = format_all(&failed);
+		u64 array = array_all(&failed);
 		u64 print = print_all(prog, &failed);
 		u64 read = read_all(prog, buffer, &failed);
 		u64 stage = stage_all(prog, true, &failed);
 		u64 read2 = read_all(prog, buffer, &failed);
 		u64 unwind = stage_all(prog, false, &failed);
 
-		pr_info("bpf_stream| format %llu print %llu stage %llu unwind %llu read %llu\n",
-			format / 10, print / 10, stage / 10, unwind / 10, (read + read2) / 20);
+		pr_info("bpf_stream| format %llu array %llu print %llu stage %llu unwind %llu read %llu\n",
+			format / 10, array / 10, print / 10, stage / 10, unwind / 10,
+			(read + read2) / 20);
 		cond_resched();
 	}
 	pr_info("bpf_stream| %s bench\n", failed ? "FAIL" : "ok");

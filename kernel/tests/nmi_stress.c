@@ -7,8 +7,9 @@
  *
  *	echo NMIS [SECONDS] >/sys/kernel/debug/bpf_stream_nmi
  *
- * and works on the original and on the drop-in alike: it prints through stages
- * to the stream of a program made for it, and reads it as bpf(2) does.
+ * and prints through stages, and by the kfunc, to the stream of a program made
+ * for it, and reads it as bpf(2) does. What it wants at the end, a stream that
+ * is filled to its last byte, the original has not.
  *
  *	CPU 0	a thread prints without a pause (writer "task"); an NMI handler
  *		prints as well (writer "nmi"), mostly in the middle of a print
@@ -42,16 +43,20 @@
 
 enum who { WHO_TASK, WHO_NMI, WHO_OTHER, WHO_COUNT };
 
+int bpf_stream_vprintk(int stream_id, const char *fmt__str, const void *args, u32 len__sz,
+		       struct bpf_prog_aux *aux);
+
 static const char *const who_name[WHO_COUNT] = { "task", "nmi", "other" };
 
 struct writer {
 	u32 number;		/* of the next message to be accepted */
 	u32 state;		/* of its random numbers */
 	u64 accepted;
-	u64 refused_full;	/* commits that the capacity refused */
+	u64 refused_full;	/* messages that the capacity refused */
 	u64 refused_memory;	/* prints that found no memory */
 	u64 refused_other;
 	u64 given_back;		/* stages released unprinted */
+	char text[256];		/* for the kfunc */
 };
 
 struct reader {
@@ -88,8 +93,40 @@ static int text_length(u32 random)
 	return random % 16 ? random / 16 % 120 : random / 16 % TEXT_MAX;
 }
 
-/* One stage of one to three messages: all of them are accepted, or none. */
-static void print_some(enum who who, bool give_back)
+/* Of @count messages: all of them are accepted, or none. */
+static void note_result(struct writer *w, int ret, int count, int bytes)
+{
+	if (!ret) {
+		w->number += count;
+		w->accepted += count;
+		return;
+	}
+	atomic_long_sub(bytes, &run.outstanding);
+	if (ret == -ENOSPC)
+		w->refused_full += count;
+	else if (ret == -ENOMEM)
+		w->refused_memory++;
+	else
+		w->refused_other++;
+}
+
+/* One message, by the kfunc that programs call. */
+static void print_one(enum who who)
+{
+	struct writer *w = &run.writer[who];
+	u64 arg = (unsigned long)w->text;
+	int len = next_random(w) % 120;
+	int bytes = scnprintf(w->text, sizeof(w->text), "<%d %u %d %.*s>\n", who, w->number, len,
+			      len, run.filling + w->number % 26);
+
+	/* before the print: a reader may be quicker than what follows it */
+	atomic_long_add(bytes, &run.outstanding);
+	note_result(w, bpf_stream_vprintk(BPF_STDOUT, "%s", &arg, sizeof(arg), run.own.prog->aux),
+		    1, bytes);
+}
+
+/* One stage of one to three messages. */
+static void print_stage(enum who who, bool give_back)
 {
 	struct writer *w = &run.writer[who];
 	int count = 1 + (next_random(w) % 4 == 0) * (next_random(w) % 3);
@@ -118,26 +155,21 @@ static void print_some(enum who who, bool give_back)
 		w->given_back++;
 		goto out;
 	}
-	/* before the commit: a reader may be quicker than what follows it */
 	atomic_long_add(bytes, &run.outstanding);
 	ret = bpf_stream_stage_commit(&ss, run.own.prog, BPF_STDOUT);
-	if (ret) {
-		atomic_long_sub(bytes, &run.outstanding);
-		if (ret == -ENOSPC)
-			w->refused_full++;
-		else
-			w->refused_other++;
-		goto out;
-	}
-	w->number += count;
-	w->accepted += count;
+	note_result(w, ret, count, bytes);
 out:
 	bpf_stream_stage_free(&ss);
 }
 
-static bool is_half_full(void)
+static void print_some(enum who who)
 {
-	return atomic_long_read(&run.outstanding) > HALF_FULL;
+	bool half_full = atomic_long_read(&run.outstanding) > HALF_FULL;
+
+	if (!half_full && next_random(&run.writer[who]) % 3 == 0)
+		print_one(who);
+	else
+		print_stage(who, half_full);
 }
 
 static int nmi_arrives(unsigned int type, struct pt_regs *regs)
@@ -146,7 +178,7 @@ static int nmi_arrives(unsigned int type, struct pt_regs *regs)
 		return NMI_DONE;
 	run.nmis++;
 	run.nmis_inside += READ_ONCE(run.inside);
-	print_some(WHO_NMI, is_half_full());
+	print_some(WHO_NMI);
 	atomic_set_release(&run.armed, 0);
 	return NMI_HANDLED;
 }
@@ -168,7 +200,7 @@ static int print_always(void *unused)
 		for (i = 0; i < 200; i++) {
 			WRITE_ONCE(run.inside, true);
 			barrier();
-			print_some(WHO_TASK, is_half_full());
+			print_some(WHO_TASK);
 			barrier();
 			WRITE_ONCE(run.inside, false);
 		}
@@ -297,8 +329,8 @@ static int judge(u64 wanted)
 		    "nmi: every message is whole and in order");
 	good &= say(run.reader.messages == accepted, "nmi: every accepted message is read");
 	good &= say(!memory && !other, "nmi: nothing is refused but by the capacity");
-	good &= say(run.capacity_end >= BPF_STREAM_MAX_CAPACITY - 64,
-		    "nmi: the capacity is whole again");
+	good &= say(run.capacity_end == BPF_STREAM_MAX_CAPACITY,
+		    "nmi: the capacity is whole again, to its last byte");
 	return good ? 0 : -EIO;
 }
 
@@ -326,7 +358,7 @@ static int stress(u64 wanted, unsigned long seconds)
 	wake_up_process(task);
 	while (READ_ONCE(run.nmis) < wanted && time_before(jiffies, end)) {
 		send_nmi();
-		print_some(WHO_OTHER, is_half_full());
+		print_some(WHO_OTHER);
 		/* a reader of all manners: bytes, pieces, everything */
 		sizes = (sizes + 1) % 64;
 		ret = read_some(sizes == 0 ? 7 : sizes < 8 ? 300 : BUFFER_SIZE / 2);

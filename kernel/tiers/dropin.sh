@@ -36,20 +36,36 @@ status=$?
 while read -r line; do report "$line"; done </tmp/defects
 report "status defect $status"
 '
-# Before the defects, which use up the spares.
-guest_nmi="nmis=$nmis"
 # shellcheck disable=SC2016
-guest_nmi+='
+guest_figures='
 figure() { awk -v name="$1" '\''$1 == name { print $2; n++ } END { exit !n }'\'' /sys/kernel/debug/bpf_stream; }
 check() {
 	local name="$1"
 	shift
 	if [ "$@" ]; then report "ok $name"; else report "FAIL $name: not $*"; fi
 }
+'
+# After the defects, which were refused for each of these.
+# shellcheck disable=SC2016
+guest_counted='
+for why in full memory size; do
+	check "counted: refusals for $why" "$(figure refused_$why)" -gt 0
+done
+check "counted: pages that were denied" "$(figure denied)" -gt 0
+report "status counted 0"
+'
+# After the defects, which used up spares: they must be filled up again.
+guest_nmi="nmis=$nmis"
+# shellcheck disable=SC2016
+guest_nmi+='
+sleep 1
+full=$(figure refused_full)
 echo "$nmis 500" >/sys/kernel/debug/bpf_stream_nmi
 status=$?
-# A CPU may keep a page that it fills, for each level of nesting.
-check "nmi: the pages are back" "$(figure live_pages)" -le 8
+# Two more ended the measurement of the capacity.
+told=$(dmesg | sed -n "s/.*bpf_stream| writer .* refused: \([0-9]*\) full.*/\1/p" | awk "{ n += \$1 } END { print n + 2 }")
+check "nmi: every message that the capacity refused is counted" "$(figure refused_full)" -eq $((full + told))
+check "nmi: all pages are back but those that CPUs keep" "$(figure live_pages)" -eq "$(figure kept_pages)"
 report "status nmi $status"
 while read -r line; do report "$line"; done </sys/kernel/debug/bpf_stream
 '
@@ -57,12 +73,15 @@ while read -r line; do report "$line"; done </sys/kernel/debug/bpf_stream
 # shellcheck disable=SC2016
 guest_offline='
 online=/sys/devices/system/cpu/cpu1/online
+taskset 2 /test_stream -t stream_syscall >/tmp/out 2>&1
+kept=$(figure kept_pages)
 spares=$(figure spare_pages)
 echo 0 >$online
 status=$?
 left=$(figure spare_pages)
 check "offline: its spares are given back" "$left" -lt "$spares"
-check "offline: its pages are given back" "$(figure live_pages)" -le 4
+check "offline: the pages that it kept are given back" "$(figure kept_pages)" -lt "$kept"
+check "offline: no page is lost" "$(figure live_pages)" -eq "$(figure kept_pages)"
 echo 1 >$online || status=1
 check "offline: the spares are back with the CPU" "$(figure spare_pages)" -ge "$spares"
 # A CPU that comes has all.
@@ -243,11 +262,13 @@ test_dropin()
 	check_warnings
 	# shellcheck disable=SC2016 # for the guest
 	boot_own "$series" dropin 1200 "$(guest_selftests)
+$guest_figures
+$guest_defects
+$guest_counted
 $guest_nmi
 $guest_offline
-$guest_defects
 $(guest_memory '100000 4 1000 $(figure page_cap)')" "$tools/test_stream" "$tools/defects"
-	pass_on dropin "selftest=$(selftests)" nmi=8 offline=5 defect=7 memory=3
+	pass_on dropin "selftest=$(selftests)" nmi=9 offline=6 defect=7 counted=4 memory=3
 	[ "$series" = "${all[0]}" ] || return
 	check_patch "$kernel_top/kernel/dropin/stream.c" LINUX_VERSION_CODE CONSTANT_COMPARISON
 	check_patch "$kernel_top/include/bpf_stream.h" BLOCK_COMMENT_STYLE CAMELCASE COMPLEX_MACRO \
@@ -281,14 +302,16 @@ test_debug()
 	fi
 	built debug || return
 	boot_own "$series" debug 1200 "$(guest_selftests)
+$guest_figures
+$guest_defects
+$guest_counted
 $guest_nmi
-$guest_offline
-$guest_defects" "$tools/test_stream" "$tools/defects"
+$guest_offline" "$tools/test_stream" "$tools/defects"
 	# The original is not booted here: what it said before, or what was known.
 	count=$(selftests)
 	[ "$count" -gt 0 ] 2>/dev/null || count=$(results "$log" | grep -cE '^(ok|FAIL) selftest ')
 	[ "$count" -ge 20 ] || count='20 or more'
-	pass_on debug "selftest=$count" nmi=8 offline=5 defect=7
+	pass_on debug "selftest=$count" nmi=9 offline=6 defect=7 counted=4
 }
 
 lock_own || exit 1
