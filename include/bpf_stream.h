@@ -1345,7 +1345,7 @@ struct bse_line {
 	struct bse_slot slot[BPF_STREAM_LEVELS];
 	bse_u32 depth;		/* reservations under way, nested in each other */
 	bse_u32 attachment;	/* enum bse_attachment */
-	sigset_t forking;	/* its signal mask, while it forks */
+	char forking[_NSIG / 8];	/* its signal mask while it forks, as Linux has it */
 };
 
 /* initial-exec: a first access that allocates would not be signal-safe. */
@@ -1995,12 +1995,19 @@ BSE_API void bpf_stream_pool_get_stats(struct bpf_stream_pool_stats *stats)
 /* A handler in the child, before forked, would take itself for the parent's. */
 static void bse_process_forks(void)
 {
-	pthread_sigmask(SIG_BLOCK, &bse_process.signals, &bse_self.forking);
+	sigset_t before;
+
+	pthread_sigmask(SIG_BLOCK, &bse_process.signals, &before);
+	memcpy(bse_self.forking, &before, sizeof(bse_self.forking));
 }
 
 static void bse_process_goes_on(void)
 {
-	pthread_sigmask(SIG_SETMASK, &bse_self.forking, NULL);
+	sigset_t before;
+
+	sigemptyset(&before);
+	memcpy(&before, bse_self.forking, sizeof(bse_self.forking));
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 /* In the child: no other thread exists. */
