@@ -118,7 +118,8 @@
  * refused with -EPERM; if a handler or sink forked, it must not return there. A
  * child made without the C library's fork() (bare clone, _Fork) must not use
  * streams, nor may handlers of pthread_atfork() registered before this library
- * was loaded.
+ * was loaded; these run with all signals but faults blocked, and a mask that
+ * they set does not last.
  *
  * Kernels: a line of execution is a CPU. A push stays there while it reserves
  * memory: preemption is off for that long, interrupts are never. Any context is
@@ -143,7 +144,8 @@
  *				see [6a]; for tests
  * BPF_STREAM_KERNEL_DROPIN	in a kernel: in place of kernel/bpf/stream.c
  *
- * Knobs that are numbers are for the file that has the bodies.
+ * These are for each file that includes the header, the knobs below for the one
+ * that has the bodies.
  */
 #define BPF_STREAM_VERSION_MAJOR 0
 #define BPF_STREAM_VERSION_MINOR 1
@@ -531,7 +533,7 @@ enum bpf_stream_id {
 /* Why a message was refused; the error that goes with it. */
 enum bpf_stream_refusal {
 	BPF_STREAM_REFUSED_FULL,	/* -ENOSPC: the stream's capacity is used up */
-	BPF_STREAM_REFUSED_POOL,	/* -ENOMEM: the pool has no page, or cannot be mapped */
+	BPF_STREAM_REFUSED_POOL,	/* -ENOMEM: no page, no pool, or no buffer to format in */
 	BPF_STREAM_REFUSED_SIZE,	/* -E2BIG: can never fit, or printed text too long */
 	BPF_STREAM_REFUSED_INVALID,	/* the format, its arguments or a length is not valid */
 	BPF_STREAM_REFUSED_FOREIGN,	/* -EPERM: child of a process with a shared pool */
@@ -886,10 +888,10 @@ BSE_API_STAGE void bpf_stream_stage_free(struct bpf_stream_stage *ss);
  * Ordering:  None.
  * Ownership: @data is copied.
  * Return:    0; -ENOMEM as bpf_stream_push(); -E2BIG if the pool can never hold
- *            it, or the group would pass INT_MAX bytes; -EINVAL if
- *            @len is above INT_MAX; -EPERM in the child of a shared pool. On
- *            failure @ss is as before. No stream is known yet to count it in:
- *            bpf_stream_pool_get_stats() has the pages that were denied.
+ *            it, or the group would pass INT_MAX bytes; -EINVAL if @len is
+ *            above INT_MAX; -EPERM in the child of a shared pool. On failure
+ *            @ss is as before. No stream is known yet to count it in; the pool
+ *            counts the pages that it denied.
  */
 BSE_API int bpf_stream_stage_push(struct bpf_stream_stage *ss, const void *data, size_t len);
 
@@ -1047,10 +1049,10 @@ BSE_API int bpf_stream_pool_start(size_t bytes);
  * bpf_stream_pool_stop() - wait for the last writers, and unmap the pool
  *
  * First see to it that no new call begins: stop tasks, timers and work, take
- * handlers back. Calls that are under way where nothing is scheduled, in
- * interrupts and in NMIs, are waited for. Their streams can be destroyed before
- * only behind a synchronize_rcu() of the module's own; none can afterwards.
- * With PREEMPT_RT what irq_work runs may be scheduled: irq_work_sync() waits.
+ * handlers back. Calls that are under way in interrupts and NMIs are waited
+ * for, but with PREEMPT_RT what irq_work runs: irq_work_sync() does. A stream
+ * that these write is destroyed before, and after a synchronize_rcu() of the
+ * module's own. Afterwards no stream may be used, nor destroyed.
  *
  * Context:   Tasks; may sleep. At the module's end.
  * Progress:  Waits for a grace period of RCU.
@@ -1925,7 +1927,7 @@ static void bse_base_unkeep(void)
  * counted stands in a slot, whatever jumps out or forks (I7). Not inlined: few
  * pushes need its stack.
  */
-BSE_NOINLINE static bool bse_base_may_keep(struct bse_slot *slot)
+static BSE_NOINLINE bool bse_base_may_keep(struct bse_slot *slot)
 {
 	struct bse_pool *pool = bse_pool_known();
 	const uint32_t most = (pool->pages - pool->first) / 2;
@@ -1992,7 +1994,7 @@ BSE_API void bpf_stream_pool_get_stats(struct bpf_stream_pool_stats *stats)
 
 #ifdef BSE_HAS_THREADS
 
-/* A handler in the child, before forked, would take itself for the parent's. */
+/* Before bse_process_forked() handlers would take the child for its parent. */
 static void bse_process_forks(void)
 {
 	sigset_t before;
@@ -4030,7 +4032,7 @@ BSE_API int bpf_stream_push(struct bpf_stream *s, const void *data, size_t len)
 static int bsi_stream_print(struct bpf_stream *s, const char *text, int len)
 {
 	if (len < 0) {
-		/* Busy are a kernel's buffers to format in. */
+		/* Busy: no buffer to format in. */
 		bse_note_refusal(s, len == -ENOMEM || len == -EBUSY ?
 				 BPF_STREAM_REFUSED_POOL : BPF_STREAM_REFUSED_INVALID, 1, 0);
 		return len;

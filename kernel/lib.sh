@@ -81,7 +81,8 @@ show_progress()
 		far=''
 		if [[ $(tail -n 1 "$step_log") =~ $form ]]; then
 			size=$(du -k "${BASH_REMATCH[2]}" 2>/dev/null)
-			far=", $((${size%%[!0-9]*} / 1024)) of $((BASH_REMATCH[1] / 1024)) MiB"
+			size=${size%%[!0-9]*}
+			far=", $((${size:-0} / 1024)) of $((BASH_REMATCH[1] / 1024)) MiB"
 		fi
 		printf '\r%s ... %d s%s\e[K' "$text" $((SECONDS - start)) "$far"
 	done

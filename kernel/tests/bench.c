@@ -34,9 +34,6 @@
 #define BUFFER_SIZE	(64 * 1024)
 #define FORMAT		"%63d\n"
 
-int bpf_stream_vprintk(int stream_id, const char *fmt__str, const void *args, u32 len__sz,
-		       struct bpf_prog_aux *aux);
-
 static u64 print_all(struct bpf_prog *prog, int *failed)
 {
 	u64 start = rdtsc_ordered(), arg = 12345678;

@@ -43,9 +43,6 @@
 
 enum who { WHO_TASK, WHO_NMI, WHO_OTHER, WHO_COUNT };
 
-int bpf_stream_vprintk(int stream_id, const char *fmt__str, const void *args, u32 len__sz,
-		       struct bpf_prog_aux *aux);
-
 static const char *const who_name[WHO_COUNT] = { "task", "nmi", "other" };
 
 struct writer {
@@ -155,6 +152,7 @@ static void print_stage(enum who who, bool give_back)
 		w->given_back++;
 		goto out;
 	}
+	/* as there */
 	atomic_long_add(bytes, &run.outstanding);
 	ret = bpf_stream_stage_commit(&ss, run.own.prog, BPF_STDOUT);
 	note_result(w, ret, count, bytes);

@@ -11,6 +11,10 @@
 #include <linux/mm.h>
 #include <linux/mman.h>
 
+/* No header of the kernel declares the kfunc. */
+int bpf_stream_vprintk(int stream_id, const char *fmt__str, const void *args, u32 len__sz,
+		       struct bpf_prog_aux *aux);
+
 struct own_program {
 	struct bpf_prog *prog;
 	void __user *buffer;	/* of the current process */
