@@ -13,7 +13,12 @@
  * tells what it came to; if CAP pages are said to be the most that may be
  * pinned, result lines follow, behind "bpf_stream| ".
  *
- * Not yet seen to fail on a drop-in that was broken on purpose.
+ * Seen to fail with
+ *	a cap that is not checked: "stays under the cap", "is refused"
+ *	a cap twice as high: "stays under the cap"
+ *	page_put that does not free what is no spare: "are back"
+ *	page_give_back that returns no page: "are back", "room again"
+ *	page_put that leaves the page charged to the cap: "room again"
  */
 
 #include <linux/debugfs.h>
@@ -97,6 +102,7 @@ static int pin(struct bpf_prog *prog, void __user *buffer, u32 messages, u32 fil
 	good = say(pinned <= (long)cap + SLACK, "what is pinned stays under the cap");
 	good &= say(refused, "what is beyond is refused");
 	good &= say(left <= SLACK, "the pages are back after reading");
+	good &= say(!print_one(prog, BPF_STDOUT, 1), "there is room again after reading");
 	return good ? 0 : -EIO;
 }
 

@@ -268,7 +268,7 @@ $guest_counted
 $guest_nmi
 $guest_offline
 $(guest_memory '100000 4 1000 $(figure page_cap)')" "$tools/test_stream" "$tools/defects"
-	pass_on dropin "selftest=$(selftests)" nmi=9 offline=6 defect=7 counted=4 memory=3
+	pass_on dropin "selftest=$(selftests)" nmi=9 offline=6 defect=7 counted=4 memory=4
 	[ "$series" = "${all[0]}" ] || return
 	check_patch "$kernel_top/kernel/dropin/stream.c" LINUX_VERSION_CODE CONSTANT_COMPARISON
 	check_patch "$kernel_top/include/bpf_stream.h" BLOCK_COMMENT_STYLE CAMELCASE COMPLEX_MACRO \
