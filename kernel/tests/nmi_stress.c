@@ -22,6 +22,29 @@
  * the same.
  *
  * Result lines go to the kernel's log, behind "bpf_stream| ".
+ *
+ * Seen to fail with
+ *	a detach by a load and a store, a publish that forgets the older list:
+ *	messages are lost
+ *	consumed lengths that are forgotten, a text cut at 500 bytes, newest
+ *	first: "whole and in order"
+ *	a charge by a load and a store: the reader stops before the end
+ *	a refund left out: "the handler's prints", "the capacity"
+ *	a depth that is not counted, so that the NMI shares the slot: messages
+ *	are lost, and the kernel dies
+ *	a publish by a load and a store, elements that are not counted: the
+ *	kernel dies
+ *	elements that overlap, as each takes 8 bytes of its page: the run breaks
+ *	off
+ *	groups that lose their older messages: it never ends
+ * and, as kernel/tiers/dropin.sh counts the pages, with a stage's free that
+ * gives nothing back, page_give_back that returns no page, and page_put that
+ * leaves a page charged to the cap.
+ *
+ * Not noticed in 10,000 to 20,000 NMIs: spares that nobody fills up (where a
+ * level has none, the allocator or other levels' spares do); a spare taken, or
+ * put back, by a load and a store (a level seldom needs another one's); pages
+ * that are given back to nobody, which memory.c notices.
  */
 
 #include <linux/cpu.h>
@@ -266,8 +289,8 @@ static int read_some(int size)
 	r->fill += ret;
 	check_text(r);
 	if (r->fill > 4096) {
-		pr_err(SAY "no end of a message: \"%.60s\"\n", r->text);
-		r->wrong++;
+		if (r->wrong++ < 5)
+			pr_err(SAY "no end of a message: \"%.60s\"\n", r->text);
 		r->fill = 0;
 	}
 	return ret;

@@ -7,7 +7,7 @@
 #
 # Seen to fail with: the mistake of tests/sabotage.sed, and the original's defects (each run of the
 # tier does both); a print refused for memory in an NMI; results that are missing, programs that end
-# with another status, a guest that does not boot.
+# with another status, a guest that does not boot; and what nmi_stress.c and memory.c list.
 
 # shellcheck source=SCRIPTDIR/../lib.sh
 . "$(dirname "$0")/../lib.sh"
