@@ -74,11 +74,14 @@ unpack_source()
 }
 
 # get_source SERIES: unpacked, the newest that Debian has; without network, what is here has to do.
-# Sets own_version.
+# Sets own_version. Returns 77 if it cannot be fetched.
 get_source()
 {
 	local series=$1 suite deb=$own/deb-$1 stamp=$own/source-$1.version old=''
-	mkdir -p "$own/kernels" || return 1
+	mkdir -p "$own/kernels" || {
+		reason="cannot write to $own"
+		return 1
+	}
 	[ ! -d "$own/source-$series" ] || old=$(cat "$stamp" 2>/dev/null)
 	if [ -n "$old" ] && [ -n "$(find "$stamp" -mmin -720)" ]; then
 		own_version=$old
@@ -88,7 +91,7 @@ get_source()
 		reason=$(tail -n 1 "$step_log")
 		rm -rf "$deb"
 		own_version=$old
-		[ -n "$old" ] || return 1
+		[ -n "$old" ] || return 77
 		echo "using linux-source-$series $old, which is here already: $reason"
 		return
 	fi
@@ -106,7 +109,8 @@ get_source()
 	record "source-$series" "$own_version" "$suite"
 }
 
-# pahole of Debian 12 is too old for 7.x; a newer one runs by the C library it was made for.
+# pahole of Debian 12 is too old for 7.x; a newer one runs by the C library it was made for. Returns 77
+# if it cannot be fetched.
 get_pahole()
 {
 	local dir=$own/pahole package lib
@@ -117,7 +121,7 @@ get_pahole()
 		step pahole "fetching $package of trixie" \
 			"$kernel_top/scripts/fetch_deb.sh" trixie "$package" "$dir" || {
 			reason=$(tail -n 1 "$step_log")
-			return 1
+			return 77
 		}
 	done
 	lib=$dir/usr/lib/x86_64-linux-gnu
@@ -245,7 +249,7 @@ build_own()
 	build=$own/build-$series-$flavour
 	image=$build/arch/x86/boot/bzImage
 	[ $flavour = tiny ] || image=$build/vmlinux
-	get_source "$series" && get_pahole || return 77
+	get_source "$series" && get_pahole || return
 	[ -d "$tree" ] || step "tree-$series" "linking linux-$series" \
 		cp -al "$own/source-$series" "$tree" || {
 		reason="see $step_log"

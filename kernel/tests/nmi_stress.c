@@ -18,8 +18,8 @@
  * A message tells its writer, its number among those accepted of this writer,
  * and its length, and is filled with what follows from these: one that is lost,
  * repeated, torn or out of order is recognised. Where the stream is half full,
- * the first writer gives its stages back unprinted: elements come and go all
- * the same.
+ * all print by stages only, and give these back unprinted: elements come and go
+ * all the same.
  *
  * Result lines go to the kernel's log, behind "bpf_stream| ".
  *

@@ -45,7 +45,7 @@ check() {
 	if [ "$@" ]; then report "ok $name"; else report "FAIL $name: not $*"; fi
 }
 '
-# After the defects, which were refused for each of these.
+# After the defects, whose messages were refused for each of these reasons.
 # shellcheck disable=SC2016
 guest_counted='
 for why in full memory size; do
