@@ -115,11 +115,12 @@ configure()
 	export APT_CONFIG=$PWD/apt.conf
 }
 
-# From the first mirror that has it; without any, what is known already has to do.
+# update_lists [again]: from the first mirror that has it; without any, what is known already has to
+# do. What is known from the last 12 hours will do, but for again.
 update_lists()
 {
 	local mirror
-	[ -z "$(find updated -mmin -720 2>/dev/null)" ] || return 0
+	[ "${1-}" = again ] || [ -z "$(find updated -mmin -720 2>/dev/null)" ] || return 0
 	while read -r mirror; do
 		echo "deb$signed $mirror $suite main" >sources.list
 		if apt-get -qq --error-on=any update >update.log 2>&1; then
@@ -207,8 +208,7 @@ fi
 resolve
 mkdir -p "debs/$package" || die "cannot write to $cache"
 if ! is_here && ! download; then	# a list may name what the mirror no longer has
-	rm updated
-	update_lists
+	update_lists again
 	resolve
 	is_here || download || die "cannot get $package of $suite"
 fi

@@ -4,9 +4,10 @@
 
 Seen to fail with the script changed so that: the machine's sources are not looked at; the sum is
 not compared; a file that is there is fetched again; a part of it is; old versions stay; apt's
-settings are not taken over; a list that names what is gone is not fetched again; versions are
-sorted as texts, or not compared with the least; a pattern matches a part of a name; alternatives
-are left out of what a package depends on; all is unpacked, or the archive kept, against orders.
+settings are not taken over; a list that names what is gone is not fetched again, or is given up
+before there is another; versions are sorted as texts, or not compared with the least; a pattern
+matches a part of a name; alternatives are left out of what a package depends on; all is unpacked,
+or the archive kept, against orders.
 """
 import functools
 import hashlib
@@ -167,6 +168,19 @@ class FetchDeb(unittest.TestCase):
         self.assertEqual(self.fetch("other")[0], 1)
         self.publish("1.1")
         self.assertEqual(self.fetch()[:2], (0, "1.1\n"))
+
+    def test_without_a_network__what_is_here_can_be_had_after_what_is_not(self):
+        """Offline, a package was asked for that is not here, then one that is. For the first, the
+        list was to be fetched again, and what told that there is one was removed; so there was
+        none for the second. Fixed: it stays, with its age."""
+        self.publish("1.0", [("other", "1.0", None)])
+        self.assertEqual(self.fetch()[:2], (0, "1.0\n"))
+        self.configure("http://127.0.0.1:9")
+        status, _, err = self.fetch("other")
+        self.assertEqual((status, err.splitlines()[-1]),
+                         (1, "fetch_deb: cannot get other of future"))
+        self.assertIn("fetch_deb: an old list of future, of 20", err)
+        self.assertEqual(self.fetch(), (0, "1.0\n", ""))
 
     def test_a_damaged_file_in_the_cache_is_replaced(self):
         path = self.publish("1.0")
