@@ -46,12 +46,15 @@ interrupted()
 trap 'rm -rf ${temporary+"${temporary[@]}"}' EXIT
 trap interrupted INT TERM
 
-# Kernels cannot be built in a directory with blanks or colons in its name.
+# Kernels cannot be built in a directory with blanks or colons in its name. A relative
+# XDG_CACHE_HOME is ignored, as the XDG Base Directory Specification has it.
 choose_kernel_cache()
 {
-	local base=${XDG_CACHE_HOME:-${HOME:-}/.cache} directory
-	if [ -z "${XDG_CACHE_HOME:-${HOME:-}}" ]; then
-		echo 'kernel: neither XDG_CACHE_HOME nor HOME is set; kernels are kept there' >&2
+	local base=${HOME-}/.cache directory
+	[[ ${XDG_CACHE_HOME-} != /* ]] || base=$XDG_CACHE_HOME
+	if [[ $base != /* || $base == /.cache ]]; then
+		echo 'kernel: neither XDG_CACHE_HOME nor HOME is an absolute path;' \
+			'kernels are kept there' >&2
 		return 1
 	fi
 	kernel_cache=$base/bpf_stream/kernel

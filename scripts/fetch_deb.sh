@@ -10,7 +10,7 @@
 # for paths that begin with ./), is unpacked into DIRECTORY. Prints the version. Neither needs root
 # nor changes the machine's package lists: apt-get works on a configuration of its own in
 # ${XDG_CACHE_HOME:-$HOME/.cache}/bpf_stream/debian, where one version of each package is kept, too,
-# but not with --once. Suites are looked at again after 12 hours. The mirror is that of the
+# but not with --once; a relative XDG_CACHE_HOME is ignored. Suites are looked at again after 12 hours. The mirror is that of the
 # machine's own sources; apt's settings about proxies are kept. What was interrupted goes on where
 # it was.
 #
@@ -62,8 +62,10 @@ if ! $list; then
 	mkdir -p "$destination" || die "cannot write to $destination"
 	directory=$(cd "$destination" && pwd) || die "cannot enter $destination"
 fi
-[ -n "${XDG_CACHE_HOME:-${HOME:-}}" ] || die 'neither XDG_CACHE_HOME nor HOME is set'
-cache=${XDG_CACHE_HOME:-$HOME/.cache}/bpf_stream/debian/$suite
+cache=${HOME-}/.cache
+[[ ${XDG_CACHE_HOME-} != /* ]] || cache=$XDG_CACHE_HOME
+[[ $cache == /* && $cache != /.cache ]] || die 'neither XDG_CACHE_HOME nor HOME is an absolute path'
+cache=$cache/bpf_stream/debian/$suite
 mkdir -p "$cache/lists/partial" "$cache/archives/partial" "$cache/debs" ||
 	die "cannot write to $cache"
 cd "$cache" || die "cannot enter $cache"

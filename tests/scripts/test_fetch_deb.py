@@ -128,10 +128,11 @@ class FetchDeb(unittest.TestCase):
     def fetch(self, package="thing"):
         return self.run_it("future", package, os.path.join(self.top, "out"))
 
-    def run_it(self, *args):
-        env = dict(os.environ, XDG_CACHE_HOME=os.path.join(self.top, "my cache"),
-                   APT_CONFIG=os.path.join(self.top, "apt.conf"))
-        p = subprocess.run(["bash", SCRIPT, *args], capture_output=True, text=True, env=env)
+    def run_it(self, *args, **env):
+        env = {**os.environ, "XDG_CACHE_HOME": os.path.join(self.top, "my cache"),
+               "APT_CONFIG": os.path.join(self.top, "apt.conf"), **env}
+        p = subprocess.run(["bash", SCRIPT, *args], capture_output=True, text=True, env=env,
+                           cwd=self.top)
         return p.returncode, p.stdout, p.stderr
 
     def unpacked(self):
@@ -242,6 +243,17 @@ class FetchDeb(unittest.TestCase):
         status, out, err = self.fetch("other")
         self.assertEqual((status, out), (1, ""))
         self.assertEqual(err, "fetch_deb: future has no package other\n")
+
+    def test_a_relative_XDG_CACHE_HOME_is_ignored(self):
+        """It was taken from the directory of whoever called. Fixed: ~/.cache."""
+        self.publish("1.0")
+        out = os.path.join(self.top, "out")
+        self.assertEqual(self.run_it("future", "thing", out, XDG_CACHE_HOME="cache",
+                                     HOME=os.path.join(self.top, "home"))[:2], (0, "1.0\n"))
+        self.assertTrue(os.path.exists(os.path.join(self.top, "home/.cache/bpf_stream/debian")))
+        self.assertFalse(os.path.exists(os.path.join(self.top, "cache")))
+        self.assertEqual(self.run_it("future", "thing", out, XDG_CACHE_HOME="cache", HOME=""), (
+            1, "", "fetch_deb: neither XDG_CACHE_HOME nor HOME is an absolute path\n"))
 
     def test_without_a_network(self):
         self.configure("http://127.0.0.1:9")

@@ -43,13 +43,26 @@ class WithDirectory(unittest.TestCase):
         os.chmod(path, 0o755)
         return path
 
-    def bash(self, *args):
+    def bash(self, *args, **how):
         p = subprocess.run(["bash", *args], capture_output=True, text=True, env=self.env,
-                           timeout=60)
+                           timeout=60, **how)
         return p.returncode, p.stdout, p.stderr
 
     def with_lib(self, text, *args):
         return self.bash("-c", f'. "{ROOT}/kernel/lib.sh"; ' + text, "-", *args)
+
+
+class Cache(WithDirectory):
+    def test_a_relative_XDG_CACHE_HOME_is_ignored(self):
+        """XDG_CACHE_HOME=cache, called in the project's tree: kernels were kept in that tree, those
+        of each directory one called from elsewhere. Fixed: ~/.cache."""
+        for name in ("cache", "./cache", ""):
+            self.env.update(XDG_CACHE_HOME=name, HOME=os.path.dirname(self.top) + "/home")
+            status, out, err = self.bash("-c", f'. "{ROOT}/kernel/lib.sh"; echo "$kernel_cache"',
+                                         cwd=self.top)
+            self.assertEqual((status, out, err),
+                             (0, self.env["HOME"] + "/.cache/bpf_stream/kernel\n", ""))
+            self.assertEqual(os.listdir(self.top), ["bin"])
 
 
 class FindKernel(WithDirectory):
