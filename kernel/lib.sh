@@ -116,6 +116,35 @@ step()
 	return $status
 }
 
+# is_full DIRECTORY: less than 1 MiB is free there.
+is_full()
+{
+	local free
+	free=$(df -Pk "$1" 2>/dev/null | awk 'NR == 2 { print $4 }')
+	[ -n "$free" ] && [ "$free" -lt 1024 ]
+}
+
+# because TEXT: why a step failed. Sets reason to TEXT, or to where the log is if that is empty; but
+# to a full disk if it may have been that, which often leaves no text at all.
+because()
+{
+	local directory
+	for directory in "$kernel_cache" "${TMPDIR:-/tmp}"; do
+		if is_full "$directory"; then
+			reason="no space left in $directory"
+			return
+		fi
+	done
+	reason=$(grep -a -m 1 'No space left on device' "$step_log" 2>/dev/null)
+	reason=${reason:-${1:-see $step_log}}
+}
+
+# because_log: why a step failed, as the last line of its log tells.
+because_log()
+{
+	because "$(tail -n 1 "$step_log" 2>/dev/null)"
+}
+
 # --- results ----------------------------------------------------------------------------------
 
 passed=0 failed=0 skipped=0
@@ -165,16 +194,16 @@ list_suite()
 		reason="$(<"$list.failed") (tried $(($(date +%s) - $(stat -c %Y "$list.failed"))) s ago)"
 	elif ! step "list-$1" "looking up the kernels of $1" fetch_deb --list "$1" \
 		'linux-(image|headers)-[0-9][0-9.]*[+-][a-z0-9]+-(cloud|rt)-amd64' 6.1; then
-		reason=$(tail -n 1 "$step_log")
+		because_log
 		echo "$reason" >"$list.failed"
 	elif reason=$(grep -m 1 "^$old" "$step_log"); then
 		echo "$reason" >"$list.failed"
 		[ -s "$list" ] || grep '^linux-' "$step_log" >"$list"
 		touch -d @0 "$list"
 	else
-		grep '^linux-' "$step_log" >"$list"
 		reason=''
-		return
+		grep '^linux-' "$step_log" >"$list.new" && mv "$list.new" "$list" && return
+		because "cannot write to $list"
 	fi
 	[ -s "$list" ] || return 1
 	echo "using an old list of $1: $reason"
@@ -238,15 +267,16 @@ newer_libc()
 		rm -rf "$dir"
 		step libc 'fetching a newer C library' fetch_deb --once trixie libc6 "$dir" \
 			'./usr/lib/x86_64-linux-gnu/*.so*' || {
-			reason=$(tail -n 1 "$step_log")
+			because_log
 			return 1
 		}
-		tail -n 1 "$step_log" >"$dir/complete"
+		tail -n 1 "$step_log" >"$dir/complete" || return 1
 	fi
 	libc=$dir/usr/lib/x86_64-linux-gnu
 }
 
-# The programs of a header package that do not run here are run by a newer C library.
+# adapt_programs TREE PLACE: the programs of a header package that do not run here are run by a newer
+# C library. TREE will be moved to PLACE.
 adapt_programs()
 {
 	local program
@@ -255,27 +285,59 @@ adapt_programs()
 		newer_libc || return 1
 		mv "$program" "$program.real" && cat >"$program" <<-END || return 1
 			#!/bin/sh
-			exec "$libc/ld-linux-x86-64.so.2" --library-path "$libc:/lib/x86_64-linux-gnu:/usr/lib/x86_64-linux-gnu" "$program.real" "\$@"
+			exec "$libc/ld-linux-x86-64.so.2" --library-path "$libc:/lib/x86_64-linux-gnu:/usr/lib/x86_64-linux-gnu" "$2${program#"$1"}.real" "\$@"
 		END
-		chmod +x "$program"
-	done < <(find "$1" -type f -perm /100 -exec sh -c \
+		chmod +x "$program" || return 1
+	done < <(find "$1/usr/lib" -type f -perm /100 -exec sh -c \
 		'for f; do case $(head -c 4 "$f" | tr -d "\177") in ELF) echo "$f" ;; esac; done' sh {} +)
 }
 
-# What is absolute in the header packages points to /usr.
+# relocate TREE PLACE: what is absolute in the header packages points to /usr, and is to point into
+# PLACE, to which TREE will be moved.
 relocate()
 {
 	local link target
 	find "$1/usr/src" -maxdepth 2 -name Makefile -type f -exec sed -i \
-		"s,\([= ]\)/usr/src/,\1$1/usr/src/,g" {} +
+		"s,\([= ]\)/usr/src/,\1$2/usr/src/,g" {} + || return 1
 	while read -r link; do
 		target=$(readlink "$link")
 		case $target in
-		/usr/*) ln -sfn "$1$target" "$link" ;;
+		/usr/*) ln -sfn "$2$target" "$link" || return 1 ;;
 		esac
 	done < <(find "$1" -type l)
 	# With vmlinux there, modules get BTF, by a pahole newer than we have.
 	rm -f "$1"/usr/src/*/vmlinux
+}
+
+# fetch_tree WORD PLACE: fetch the headers of $release of $suite, for PLACE, which they replace when
+# they are complete. What failed leaves PLACE as it was.
+fetch_tree()
+{
+	local word=$1 place=$2 new=$2.new headers=linux-headers-$release package
+	rm -rf "$new" "$place.old"
+	for package in "$headers" "$(depend "$headers" 'linux-headers-.*-common.*')" \
+		"$(depend "$headers" 'linux-kbuild-.*')"; do
+		step "fetch-$word" "fetching $package" fetch_deb --once "$suite" "$package" \
+			"$new" && continue
+		because_log
+		rm -rf "$new"
+		return 1
+	done
+	reason=''
+	if ! relocate "$new" "$place" || ! adapt_programs "$new" "$place" ||
+	   ! echo "$release $suite" >"$new/release"; then
+		[ -n "$reason" ] || because "cannot write to $new"
+		rm -rf "$new"
+		return 1
+	fi
+	# What is being removed must not look complete.
+	[ ! -e "$place" ] || mv "$place" "$place.old"
+	if ! mv "$new" "$place"; then
+		because "cannot write to $place"
+		[ ! -e "$place.old" ] || mv "$place.old" "$place"
+		return 1
+	fi
+	rm -rf "$place.old"
 }
 
 # get_kernel WORD: sets release, suite, kernel_tree and kdir, the directory to build modules for.
@@ -283,32 +345,19 @@ relocate()
 # shells that ask for the same WORD wait.
 get_kernel()
 {
-	local word=$1 headers package old=''
+	local word=$1 old=''
 	reason=''
 	kernel_tree=$kernel_cache/debian/$word
 	exec 8>"$kernel_tree.lock"
 	flock -n 8 || step "lock-$word" "waiting for another who uses $word" flock 8
+	# An interrupt came between the new tree and the old one.
+	[ -e "$kernel_tree" ] || [ ! -e "$kernel_tree.old" ] || mv "$kernel_tree.old" "$kernel_tree"
 	[ ! -e "$kernel_tree/release" ] || read -r old suite <"$kernel_tree/release"
-	if find_kernel "$word" && [ "$release" != "$old" ]; then
-		headers=linux-headers-$release
-		rm -rf "$kernel_tree.new"
-		for package in "$headers" "$(depend "$headers" 'linux-headers-.*-common.*')" \
-			"$(depend "$headers" 'linux-kbuild-.*')"; do
-			step "fetch-$word" "fetching $package" fetch_deb --once "$suite" "$package" \
-				"$kernel_tree.new" && continue
-			reason=$(tail -n 1 "$step_log")
-			break
-		done
-		if [ -z "$reason" ]; then
-			rm -rf "$kernel_tree"
-			mv "$kernel_tree.new" "$kernel_tree" && relocate "$kernel_tree" &&
-				adapt_programs "$kernel_tree/usr/lib" &&
-				echo "$release $suite" >"$kernel_tree/release" || return 1
-			old=$release
-		fi
+	if find_kernel "$word" && [ "$release" != "$old" ] && fetch_tree "$word" "$kernel_tree"; then
+		old=$release
 	fi
 	if [ -z "$old" ]; then
-		reason=${reason:-unpacking failed}
+		[ -n "$reason" ] || because 'unpacking failed'
 		return 1
 	fi
 	[ -z "$reason" ] || echo "using $old, which is here already: $reason"
@@ -338,11 +387,14 @@ get_image()
 	rm -rf "$kernel_tree/image"
 	step "image-$release" "fetching $package" fetch_deb --once "$suite" "$package" \
 		"$kernel_tree/image" '*/vmlinuz*' || {
-		reason=$(tail -n 1 "$step_log")
+		because_log
 		return 1
 	}
-	mv "$(find "$kernel_tree/image" -name 'vmlinuz*' -type f | head -n 1)" "$image" &&
-		rm -rf "$kernel_tree/image"
+	if ! mv "$(find "$kernel_tree/image" -name 'vmlinuz*' -type f | head -n 1)" "$image"; then
+		because "there is no kernel in $package"
+		return 1
+	fi
+	rm -rf "$kernel_tree/image"
 }
 
 # --- building ---------------------------------------------------------------------------------
@@ -354,7 +406,7 @@ make_compiler()
 	cmp -s "$kernel_top/kernel/cc.sh" "$compiler" && return
 	rm -f "$kernel_cache"/bin/*
 	cp "$kernel_top/kernel/cc.sh" "$compiler" || {
-		reason="cannot write to $kernel_cache/bin"
+		because "cannot write to $kernel_cache/bin"
 		return 1
 	}
 }
@@ -381,7 +433,7 @@ build_module()
 	local word=$1 flags=-Werror
 	make_compiler || return 1
 	copy_sources "$word" "$2" || {
-		reason="cannot write to $kernel_cache/build"
+		because "cannot write to $kernel_cache/build"
 		return 1
 	}
 	# Attributes that only newer compilers know would be warned of in the kernel's headers.
@@ -389,7 +441,7 @@ build_module()
 	step "build-$(basename "$2")-$word" "building $(basename "$2") for $release" \
 		make -C "$kdir" -j2 M="$built" CC="$compiler" HOSTCC="$compiler" W=1 KCFLAGS="$flags" \
 		"${3-modules}" || {
-		reason="it does not build; see $step_log"
+		because "it does not build; see $step_log"
 		return 1
 	}
 	! grep -E 'warning:|WARNING:' "$step_log" | grep -v 'version differs\|compiler differs' | grep -q . || {
@@ -429,7 +481,7 @@ make_initramfs()
 		return 1
 	}
 	make_temporary "$kernel_cache" || {
-		reason="cannot write to $kernel_cache"
+		because "cannot write to $kernel_cache"
 		return 1
 	}
 	dir=$directory
@@ -455,13 +507,13 @@ make_initramfs()
 	chmod +x "$dir/init"
 	for item; do
 		cp "${item%=*}" "$dir/$(basename "${item##*=}")" || {
-			reason="cannot copy ${item%=*}"
+			because "cannot copy ${item%=*}"
 			rm -rf "$dir"
 			return 1
 		}
 	done
 	if ! (set -o pipefail && cd "$dir" && find . | cpio --quiet -o -H newc | gzip -1) >"$out"; then
-		reason="cannot write $out"
+		because "cannot write $out"
 		rm -rf "$dir"
 		return 1
 	fi
@@ -507,6 +559,7 @@ tsc_early_khz=2596000 tsc=reliable ${kernel_args-}" "$@" </dev/null >"$log" 2>&1
 		elif ! results "$log" | grep -qx end; then
 			verdict='ended early'
 			reason=$(tail -n 1 "$log" | tr -d '\r')
+			[ -n "$reason" ] || because "nothing is in $log"
 		fi
 	fi
 	[ "$verdict" = clean ]

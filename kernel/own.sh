@@ -88,7 +88,7 @@ get_source()
 		return
 	fi
 	if ! step "source-$series" "fetching linux-source-$series" fetch_source "$series" "$deb"; then
-		reason=$(tail -n 1 "$step_log")
+		because_log
 		rm -rf "$deb"
 		own_version=$old
 		[ -n "$old" ] || return 77
@@ -96,10 +96,14 @@ get_source()
 		return
 	fi
 	own_version=$(tail -n 1 "$step_log")
+	if [ -z "$own_version" ]; then
+		because "see $step_log"
+		return 1
+	fi
 	if [ "$own_version" != "$old" ]; then
 		step "unpack-$series" "unpacking linux-source-$series $own_version" unpack_source \
 			"$series" "$deb/usr/src/linux-source-$series.tar.xz" || {
-			reason="unpacking failed; see $step_log"
+			because "unpacking failed; see $step_log"
 			return 1
 		}
 		rm -rf "$own/build-$series-"* "$own/kernels/$series-"* "$own/tools-$series"
@@ -120,7 +124,7 @@ get_pahole()
 	for package in libc6 libelf1t64 libdw1t64 zlib1g libzstd1 libbz2-1.0 liblzma5 libbpf1 pahole; do
 		step pahole "fetching $package of trixie" \
 			"$kernel_top/scripts/fetch_deb.sh" trixie "$package" "$dir" || {
-			reason=$(tail -n 1 "$step_log")
+			because_log
 			return 77
 		}
 	done
@@ -252,12 +256,12 @@ build_own()
 	get_source "$series" && get_pahole || return
 	[ -d "$tree" ] || step "tree-$series" "linking linux-$series" \
 		cp -al "$own/source-$series" "$tree" || {
-		reason="see $step_log"
+		because ''
 		return 1
 	}
 	parts=$own/parts
 	step "parts-$series" "preparing $series-$variant" make_parts "$parts" "$series" "$variant" || {
-		reason="the $variant variant cannot be made; see $step_log"
+		because "the $variant variant cannot be made; see $step_log"
 		return 1
 	}
 	key=$(cat "$parts"/* "$own_dir"/config/*.config "$own/source-$series.version" | sha256sum)
@@ -274,18 +278,18 @@ build_own()
 	if ! cat "${fragments[@]}" | cmp -s - "$build/fragments"; then
 		step "config-$series-$flavour" "configuring $series-$flavour" \
 			configure_own "$series" $flavour "${fragments[@]}" || {
-			reason="it cannot be configured; see $step_log"
+			because "it cannot be configured; see $step_log"
 			return 1
 		}
 	fi
 	step "build-$series-$variant" "building $series-$variant" own_make "$series" $flavour $target || {
-		reason="it does not build; see $step_log"
+		because "it does not build; see $step_log"
 		return 1
 	}
 	echo "$key" >"$build/key"
 	keep_own "$series" "$build" "$image" || {
 		rm -rf "$own_kernel"
-		reason="cannot write to $own_kernel"
+		because "cannot write to $own_kernel"
 		return 1
 	}
 }

@@ -29,7 +29,7 @@ build_tools()
 	   ! step "selftests-$series" "building the stream selftests of $series" \
 		build_selftests "$series" ||
 	   ! step "defects-$series" "building defects" build_defects "$series"; then
-		reason="it does not build; see $step_log"
+		because "it does not build; see $step_log"
 		return 1
 	fi
 	echo "$key" >"$tools/key"

@@ -89,7 +89,7 @@ check_kasan()
 check_fixtures()
 {
 	local dropin=$kernel_top/kernel/dropin dir=$kernel_cache/build/fixtures
-	local fixture version log file compiler=gcc-12
+	local fixture version file compiler=gcc-12
 	command -v $compiler >/dev/null || compiler=gcc
 	rm -rf "$dir"
 	mkdir -p "$dir/linux"
@@ -100,14 +100,15 @@ check_fixtures()
 	for fixture in "$dropin"/fixtures/[0-9]*.h; do
 		version=$(basename "$fixture" .h)
 		name="compile $version: drop-in, against a fixture, untested"
-		log=$kernel_cache/log/fixture-$version.log
+		step_log=$kernel_cache/log/fixture-$version.log
 		if $compiler -std=gnu11 -O2 -ffreestanding -nostdinc -D__KERNEL__ -I "$dir" \
 			-I "$kernel_top/include" -include "$fixture" -Wall -Wextra -Wmissing-prototypes \
 			-Wno-unused-parameter -Werror -c "$dropin/stream.c" -o "$dir/stream.o" \
-			>"$log" 2>&1; then
+			>"$step_log" 2>&1; then
 			ok "$name"
 		else
-			fail "$name" 'it does not compile' "$log"
+			because 'it does not compile'
+			fail "$name" "$reason" "$step_log"
 		fi
 	done
 }

@@ -180,7 +180,8 @@ check_warnings()
 	local flavour=tiny
 	if ! step "w1-$series" "compiling stream.o with W=1" own_make "$series" $flavour W=1 \
 		kernel/bpf/stream.o; then
-		fail "$series: no warning with W=1" 'it does not compile' "$step_log"
+		because 'it does not compile'
+		fail "$series: no warning with W=1" "$reason" "$step_log"
 	elif grep -qE 'kernel/bpf/(stream\.c|bpf_stream\.h):[0-9]+.*(warning|error):' "$step_log"; then
 		fail "$series: no warning with W=1" 'there are some' "$step_log"
 	else
@@ -218,7 +219,12 @@ test_install()
 {
 	local tree=$own/tree-install before=$own/before install=$kernel_top/kernel/dropin/install.sh changed
 	rm -rf "$tree"
-	step install "linking a tree" cp -al "$own/source-$series" "$tree" || return
+	if ! step install "linking a tree" cp -al "$own/source-$series" "$tree"; then
+		because 'a tree cannot be linked'
+		fail "$series: install.sh" "$reason" "$step_log"
+		rm -rf "$tree"
+		return
+	fi
 	list_tree "$tree" >"$before"
 	"$install" "$tree" >/dev/null || fail "$series: install.sh" 'it does not install'
 	changed=$(diff "$before" <(list_tree "$tree") | grep '^[<>]' |

@@ -11,7 +11,8 @@ left out for previous; each kind of complaint not looked for; the end of the gue
 for; a guest never started again, or always; a tier or ./dev that ends without a sum not
 noticed; an option dropped in trials, too; words passed to tiers that do not know them; 7.4 taken;
 any stream.c.orig taken for the installer's own; a log of before, missing results and a status of a
-guest's program that nobody looks at; an interrupt that the tier does not get.
+guest's program that nobody looks at; an interrupt that the tier does not get; a fetch taken for
+done because no reason was there why not; a tree marked complete that could not be adapted.
 """
 import os
 import pty
@@ -114,6 +115,102 @@ class FindKernel(WithDirectory):
         self.assertRegex(lines[-2], "^using an old list of trixie: fetch_deb: ")
         self.assertRegex(self.find("6.12"), r"^using an old list of trixie: .* \(tried \d+ s ago\)")
         self.assertRegex(self.find("6.1"), "(?m)^no: fetch_deb: ")
+
+
+class GetKernel(WithDirectory):
+    """get_kernel, with packages made of nothing but what is adapted."""
+    OLD, NEW = "6.12.9+deb13-cloud-amd64", "6.12.107+deb13-cloud-amd64"
+    FETCH = """fetch_deb() {
+        local source=$4/usr/src/$3
+        mkdir -p "$source" "$4/usr/lib" && echo "include /usr/src/common" >"$source/Makefile" &&
+            ln -s /usr/lib/kbuild "$source/tools" && echo 1.0
+    }; """
+
+    def setUp(self):
+        super().setUp()
+        os.makedirs(os.path.join(self.cache, "lists"))
+        with open(os.path.join(self.cache, "lists/trixie"), "w", encoding="utf-8") as f:
+            f.write(f"linux-image-{self.NEW} 1 a\nlinux-headers-{self.NEW} 1 "
+                    "linux-headers-6.12.107+deb13-common linux-kbuild-6.12.107+deb13\n")
+        self.tree = os.path.join(self.cache, "debian/6.12")
+        self.log = os.path.join(self.cache, "log/fetch-6.12.log")
+
+    def old_tree(self):
+        os.makedirs(self.tree)
+        with open(os.path.join(self.tree, "release"), "w", encoding="utf-8") as f:
+            f.write(f"{self.OLD} trixie\n")
+
+    def get(self, before):
+        _, out, err = self.with_lib(
+            before + 'get_kernel 6.12 && echo "${kdir##*/}" || echo "no: $reason"')
+        self.assertEqual(err, "")
+        lines = [line for line in out.splitlines() if not re.search(r"\d s(, failed)?$", line)]
+        self.assertEqual([name for name in os.listdir(os.path.dirname(self.tree))
+                          if name not in ("6.12", "6.12.lock")], [])
+        return lines
+
+    def has_old_tree(self):
+        return os.listdir(self.tree) == ["release"]
+
+    def test_a_newer_one_replaces_the_older(self):
+        self.old_tree()
+        self.assertEqual(self.get(self.FETCH), [f"linux-headers-{self.NEW}"])
+        source = f"{self.tree}/usr/src/linux-headers-{self.NEW}"
+        with open(f"{source}/Makefile", encoding="utf-8") as f:
+            self.assertEqual(f.read(), f"include {self.tree}/usr/src/common\n")
+        self.assertEqual(os.readlink(f"{source}/tools"), f"{self.tree}/usr/lib/kbuild")
+        with open(f"{self.tree}/release", encoding="utf-8") as f:
+            self.assertEqual(f.read(), f"{self.NEW} trixie\n")
+
+    def test_a_fetch_that_fails_silently_leaves_the_older(self):
+        """The disk was full: fetching failed, and its log stayed empty, with which the reason was
+        empty. That was taken for success: the tree that was there was removed, and what there was
+        of the other marked complete. Fixed: the status counts; an empty reason names the log."""
+        self.assertEqual(self.get("fetch_deb() { return 1; }; "), [f"no: see {self.log}"])
+        self.old_tree()
+        self.assertEqual(self.get("fetch_deb() { return 1; }; "),
+                         [f"using {self.OLD}, which is here already: see {self.log}",
+                          f"linux-headers-{self.OLD}"])
+        self.assertTrue(self.has_old_tree())
+
+    def test_what_cannot_be_adapted_leaves_the_older(self):
+        for name in ("sed", "ln"):
+            with self.subTest(name):
+                self.write("bin/" + name, "#!/bin/sh\nexit 1\n")
+                fetch = self.FETCH.replace("ln -s", "/bin/ln -s")
+                self.assertEqual(self.get(fetch), [f"no: cannot write to {self.tree}.new"])
+                self.old_tree()
+                self.assertEqual(self.get(fetch)[1], f"linux-headers-{self.OLD}")
+                self.assertTrue(self.has_old_tree())
+                shutil.rmtree(self.tree)
+                os.unlink(os.path.join(self.top, "bin", name))
+
+    def test_an_interrupt_between_the_old_tree_and_the_new_one(self):
+        self.old_tree()
+        os.rename(self.tree, self.tree + ".old")
+        self.assertEqual(self.get("fetch_deb() { return 1; }; ")[1], f"linux-headers-{self.OLD}")
+        self.assertTrue(self.has_old_tree())
+
+    def test_a_full_disk_is_the_reason(self):
+        """With a full disk, a log has no last line, or any. Fixed: df is asked."""
+        self.assertEqual(
+            self.get("fetch_deb() { echo tar: x: Cannot write: No space left on device; echo y; "
+                     "return 1; }; "), ["no: tar: x: Cannot write: No space left on device"])
+        self.write("bin/df", "#!/bin/sh\necho Filesystem 1024-blocks Used Available\n"
+                             "echo /dev/vda 9999999 9999000 999\n")
+        self.assertEqual(self.get("fetch_deb() { echo something; return 1; }; "),
+                         [f"no: no space left in {self.cache}"])
+
+    def test_a_full_disk_is_why_a_fixture_does_not_compile(self):
+        self.write("bin/df", "#!/bin/sh\necho Filesystem 1024-blocks Used Available\n"
+                             "echo /dev/vda 9999999 9999999 0\n")
+        for name in ("gcc", "gcc-12"):
+            self.write("bin/" + name, "#!/bin/sh\nexit 1\n")
+        self.write("bin/apt-get", "#!/bin/sh\nexit 1\n")
+        status, out, _ = self.bash(os.path.join(ROOT, "kernel/tiers/compile.sh"), "6.1")
+        self.assertEqual(status, 1)
+        self.assertRegex(out, rf"(?m)^FAIL: compile 6.18: .*: no space left in {self.cache}$")
+        self.assertIn(f"SKIP: compile 6.1: no space left in {self.cache}\n", out)
 
 
 class Boot(WithDirectory):
