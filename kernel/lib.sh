@@ -7,7 +7,8 @@
 # Everything lies in $kernel_cache, one tree for each word, so that it does not grow:
 #   debian/WORD/     headers (and the image) of the word's kernel, unpacked; file release names it
 #   libc/            a newer C library, for the programs of the header packages
-#   lists/SUITE      what kernels a suite has; looked up again after 12 hours
+#   lists/SUITE      what kernels a suite has; looked up again after 12 hours; SUITE.failed is why
+#                    that could not be done
 #   build/WORD/      where modules are built
 #   log/             a log for each step
 #   resolved         which kernel each word meant when it was last used
@@ -185,12 +186,16 @@ fetch_deb()
 	"$kernel_top/scripts/fetch_deb.sh" "$@"
 }
 
+# What failed before this run is tried again; run.sh sets it for its tiers.
+: "${kernel_start:=${EPOCHREALTIME/,/.}}"
+
 # list_suite SUITE: bring lists/SUITE up to date; an old one has to do if that fails, and stays old.
+# A failure is remembered for two minutes, and not longer than the run.
 list_suite()
 {
 	local list=$kernel_cache/lists/$1 old='fetch_deb: an old list'
 	[ -z "$(find "$list" -mmin -720 2>/dev/null)" ] || return 0
-	if [ -n "$(find "$list.failed" -mmin -2 2>/dev/null)" ]; then
+	if [ -n "$(find "$list.failed" -mmin -2 -newermt "@$kernel_start" 2>/dev/null)" ]; then
 		reason="$(<"$list.failed") (tried $(($(date +%s) - $(stat -c %Y "$list.failed"))) s ago)"
 	elif ! step "list-$1" "looking up the kernels of $1" fetch_deb --list "$1" \
 		'linux-(image|headers)-[0-9][0-9.]*[+-][a-z0-9]+-(cloud|rt)-amd64' 6.1; then

@@ -63,7 +63,7 @@ done
 (. "$here/lib.sh") || exit 1
 [ -z "$check" ] || exit 0
 
-export kernel_sum child=''
+export kernel_sum kernel_start=${EPOCHREALTIME/,/.} child=''
 kernel_sum=$(mktemp) || exit 1
 trap 'rm -f "$kernel_sum"' EXIT
 
