@@ -372,13 +372,18 @@ get_kernel()
 	record "$word" "$release" "$suite"
 }
 
-# record WORD RELEASE SUITE: what WORD means now, in resolved.
+# record WORD RELEASE SUITE: what WORD means now, in resolved. Others may do the same.
 record()
 {
-	touch "$kernel_cache/resolved"
-	{ grep -v "^$1 " "$kernel_cache/resolved"; echo "$1 $2 $3 $(date -u +%F)"; } |
-		sort -V >"$kernel_cache/resolved.new"
-	mv "$kernel_cache/resolved.new" "$kernel_cache/resolved"
+	local file=$kernel_cache/resolved
+	(
+		flock 7
+		{
+			grep -v "^${1//./\\.} " "$file" 2>/dev/null
+			echo "$1 $2 $3 $(date -u +%F)"
+		} | sort -V >"$file.$$" || { rm -f "$file.$$"; exit 0; }
+		mv "$file.$$" "$file"
+	) 7>>"$file.lock"
 }
 
 # get_image: sets image, the bootable file of the kernel that get_kernel found.

@@ -199,6 +199,20 @@ class GetKernel(WithDirectory):
                 shutil.rmtree(self.tree)
                 os.unlink(os.path.join(self.top, "bin", name))
 
+    def test_what_words_mean_is_noted_by_several_at_once(self):
+        """Two runs, each with other words, wrote the same temporary file: lines were lost or cut,
+        and one run complained that it could not move the file. Fixed: one after the other."""
+        status, out, err = self.with_lib(
+            f'for i in 1 2 3 4 5 6; do (. "{ROOT}/kernel/lib.sh"; '
+            'for j in 1 2 3; do record "$i.$j" release suite; done; record $i.2 again suite) & '
+            'done; wait; cat "$kernel_cache/resolved"')
+        self.assertEqual((status, err), (0, ""))
+        self.assertEqual([line.rsplit(" ", 1)[0] for line in out.splitlines()],
+                         [f"{i}.{j} {'again' if j == 2 else 'release'} suite"
+                          for i in range(1, 7) for j in range(1, 4)])
+        self.assertEqual([name for name in os.listdir(self.cache) if name.startswith("resolved")
+                          and name != "resolved.lock"], ["resolved"])
+
     def test_an_interrupt_between_the_old_tree_and_the_new_one(self):
         self.old_tree()
         os.rename(self.tree, self.tree + ".old")
