@@ -40,12 +40,12 @@ make_temporary()
 # all, and kernel/run.sh ends all, too. So timeout must be --foreground here.
 interrupted()
 {
-	trap '' INT TERM
+	trap '' HUP INT TERM
 	[ -n "${kernel_sum-}" ] || printf '\ninterrupted\n'
 	exit 130
 }
 trap 'rm -rf ${temporary+"${temporary[@]}"}' EXIT
-trap interrupted INT TERM
+trap interrupted HUP INT TERM
 
 # Kernels cannot be built in a directory with blanks or colons in its name. A relative
 # XDG_CACHE_HOME is ignored, as the XDG Base Directory Specification has it.
@@ -177,6 +177,16 @@ finish()
 	[ $failed -eq 0 ] || exit 1
 	[ $passed -gt 0 ] || exit 77
 	exit 0
+}
+
+# lock FILE FD: wait until no other process has FILE, which is open as FD; it says who has it.
+lock()
+{
+	if ! flock -n "$2"; then
+		echo "waiting for process $(cat "$1"), which has $1"
+		flock "$2" || return
+	fi
+	echo $$ 2>/dev/null >"$1" || true
 }
 
 # --- fetching ---------------------------------------------------------------------------------
@@ -353,8 +363,8 @@ get_kernel()
 	local word=$1 old=''
 	reason=''
 	kernel_tree=$kernel_cache/debian/$word
-	exec 8>"$kernel_tree.lock"
-	flock -n 8 || step "lock-$word" "waiting for another who uses $word" flock 8
+	exec 8>>"$kernel_tree.lock"
+	lock "$kernel_tree.lock" 8
 	# An interrupt came between the new tree and the old one.
 	[ -e "$kernel_tree" ] || [ ! -e "$kernel_tree.old" ] || mv "$kernel_tree.old" "$kernel_tree"
 	[ ! -e "$kernel_tree/release" ] || read -r old suite <"$kernel_tree/release"

@@ -231,10 +231,8 @@ keep_own()
 # lock_own: one run at a time builds there.
 lock_own()
 {
-	mkdir -p "$own" && exec {own_lock}>"$own/lock" || return 1
-	flock -n "$own_lock" && return
-	echo 'waiting for another run to end'
-	flock "$own_lock"
+	mkdir -p "$own" && exec {own_lock}>>"$own/lock" || return 1
+	lock "$own/lock" "$own_lock"
 }
 
 # build_own SERIES VARIANT: sets own_kernel, a directory with image, config, stream.o, btf, version,

@@ -58,12 +58,14 @@ for word in "${words[@]}"; do
 	fi
 done
 
+export kernel_start=${EPOCHREALTIME/,/.}
+
 # What is wrong with the cache is said once, not by each tier.
 # shellcheck source=SCRIPTDIR/lib.sh
 (. "$here/lib.sh") || exit 1
 [ -z "$check" ] || exit 0
 
-export kernel_sum kernel_start=${EPOCHREALTIME/,/.} child=''
+export kernel_sum child=''
 kernel_sum=$(mktemp) || exit 1
 trap 'rm -f "$kernel_sum"' EXIT
 
@@ -71,10 +73,11 @@ trap 'rm -f "$kernel_sum"' EXIT
 interrupted()
 {
 	local i
-	trap '' INT TERM
+	trap '' HUP INT TERM
 	if [ "$child" ]; then
 		# Once more each time: a process that was just being started may have missed it.
-		for ((i = 0; i < 50; i++)); do
+		# Shorter than ./dev waits for us.
+		for ((i = 0; i < 35; i++)); do
 			kill -TERM -- "-$child" 2>/dev/null || break
 			sleep 0.2
 		done
@@ -84,7 +87,7 @@ interrupted()
 	echo interrupted
 	exit 130
 }
-trap interrupted INT TERM
+trap interrupted HUP INT TERM
 
 passed=0 failed=0 skipped=0
 for tier in "${tiers[@]}"; do

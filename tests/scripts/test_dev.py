@@ -235,6 +235,37 @@ exit 100
         with open(mark, encoding="utf-8") as f:
             self.assertEqual(f.read(), "ended\n")
 
+    def test_kernel__ended_with_dev(self):
+        """kill of ./dev alone: what ran in kernels, and QEMU, went on for minutes, and the next run
+        waited. Fixed: it is ended, too, and waited for."""
+        os.mkdir(os.path.join(self.project, "kernel"))
+        for name in ("gcc-12", "make", "nm", "qemu-system-x86_64", "cpio"):
+            self.tool(name, "#!/bin/sh\n")
+        self.tool("id", "#!/bin/sh\necho 0\n")    # what is missing all the same is "installed"
+        mark = os.path.join(self.top, "mark")
+        script = os.path.join(self.project, "kernel/run.sh")
+        with open(script, "w", encoding="utf-8") as f:
+            f.write('#!/bin/bash\n[ "${1-}" != --check ] || exit 0\n'
+                    f"trap 'echo ended >{mark}; echo interrupted; exit 130' TERM\n"
+                    f"exec 2>/dev/null\necho began >{mark}\nwhile sleep 0.1; do :; done\n")
+        os.chmod(script, 0o755)
+        env = dict(os.environ, PATH=self.path, CALLS=os.devnull)
+        command = [shutil.which("bash"), os.path.join(self.project, "dev"), "test", "kernel"]
+        for how in (signal.SIGTERM, signal.SIGHUP):
+            with subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, text=True,
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                  start_new_session=True) as p:
+                end = time.monotonic() + 60
+                while not os.path.exists(mark) and time.monotonic() < end:
+                    time.sleep(0.05)
+                p.send_signal(how)
+                out, err = p.communicate(timeout=60)
+            self.assertEqual((p.returncode, out.split("\n")[-2:], err),
+                             (130, ["interrupted", ""], ""))
+            with open(mark, encoding="utf-8") as f:
+                self.assertEqual(f.read(), "ended\n")
+            os.unlink(mark)
+
     @unittest.skipUnless(shutil.which("unshare"), "no unshare")
     def test_no_dev_shm__how_to_get_it(self):
         inside = ["unshare", "--map-root-user", "--mount", "--", "sh", "-ec",

@@ -21,6 +21,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -213,6 +214,29 @@ class GetKernel(WithDirectory):
         self.assertEqual([name for name in os.listdir(self.cache) if name.startswith("resolved")
                           and name != "resolved.lock"], ["resolved"])
 
+    def test_who_is_waited_for_is_named(self):
+        """Two runs, the second waits, and one could not see for whom, to end it. Fixed: the lock
+        has the number of the process that holds it."""
+        os.makedirs(os.path.dirname(self.tree))
+        lock = self.tree + ".lock"
+        with subprocess.Popen(
+                ["bash", "-c", f'exec 5>>"{lock}"; flock 5; echo 4711 >"{lock}"; echo held; read x'],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as p:
+            self.assertEqual(p.stdout.readline(), "held\n")
+            timer = threading.Timer(30, p.kill)
+            timer.start()
+            self.addCleanup(timer.cancel)
+            with subprocess.Popen(
+                    ["bash", "-c", f'. "{ROOT}/kernel/lib.sh"; {self.FETCH} echo $$; '
+                     'get_kernel 6.12; echo "$release"; cat "$kernel_tree.lock"'], env=self.env,
+                    stdout=subprocess.PIPE, text=True) as q:
+                pid = q.stdout.readline()
+                self.assertEqual(q.stdout.readline(),
+                                 f"waiting for process 4711, which has {lock}\n")
+                p.communicate("\n")
+                out = q.communicate()[0]
+        self.assertEqual(out.splitlines()[-2:], [self.NEW, pid.strip()])
+
     def test_an_interrupt_between_the_old_tree_and_the_new_one(self):
         self.old_tree()
         os.rename(self.tree, self.tree + ".old")
@@ -344,7 +368,7 @@ class Run(WithDirectory):
     def test_lines_come_at_once_and_an_interrupt_ends_all(self):
         self.tier("module", f'. "{self.top}/kernel/lib.sh"\nmake_temporary "{self.top}"\n'
                             f'echo $$; step a "a step" sleep 987\nok no\nfinish\n')
-        for how in (signal.SIGINT, signal.SIGTERM):
+        for how in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             with self.subTest(how):
                 master, slave = pty.openpty()
                 p = subprocess.Popen(["bash", self.script, "module"], stdin=subprocess.DEVNULL,
