@@ -11,19 +11,22 @@ marker='#define BPF_STREAM_KERNEL_DROPIN'	# a line of our stream.c, and of no ot
 usage()
 {
 	cat <<'END'
-usage: install.sh SOURCE_TREE            put the drop-in in
-       install.sh --remove SOURCE_TREE   take it out again
+usage: install.sh SOURCE_TREE                      put the drop-in in
+       install.sh --remove [--force] SOURCE_TREE   take it out again
 
 SOURCE_TREE is an unpacked Linux source, before or after a build. Two files are
 put into its directory kernel/bpf/:
 
-  stream.c       replaced; the original is kept as stream.c.orig
+  stream.c       replaced; the original is kept as stream.c.kernel, a name that
+                 make clean and make distclean leave alone
   bpf_stream.h   new
 
 Nothing else is touched: the Makefile builds stream.o from stream.c as before.
 --remove brings the original back, bit for bit. Files are replaced, never
 written to, so trees that share theirs by hard links stay apart. Where only some
 of the three files are there, or stream.c is not ours, both ways are refused.
+What cannot be installed to the end is taken back. --remove drops a stream.c or
+bpf_stream.h that differs from ours only with --force.
 
 Built and tested with Linux 7.2 and 7.3. On 6.17 and 6.18 only the interface was
 followed, nothing was booted: it installs there with a warning. Other versions
@@ -74,19 +77,29 @@ check_version()
 	fi
 }
 
+# What this run made, if it is not done: without our stream.c in place, all of it goes.
+made=() unfinished=''
+clean_up()
+{
+	[ -z "$unfinished" ] || rm -f "$unfinished"
+	grep -qsxF "$marker" "$bpf/stream.c" || rm -f ${made+"${made[@]}"}
+}
+
 # replace FROM TO MODE: at once, and without writing to what TO was.
 replace()
 {
+	unfinished=$2.new
 	if ! cp "$1" "$2.new" || ! chmod "$3" "$2.new" || ! mv "$2.new" "$2"; then
 		die "cannot write $2"
 	fi
+	unfinished=''
 }
 
 # Sets state to in, out, or mixed, and then says why.
 look()
 {
 	local file ours='' more=() both=1
-	for file in stream.c.orig bpf_stream.h; do
+	for file in stream.c.kernel bpf_stream.h; do
 		if [ -e "$bpf/$file" ] || [ -L "$bpf/$file" ]; then
 			more+=("$bpf/$file")
 		else
@@ -118,10 +131,12 @@ put_in()
 	for file in "$here/stream.c" "$top/include/bpf_stream.h"; do
 		[ -r "$file" ] || die "there is no $file; this script belongs to its project's tree"
 	done
-	ln "$bpf/stream.c" "$bpf/stream.c.orig" 2>/dev/null ||
-		cp -p "$bpf/stream.c" "$bpf/stream.c.orig" || die "cannot write to $bpf"
+	made=("$bpf/stream.c.kernel" "$bpf/bpf_stream.h")
+	ln "$bpf/stream.c" "$bpf/stream.c.kernel" 2>/dev/null ||
+		cp -p "$bpf/stream.c" "$bpf/stream.c.kernel" || die "cannot write to $bpf"
 	replace "$top/include/bpf_stream.h" "$bpf/bpf_stream.h" 644
 	replace "$here/stream.c" "$bpf/stream.c" 644
+	made=()
 	echo "installed in $tree, Linux $version; build as usual"
 }
 
@@ -131,23 +146,43 @@ take_out()
 	out) die "it is not in $tree" ;;
 	mixed) die "$why" ;;
 	esac
+	for file in "$here/stream.c" "$top/include/bpf_stream.h"; do
+		[ -z "$force" ] || break
+		cmp -s "$file" "$bpf/${file##*/}" ||
+			die "$bpf/${file##*/} is not $file: it was edited, or is of another version;" \
+				"save what you need, then --remove --force drops it"
+	done
 	# A copy, so that it is newer than what was built from ours.
-	replace "$bpf/stream.c.orig" "$bpf/stream.c" "$(stat -c %a "$bpf/stream.c.orig")"
-	rm -f "$bpf/stream.c.orig" "$bpf/bpf_stream.h"
+	replace "$bpf/stream.c.kernel" "$bpf/stream.c" "$(stat -c %a "$bpf/stream.c.kernel")"
+	rm -f "$bpf/stream.c.kernel" "$bpf/bpf_stream.h"
 	echo "taken out of $tree"
 }
 
-action=put_in
-case ${1-} in
---help | -h) usage && exit ;;
---remove) action=take_out && shift ;;
--*) misused "what is $1?" ;;
-esac
-[ $# -eq 1 ] || misused 'one source tree is needed'
-tree=${1%/}
-bpf=$tree/kernel/bpf
+action=put_in force=''
+while [ $# -gt 0 ]; do
+	case $1 in
+	--help | -h) usage && exit ;;
+	--remove) action=take_out ;;
+	--force) force=1 ;;
+	-*) misused "what is $1?" ;;
+	*) break ;;
+	esac
+	shift
+done
+if [ $# -ne 1 ] || [ -z "$1" ]; then
+	misused 'one source tree is needed'
+elif [ "$force" ] && [ $action = put_in ]; then
+	misused '--force is for --remove'
+fi
+tree=$1
+while [[ $tree == ?*/ ]]; do
+	tree=${tree%/}
+done
+bpf=${tree%/}/kernel/bpf
 here=$(cd "$(dirname "$(readlink -f "$0")")" && pwd) || exit 1
 top=$(cd "$here/../.." && pwd) || exit 1
+trap clean_up EXIT
+trap 'exit 1' HUP INT TERM
 read_version
 look
 $action

@@ -10,10 +10,11 @@ Seen to fail with: versions sorted as texts; images without headers taken; the n
 left out for previous; each kind of complaint not looked for; the end of the guest not waited
 for; a guest never started again, or always; a tier or ./dev that ends without a sum not
 noticed; an option dropped in trials, too; words passed to tiers that do not know them; 7.4 taken;
-any stream.c.orig taken for the installer's own; a log of before, missing results and a status of a
+any stream.c.kernel taken for the installer's own; a log of before, missing results and a status of a
 guest's program that nobody looks at; an interrupt that the tier does not get; a fetch taken for
 done because no reason was there why not; a tree marked complete that could not be adapted.
 """
+import fnmatch
 import os
 import pty
 import re
@@ -441,7 +442,7 @@ class Install(WithDirectory):
     def test_in_and_out_again(self):
         status, _, err = self.install()
         self.assertEqual((status, err), (0, ""))
-        self.assertEqual(self.files(), ["bpf_stream.h", "stream.c", "stream.c.orig"])
+        self.assertEqual(self.files(), ["bpf_stream.h", "stream.c", "stream.c.kernel"])
         self.assertEqual(self.install()[0], 1)
         self.assertEqual(self.install("--remove")[0], 0)
         self.assertEqual(self.files(), ["stream.c"])
@@ -449,9 +450,69 @@ class Install(WithDirectory):
             self.assertEqual(f.read(), "the original")
         self.assertEqual(self.install("--remove")[0], 1)
 
+    def test_the_original_survives_distclean(self):
+        """make distclean removes *.orig, which was the original's name: it was lost, and --remove
+        refused. The patterns are those of Linux's Makefile, in clean and distclean."""
+        self.assertEqual(self.install()[0], 0)
+        for pattern in ("*.[aios]", "*.rsi", "*.ko", ".*.cmd", "*.dtb", "*.dtbo", "*.dwo", "*.lst",
+                        "*.su", "*.mod", "*.usyms", ".*.d", ".*.tmp", "*.mod.c", "*.lex.c",
+                        "*.tab.[ch]", "*.asn1.[ch]", "*.symtypes", "modules.order", "*.c.[012]*.*",
+                        "*.ll", "*.gcno", "*.orig", "*.rej", "*~", "*.bak", "#*#", "*%", "core",
+                        "tags", "TAGS", "cscope*", "GPATH", "GRTAGS", "GSYMS", "GTAGS"):
+            self.assertEqual(fnmatch.filter(self.files(), pattern), [], pattern)
+
+    def test_what_fails_leaves_nothing(self):
+        """The disk was full: stream.c.orig and bpf_stream.h.new stayed, and because of them both
+        ways were refused. Fixed: what was made is removed."""
+        self.write("bin/ln", "#!/bin/sh\nexit 1\n")
+        for name in ("bpf_stream.h", "stream.c", "-p"):
+            with self.subTest(name):
+                self.write("bin/cp", f"#!/bin/bash\ncase $1 in\n*{name})\n"
+                                     "\techo half >\"${@: -1}\"\n\techo full >&2\n\texit 1\n\t;;\n"
+                                     f"esac\nexec {shutil.which('cp')} \"$@\"\n")
+                status, _, err = self.install()
+                self.assertEqual((status, self.files()), (1, ["stream.c"]))
+                self.assertRegex(err, r"\Afull\ninstall.sh: cannot write ")
+                with open(os.path.join(self.tree, "kernel/bpf/stream.c"), encoding="utf-8") as f:
+                    self.assertEqual(f.read(), "the original")
+        self.write("bin/cp", f"#!/bin/sh\nexec {shutil.which('cp')} \"$@\"\n")
+        self.assertEqual(self.install()[0], 0)
+        before = self.files()
+        self.write("bin/cp", '#!/bin/sh\necho half >"$2"\nexit 1\n')
+        self.assertEqual((self.install("--remove")[0], self.files()), (1, before))
+        os.unlink(os.path.join(self.top, "bin/cp"))
+        self.assertEqual((self.install("--remove")[0], self.files()), (0, ["stream.c"]))
+
+    def test_edits_are_dropped_with_force_only(self):
+        """Who had debugged in the tree, and removed the drop-in, lost the edits without a word."""
+        for name in ("stream.c", "bpf_stream.h"):
+            with self.subTest(name):
+                path = os.path.join(self.tree, "kernel/bpf", name)
+                self.assertEqual(self.install()[0], 0)
+                with open(path, "a", encoding="utf-8") as f:
+                    f.write("/* edited */\n")
+                status, _, err = self.install("--remove")
+                self.assertEqual((status, len(self.files())), (1, 3))
+                self.assertTrue(err.startswith(f"install.sh: {path} is not "), err)
+                self.assertIn("--remove --force", err)
+                self.assertEqual(self.install("--remove", "--force")[0], 0)
+                self.assertEqual(self.files(), ["stream.c"])
+        self.assertEqual(self.install("--force")[0], 2)
+
+    def test_names_of_trees(self):
+        script = os.path.join(ROOT, "kernel/dropin/install.sh")
+        for args in ([""], ["--remove", ""], [], ["a", "b"]):
+            self.assertEqual(self.bash(script, *args), (
+                2, "", "install.sh: one source tree is needed; see install.sh --help\n"))
+        for name in "/", "//":
+            self.assertEqual(self.bash(script, name),
+                             (1, "", "install.sh: / is not a Linux source tree\n"))
+        self.assertEqual(self.bash(script, self.tree + "//")[:2],
+                         (0, f"installed in {self.tree}, Linux 7.2; build as usual\n"))
+
     def test_files_that_are_not_of_an_installation_are_left_alone(self):
         bpf = os.path.join(self.tree, "kernel/bpf")
-        for stray in (["stream.c.orig"], ["bpf_stream.h"], ["stream.c.orig", "bpf_stream.h"]):
+        for stray in (["stream.c.kernel"], ["bpf_stream.h"], ["stream.c.kernel", "bpf_stream.h"]):
             with self.subTest(stray):
                 for name in stray:
                     self.write("linux/kernel/bpf/" + name, "something else")
@@ -467,7 +528,7 @@ class Install(WithDirectory):
 
     def test_an_installation_that_lacks_a_file(self):
         bpf = os.path.join(self.tree, "kernel/bpf")
-        for lost in ("stream.c.orig", "bpf_stream.h"):
+        for lost in ("stream.c.kernel", "bpf_stream.h"):
             with self.subTest(lost):
                 self.write("linux/kernel/bpf/stream.c", "the original")
                 self.assertEqual(self.install()[0], 0)
