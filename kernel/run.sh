@@ -48,14 +48,17 @@ knows()
 }
 
 for word in "${words[@]}"; do
-	known=''
+	known='' others=''
 	for tier in "${tiers[@]}"; do
 		! knows "$tier" "$word" || known=1
 	done
-	if [ -z "$known" ]; then
-		echo "kernel/run.sh: unknown argument '$word' to ${tiers[*]}" >&2
-		exit 2
-	fi
+	[ -z "$known" ] || continue
+	for tier in compile module dropin debug; do
+		! knows "$tier" "$word" || others+=" $tier"
+	done
+	echo "kernel/run.sh: unknown argument '$word' to ${tiers[*]};" \
+		"${others:+it is for:$others; }see ./dev help" >&2
+	exit 2
 done
 
 export kernel_start=${EPOCHREALTIME/,/.}

@@ -7,9 +7,17 @@
 # Seen to fail with: a global function more in the module; one that no kernel has called by it; an
 # unused variable; memory poisoned in a kernel as in userspace.
 
+usage='usage: compile.sh [6.1|6.12|previous|newest|rt]...'
+words=()
+for word; do
+	case $word in
+	--help | -h) echo "$usage" && exit ;;
+	6.1 | 6.12 | previous | newest | rt) words+=("$word") ;;
+	*) echo "compile.sh: unknown argument '$word'; $usage" >&2 && exit 2 ;;
+	esac
+done
 # shellcheck source=SCRIPTDIR/../lib.sh
 . "$(dirname "$0")/../lib.sh"
-words=("$@")
 [ ${#words[@]} -gt 0 ] || words=(6.1 6.12 previous newest rt)
 
 # globals FILE: the global names that it defines. __pfx_ is the room before a function.

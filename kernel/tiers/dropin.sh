@@ -9,20 +9,22 @@
 # tier does both); a print refused for memory in an NMI; results that are missing, programs that end
 # with another status, a guest that does not boot; and what nmi_stress.c and memory.c list.
 
+usage='usage: dropin.sh [debug] [7.2|7.3]...'
+debug='' all=() nmis=200000
+for word; do
+	case $word in
+	--help | -h) echo "$usage" && exit ;;
+	debug) debug=1 nmis=50000 ;;
+	7.2 | 7.3) all+=("$word") ;;
+	*) echo "dropin.sh: unknown argument '$word'; $usage" >&2 && exit 2 ;;
+	esac
+done
 # shellcheck source=SCRIPTDIR/../lib.sh
 . "$(dirname "$0")/../lib.sh"
 # shellcheck source=SCRIPTDIR/../own.sh
 . "$kernel_top/kernel/own.sh"
 # shellcheck source=SCRIPTDIR/../selftests.sh
 . "$kernel_top/kernel/selftests.sh"
-
-debug='' all=() nmis=200000
-for word; do
-	case $word in
-	debug) debug=1 nmis=50000 ;;
-	7.2 | 7.3) all+=("$word") ;;
-	esac
-done
 [ ${#all[@]} -gt 0 ] || all=(7.2 7.3)
 if [ "$debug" ] && [ ${#all[@]} -gt 1 ]; then
 	all=(7.3)	# the newest

@@ -10,16 +10,22 @@
 # Seen to fail with: a self-test that is left out, says FAIL, says nothing, calls WARN_ON, BUG, or never ends; a
 # module that cannot be loaded, or not be taken out.
 
-# shellcheck source=SCRIPTDIR/../lib.sh
-. "$(dirname "$0")/../lib.sh"
-words=() seconds=2 nmis=0
+usage='usage: module.sh [6.1|6.12|previous|newest|rt]... [seconds=N] [nmis=N]'
+words=() seconds=2 nmis=0 number='^(seconds|nmis)=[1-9][0-9]{0,8}$'
 for word; do
 	case $word in
+	--help | -h) echo "$usage" && exit ;;
+	6.1 | 6.12 | previous | newest | rt) words+=("$word") && continue ;;
 	seconds=*) seconds=${word#*=} ;;
 	nmis=*) nmis=${word#*=} ;;
-	*) words+=("$word") ;;
 	esac
+	if ! [[ $word =~ $number ]]; then
+		echo "module.sh: unknown argument '$word'; $usage" >&2
+		exit 2
+	fi
 done
+# shellcheck source=SCRIPTDIR/../lib.sh
+. "$(dirname "$0")/../lib.sh"
 [ ${#words[@]} -gt 0 ] || words=(6.1 6.12 previous newest rt)
 
 # What the guest said, as results; its last begin without an end is for the caller.

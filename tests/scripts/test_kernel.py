@@ -419,6 +419,30 @@ class Run(WithDirectory):
                 self.assertIn("unknown argument '" + args[-1] + "'", err)
 
 
+    def test_a_word_of_another_tier(self):
+        """./dev test kernel compile 7.2 did not say which tiers know 7.2."""
+        for args, others in ((["compile", "7.2"], "it is for: dropin debug; "), (["nope"], ""),
+                             (["dropin", "rt"], "it is for: compile module; "),
+                             (["debug", "compile", "nmis=9"], "it is for: module; ")):
+            _, _, err = self.bash(self.script, *args)
+            self.assertTrue(err.endswith(f"; {others}see ./dev help\n"), err)
+
+    def test_tiers_by_themselves(self):
+        """module.sh frob was a kernel that could not be found: skipped, with 77; --help as well."""
+        self.env["XDG_CACHE_HOME"] = "/proc/x"      # nothing is begun
+        for tier, args in (("compile", ["frob"]), ("compile", ["6.1", "seconds=1"]),
+                           ("module", ["frob"]), ("module", ["seconds=0"]), ("module", ["7.2"]),
+                           ("module", ["nmis="]), ("dropin", ["6.1"]), ("dropin", ["7.2", "x"])):
+            script = os.path.join(ROOT, f"kernel/tiers/{tier}.sh")
+            status, out, err = self.bash(script, *args)
+            self.assertEqual((status, out), (2, ""))
+            self.assertTrue(err.startswith(f"{tier}.sh: unknown argument '{args[-1]}'; usage: "), err)
+            for word in "--help", "-h":
+                status, out, err = self.bash(script, word)
+                self.assertEqual((status, err), (0, ""))
+                self.assertTrue(out.startswith(f"usage: {tier}.sh "), out)
+
+
 class Install(WithDirectory):
     """kernel/dropin/install.sh, with a tree that has only what it looks at."""
 
