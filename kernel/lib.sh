@@ -290,8 +290,8 @@ newer_libc()
 	libc=$dir/usr/lib/x86_64-linux-gnu
 }
 
-# adapt_programs TREE PLACE: the programs of a header package that do not run here are run by a newer
-# C library. TREE will be moved to PLACE.
+# adapt_programs TREE PLACE: the programs of a header package that do not run here are run by a
+# newer C library. TREE will be moved to PLACE.
 adapt_programs()
 {
 	local program

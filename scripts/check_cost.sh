@@ -7,6 +7,12 @@
 # so, 2 usage.
 
 set -u
+case ${1-} in
+--help | -h)
+	sed -n '4,/^$/s/^# \{0,1\}//p' "$0"
+	exit
+	;;
+esac
 [ $# -eq 2 ] || { echo 'usage: check_cost.sh COUNT_RMW PAGE' >&2; exit 2; }
 passed=0
 failed=0

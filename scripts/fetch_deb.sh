@@ -6,13 +6,13 @@
 # usage: fetch_deb.sh [--once] SUITE PACKAGE DIRECTORY [FILE...]
 #        fetch_deb.sh --list SUITE PATTERN [VERSION]
 #
-# SUITE is sid, trixie-backports, ...; what PACKAGE contains, or of it only the FILEs (tar's patterns
-# for paths that begin with ./), is unpacked into DIRECTORY. Prints the version. Neither needs root
-# nor changes the machine's package lists: apt-get works on a configuration of its own in
+# SUITE is sid, trixie-backports, ...; what PACKAGE contains, or of it only the FILEs (tar's
+# patterns for paths that begin with ./), is unpacked into DIRECTORY. Prints the version. Neither
+# needs root nor changes the machine's package lists: apt-get works on a configuration of its own in
 # ${XDG_CACHE_HOME:-$HOME/.cache}/bpf_stream/debian, where one version of each package is kept, too,
-# but not with --once; a relative XDG_CACHE_HOME is ignored. Suites are looked at again after 12 hours. The mirror is that of the
-# machine's own sources; apt's settings about proxies are kept. What was interrupted goes on where
-# it was.
+# but not with --once; a relative XDG_CACHE_HOME is ignored. Suites are looked at again after 12
+# hours. The mirror is that of the machine's own sources; apt's settings about proxies are kept.
+# What was interrupted goes on where it was.
 #
 # --list fetches no package. A line for each package whose whole name matches PATTERN, an extended
 # regular expression, and whose version is at least VERSION: its name, its version, and the names of
@@ -42,6 +42,10 @@ once=false list=false
 case ${1-} in
 --once) once=true ;;
 --list) list=true ;;
+--help | -h)
+	sed -n '4,/^$/s/^# \{0,1\}//p' "$0"
+	exit
+	;;
 -*) misused ;;
 *) set -- '' "$@" ;;
 esac

@@ -16,7 +16,7 @@ say: @NAMES@ @SYNOPSIS 5a@ @TYPES 4@ @FUNCTIONS 5a@ @RETURNS 5a@, each with its 
   - the paragraphs `From any context` and `From threads only` of bpf_stream.7 are as [5] says, and
     so is `threads only` in [1]; its numbers for the constants are those of [2]
 
-Exit status: 0 made, 1 something differs, 2 usage.
+Exit status: 0 made, 1 something differs, 2 usage, or files that cannot be read or written.
 """
 import os
 import re
@@ -248,11 +248,15 @@ def main(argv):
         print("usage: make_man.py PROJECT_DIRECTORY OUTPUT_DIRECTORY NAME...", file=sys.stderr)
         return 2
     root, out = argv[1:3]
-    header = Header(os.path.join(root, "include/bpf_stream.h"))
     pages = []
-    for name in ("bpf_stream.3.in", "bpf_stream.7"):
-        with open(os.path.join(root, "man", name), encoding="utf-8") as f:
-            pages.append(f.read())
+    try:
+        header = Header(os.path.join(root, "include/bpf_stream.h"))
+        for name in ("bpf_stream.3.in", "bpf_stream.7"):
+            with open(os.path.join(root, "man", name), encoding="utf-8") as f:
+                pages.append(f.read())
+    except OSError as e:
+        print(f"make_man.py: cannot read {e.filename}: {e.strerror}", file=sys.stderr)
+        return 2
     found = list(items(header))
     functions = {item.name: item for item in found if "Context" in item.fields}
     macros = re.findall(r"^#define (bpf_\w+)\(", header.text, re.M)
@@ -263,9 +267,13 @@ def main(argv):
     if errors:
         return 1
     text = fill(pages[0], header, found, functions, macros)
-    for name in ["bpf_stream", *argv[3:]]:
-        with open(os.path.join(out, name + ".3"), "w", encoding="utf-8") as f:
-            f.write(text if name == "bpf_stream" else ".so man3/bpf_stream.3\n")
+    try:
+        for name in ["bpf_stream", *argv[3:]]:
+            with open(os.path.join(out, name + ".3"), "w", encoding="utf-8") as f:
+                f.write(text if name == "bpf_stream" else ".so man3/bpf_stream.3\n")
+    except OSError as e:
+        print(f"make_man.py: cannot write {e.filename}: {e.strerror}", file=sys.stderr)
+        return 2
     return 0
 
 

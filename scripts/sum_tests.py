@@ -54,6 +54,9 @@ def reasons(test):
 
 
 def main(argv):
+    if argv[1:] in (["-h"], ["--help"]):
+        print(__doc__.strip())
+        return 0
     if len(argv) < 2 or argv[1].startswith("-"):
         print("usage: sum_tests.py BUILD_DIRECTORY...", file=sys.stderr)
         return 2

@@ -149,8 +149,8 @@ take_out()
 	for file in "$here/stream.c" "$top/include/bpf_stream.h"; do
 		[ -z "$force" ] || break
 		cmp -s "$file" "$bpf/${file##*/}" ||
-			die "$bpf/${file##*/} is not $file: it was edited, or is of another version;" \
-				"save what you need, then --remove --force drops it"
+			die "$bpf/${file##*/} is not $file: it was edited," \
+				"or is of another version; save what you need, then --remove --force drops it"
 	done
 	# A copy, so that it is newer than what was built from ours.
 	replace "$bpf/stream.c.kernel" "$bpf/stream.c" "$(stat -c %a "$bpf/stream.c.kernel")"

@@ -261,6 +261,12 @@ class FetchDeb(unittest.TestCase):
         self.assertEqual((status, out), (1, ""))
         self.assertRegex(err.splitlines()[-1], "^fetch_deb: cannot get the list of future: .*9")
 
+    def test_help(self):
+        for word in "--help", "-h":
+            p = subprocess.run(["bash", SCRIPT, word], capture_output=True, text=True)
+            self.assertEqual((p.returncode, p.stderr), (0, ""))
+            self.assertIn("\nusage: fetch_deb.sh ", p.stdout)
+
     def test_usage(self):
         for args in ([], ["sid", "a"], ["-o", "a", "b"], ["sid", "a b", "c"], ["--list", "sid"],
                      ["--list", "sid", "a", "1", "2"], ["--once", "sid", "a"]):

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """The programs that run and count tests notice what failed, what is missing and what was skipped.
 
-run_criterion.py, run_unittest.py and sum_tests.py are fed with made-up programs and logs. To see
-this test fail: let run_criterion.py forget a test that did not run.
+run_criterion.py, run_unittest.py, sum_tests.py and check_cost.sh are fed with made-up programs and
+logs. To see this test fail: let run_criterion.py forget a test that did not run.
 """
 import json
 import os
@@ -178,11 +178,38 @@ class SumTests(WithDirectory):
         self.assertIn("skipped in a: y: no dog\n", out)
         self.assertIn("skipped in a: z: no reason given\n", out)
 
+    def test_help(self):
+        for word in "--help", "-h":
+            status, out = run(SUM, word)
+            self.assertEqual(status, 0)
+            self.assertIn("\nusage: sum_tests.py BUILD_DIRECTORY...\n", out)
+        self.assertEqual((run(SUM), run(SUM, "--nope")), ((2, ""), (2, "")))
+
     def test_a_directory_without_log_fails(self):
         status, out = run(SUM, os.path.join(self.temp.name, "none"))
         self.assertEqual(status, 1)
         self.assertIn("its tests did not run", out)
         self.assertTrue(out.endswith("0 passed, 1 failed, 0 skipped\n"))
+
+
+class CheckCost(WithDirectory):
+    def check(self, *args):
+        p = subprocess.run(["bash", os.path.join(ROOT, "scripts", "check_cost.sh"), *args],
+                           capture_output=True, text=True)
+        return p.returncode, p.stdout, p.stderr
+
+    def test_help(self):
+        for word in "--help", "-h":
+            status, out, err = self.check(word)
+            self.assertEqual((status, err), (0, ""))
+            self.assertTrue(out.startswith("usage: check_cost.sh COUNT_RMW PAGE\n"), out)
+        self.assertEqual(self.check(), (2, "", "usage: check_cost.sh COUNT_RMW PAGE\n"))
+
+    def test_rows(self):
+        program = self.write("count_rmw", "#!/bin/sh\necho '| push | 1 |'\necho '| read | 2 |'\n")
+        page = self.write("page", "| push | 1 |\n| read | 3 |\n")
+        status, out, _ = self.check(program, page)
+        self.assertEqual((status, out.splitlines()[-1]), (1, "1 passed, 1 failed, 0 skipped"))
 
 
 if __name__ == "__main__":
