@@ -105,9 +105,9 @@
  * what a compiler inlined of the other one corrupts the streams.
  *
  * dlopen: needs initial-exec TLS, which glibc has and musl has not. dlclose is
- * allowed when no call is under way, nor the end of a thread that pushed. The
- * pool stays mapped (trim it first), and glibc loses the TLS of a library that
- * was not the last one loaded. If linked with -z nodelete, it just stays.
+ * allowed when no call is under way, nor a fork, nor the end of a thread that
+ * pushed. The pool stays mapped (trim it first), and glibc loses the TLS of a
+ * library not loaded last. If linked with -z nodelete, it just stays.
  *
  * fork: with the pool that is set up by itself, or with a private region,
  * both processes go on, each with its own copy of what was pending. Pages that
@@ -1002,10 +1002,9 @@ BSE_API void bpf_stream_pool_get_stats(struct bpf_stream_pool_stats *stats);
  * Progress:  Blocking: waits for a reader. Linear in what is pending.
  * Ordering:  None.
  * Ownership: Changes nothing.
- * Return:    NULL if all that it can see hold: of a stream I1, I3 and I9, of
- *            the pool I4, I6 and I7. Else a text that begins with the number
- *            of the invariant that does not, or says why nothing was seen: the
- *            lock cannot be taken, or the pool is another process's.
+ * Return:    NULL if all hold that it sees (of a stream I1, I3, I9, of the pool
+ *            I4, I6, I7); else a text that begins with the number of one that
+ *            does not, or says why it could not look.
  */
 BSE_API const char *bpf_stream_selfcheck(struct bpf_stream *s);
 #endif
@@ -1347,7 +1346,8 @@ struct bse_line {
 	struct bse_slot slot[BPF_STREAM_LEVELS];
 	bse_u32 depth;		/* reservations under way, nested in each other */
 	bse_u32 attachment;	/* enum bse_attachment */
-	char forking[_NSIG / 8];	/* its signal mask while it forks, as Linux has it */
+	uint32_t forking;	/* forks under way, nested in hooks */
+	char mask[_NSIG / 8];	/* the signal mask before them, as Linux has it */
 };
 
 /* initial-exec: a first access that allocates would not be signal-safe. */
@@ -1924,8 +1924,7 @@ static void bse_base_unkeep(void)
 /*
  * Half of the pages may be kept by threads. The others go from push to push,
  * so that more threads than pages still get on. Held for one step: what is
- * counted stands in a slot, whatever jumps out or forks (I7). Not inlined: few
- * pushes need its stack.
+ * counted stands in a slot, whatever jumps out or forks (I7). Seldom called.
  */
 static BSE_NOINLINE bool bse_base_may_keep(struct bse_slot *slot)
 {
@@ -2000,7 +1999,8 @@ static void bse_process_forks(void)
 	sigset_t before;
 
 	pthread_sigmask(SIG_BLOCK, &bse_process.signals, &before);
-	memcpy(bse_self.forking, &before, sizeof(bse_self.forking));
+	if (!bse_self.forking++)
+		memcpy(bse_self.mask, &before, sizeof(bse_self.mask));
 }
 
 static void bse_process_goes_on(void)
@@ -2008,8 +2008,9 @@ static void bse_process_goes_on(void)
 	sigset_t before;
 
 	sigemptyset(&before);
-	memcpy(&before, bse_self.forking, sizeof(bse_self.forking));
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	memcpy(&before, bse_self.mask, sizeof(bse_self.mask));
+	if (!--bse_self.forking)
+		pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 /* In the child: no other thread exists. */
@@ -3129,8 +3130,7 @@ static void bsi_slot_release(struct bse_slot *slot)
 /*
  * Between enter and leave: room for @size bytes in a new page, as a link.
  * The old page is retired first, and is the new one if all came back. A page
- * that may not be kept serves this once and is retired at once. Seldom, and not
- * inlined: what most pushes do needs few registers.
+ * that may not be kept serves this once and is retired at once. Seldom called.
  */
 static BSE_NOINLINE int bsi_page_turn(struct bse_slot *slot, uint32_t size, bse_link *at)
 {

@@ -6,6 +6,7 @@ meson, ninja and apt-get are replaced by programs that only write down how they 
 nothing is built or installed. To see this test fail: take out one check of ./dev, or one suite of
 those that a build lacks; the trap, the lock, or the name of the tree that was configured.
 """
+import contextlib
 import json
 import os
 import re
@@ -25,7 +26,7 @@ class Dev(unittest.TestCase):
     def setUp(self):
         temp = tempfile.TemporaryDirectory()
         self.addCleanup(temp.cleanup)
-        self.top = temp.name
+        self.top = os.path.realpath(temp.name)
         os.chmod(self.top, 0o755)
         self.project = os.path.join(self.top, "my project")
         os.mkdir(self.project)
@@ -220,20 +221,31 @@ exit 100
                            f"echo began >{mark}\nwhile sleep 0.1; do :; done\n")
         env = dict(os.environ, PATH=self.path, CALLS=os.devnull)
         command = [shutil.which("bash"), os.path.join(self.project, "dev"), "demo"]
-        with subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, text=True, start_new_session=True) as p:
-            end = time.monotonic() + 60
-            while not os.path.exists(mark) and time.monotonic() < end:
-                time.sleep(0.05)
-            self.assertEqual(self.run_it("demo")[::2],
-                             (1, f"dev: another ./dev is at work in {self.project}/build; wait "
-                                 "until it has ended\n"))
-            # As a terminal does.
-            os.killpg(p.pid, signal.SIGINT)
-            out, err = p.communicate(timeout=60)
-        self.assertEqual((p.returncode, out, err), (130, "", "\ndev: interrupted\n"))
-        with open(mark, encoding="utf-8") as f:
-            self.assertEqual(f.read(), "ended\n")
+        for number in (signal.SIGINT, signal.SIGHUP):
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(mark)
+            # What was ignored when a shell began, it cannot trap.
+            p = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL,
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                 start_new_session=True, preexec_fn=lambda s=number:
+                                 signal.signal(s, signal.SIG_DFL))
+            try:
+                end = time.monotonic() + 60
+                while not os.path.exists(mark) and time.monotonic() < end:
+                    time.sleep(0.05)
+                self.assertEqual(self.run_it("demo")[::2],
+                                 (1, f"dev: another ./dev is at work in {self.project}/build; "
+                                     "wait until it has ended\n"))
+                # As a terminal does.
+                os.killpg(p.pid, number)
+                out, err = p.communicate(timeout=60)
+            finally:
+                if p.poll() is None:
+                    p.terminate()
+                    p.communicate(timeout=60)
+            self.assertEqual((p.returncode, out, err), (130, "", "\ndev: interrupted\n"))
+            with open(mark, encoding="utf-8") as f:
+                self.assertEqual(f.read(), "ended\n")
 
     def test_kernel__ended_with_dev(self):
         """kill of ./dev alone: what ran in kernels, and QEMU, went on for minutes, and the next run
