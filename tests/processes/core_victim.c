@@ -9,9 +9,12 @@
 
 #include <sys/time.h>
 
-static const char *const places[HOOK_POINTS] = {
-	"entered", "getting", "counting", "placing", "leaving", "publishing", "pooling"
+/* Those that a push comes to, in the order of hooks.h. */
+static const char *const places[] = {
+	"entered", "getting", "counting", "placing", "leaving", "publishing"
 };
+
+#define PLACES (sizeof(places) / sizeof(places[0]))
 
 struct bpf_stream stream;
 struct bpf_stream *stream_pointer = &stream;
@@ -111,9 +114,9 @@ int main(int argc, char **argv)
 	fill();
 	if (!strcmp(mode, "sink"))
 		bpf_stream_drain(&stream, abort_in_sink, &calls, SIZE_MAX);
-	while (wanted < HOOK_POINTS && strcmp(mode, places[wanted]))
+	while (wanted < PLACES && strcmp(mode, places[wanted]))
 		wanted++;
-	if (wanted == HOOK_POINTS)
+	if (wanted == PLACES)
 		program_misused("WHERE '%s': there is no such place", mode);
 	hook = abort_at;
 	bpf_stream_push(&stream, message, sizeof(message));

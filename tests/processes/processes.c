@@ -281,7 +281,7 @@ static void at_hook(enum hook_point point)
 {
 	static _Thread_local unsigned int calls;
 
-	if (born || point == HOOK_POOLING)
+	if (born || point >= HOOK_POOLING)
 		return;
 	if (++calls % 97 == 0)
 		push_in_between();
