@@ -126,7 +126,7 @@ __attribute__((__constructor__(101))) static void register_hook(void)
 	pthread_atfork(fork_in_hook, NULL, NULL);
 }
 
-/* The child of the hook goes on with the fork that it came in: four processes. */
+/* The hook's child goes on with the fork that it came in: four processes. */
 static bool masks_are_set_back(void)
 {
 	pid_t self = getpid();
@@ -137,8 +137,8 @@ static bool masks_are_set_back(void)
 	well = child_is_open_to_signals() && open_to_signals();
 	if (getpid() != self)
 		_exit(well ? 0 : 1);
-	return well && forked_in_hook > 0 && waitpid(forked_in_hook, &status, 0) == forked_in_hook &&
-	       !status;
+	return well && forked_in_hook > 0 &&
+	       waitpid(forked_in_hook, &status, 0) == forked_in_hook && !status;
 }
 
 static pid_t signal_the_group(void)
