@@ -7,7 +7,8 @@
 #
 # Seen to fail with: the mistake of tests/sabotage.sed, and the original's defects (each run of the
 # tier does both); a print refused for memory in an NMI; results that are missing, programs that end
-# with another status, a guest that does not boot; and what nmi_stress.c and memory.c list.
+# with another status, a guest that does not boot; refusals that are not counted, a capacity that is
+# never reached, a CPU that goes and keeps its pages; and what nmi_stress.c and memory.c list.
 
 usage='usage: dropin.sh [debug] [7.2|7.3]...'
 debug='' all=() nmis=200000
