@@ -198,7 +198,7 @@ int main(int argc, char **argv)
 		printf("FAIL: no region\n");
 		return program_end(0, 1, 0);
 	}
-	pushed_in_children = (uint32_t *)((char *)region + size);
+	pushed_in_children = (uint32_t *)(void *)((char *)region + size);
 	refused_in_children = pushed_in_children + 1;
 	bpf_stream_init(&stream, NULL);
 	parent = getpid();
