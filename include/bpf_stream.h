@@ -604,8 +604,7 @@ struct bsi_tally {
 /**
  * struct bpf_stream - a stream; its members are private
  *
- * Writers use the first part, the reader the second; they lie in different
- * cache lines.
+ * Writers use the first part, the reader the second, in other cache lines.
  */
 struct bpf_stream {
 	bse_log log;				/* newest element and pending bytes */
@@ -917,7 +916,7 @@ BSE_API_STAGE int bpf_stream_stage_printk(struct bpf_stream_stage *ss, const cha
  * @s:  the stream
  *
  * Context:   Any. Keeps errno.
- * Progress:  Lock-free; the same for any number of messages.
+ * Progress:  Lock-free; constant, in the drop-in linear in the messages.
  * Ordering:  As bpf_stream_push(). The group is contiguous for the reader.
  * Ownership: On success the messages belong to @s and @ss is empty. On
  *            failure @ss is as before.
@@ -958,8 +957,7 @@ BSE_API int bpf_stream_pool_use(void *region, size_t bytes, unsigned int flags);
  * Ordering:  None.
  * Ownership: The pages stay in the pool; only their memory goes.
  * Return:    How many pages were given back; 0 if BPF_STREAM_PAGE_SIZE is no
- *            multiple of the system's pages, or the region is not aligned to
- *            them.
+ *            multiple of the system's pages, or the region not aligned to them.
  */
 BSE_API size_t bpf_stream_pool_trim(void);
 
@@ -1124,8 +1122,7 @@ _Static_assert(BPF_STREAM_DEFAULT_CAPACITY >= 1 && BPF_STREAM_DEFAULT_CAPACITY <
  * Every word that the algorithm may use. The built-in meaning of bse_x is
  * bse_base_x, in [3d] and in the rest of [6]. BPF_STREAM_ENV_HEADER may
  * undefine bse_x and define it as something else, which may call bse_base_x. It
- * comes first, so that atomics inside [6] are replaced, too, and declares what
- * it calls of [6].
+ * comes first, so atomics of [6] are replaced, too, and declares what it calls.
  *
  *   enter, leave        bracket a reservation; enter gives the slot of this
  *                       nesting level, or NULL where no page can be kept, and
@@ -2009,7 +2006,8 @@ static void bse_process_goes_on(void)
 
 	sigemptyset(&before);
 	memcpy(&before, bse_self.mask, sizeof(bse_self.mask));
-	if (!--bse_self.forking)
+	/* 0: loaded amid a fork, we see its end only. */
+	if (bse_self.forking && !--bse_self.forking)
 		pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
@@ -2921,6 +2919,7 @@ static void bse_get_figures(struct bse_figures *figures)
 		for (i = 0; i < ARRAY_SIZE(line->spare); i++)
 			figures->spare_pages += READ_ONCE(line->spare[i]) ? 1 : 0;
 		for (i = 0; i < BPF_STREAM_LEVELS; i++) {
+			/* Maybe of another CPU: one word, not followed. */
 			bse_page page = READ_ONCE(line->slot[i].page);
 
 			figures->kept_pages += page && page != BSE_PAGE_TO_COME ? 1 : 0;
@@ -2957,12 +2956,12 @@ static inline void bse_base_release(bse_link link, struct bsi_returns *returns)
  *   I2  A slot is touched only by its thread, between enter and leave, at the
  *       nesting level that has its number; or with signals blocked, when no
  *       reservation of that level is under way. In kernels: by its CPU, which
- *       nothing leaves there; or when that CPU is dead, or no writer is left.
- *       What interrupts a reservation finds a deeper level, and has left it
- *       before the reservation goes on, or was jumped out of and never goes
- *       on. After every instruction a slot is usable: it counts at least the
- *       reachable elements of its page, and has no room unless it has a page
- *       that is not retired.
+ *       nothing leaves there (figures look at its page); or when that CPU is
+ *       dead, or no writer is left. What interrupts a reservation finds a
+ *       deeper level, and has left it before the reservation goes on, or was
+ *       jumped out of and never goes on. After every instruction a slot is
+ *       usable: it counts at least the reachable elements of its page, and has
+ *       no room unless it has a page that is not retired.
  *   I3  Pending is the sum of what all published and not wholly refunded
  *       elements have left, plus what a reader took and has not yet refunded.
  *       A reader refunds what it took, once. When a stream is drained and
@@ -3012,17 +3011,14 @@ static inline void bse_base_release(bse_link link, struct bsi_returns *returns)
  *   publish:A / free_push:A - relaxed: guesses, proved or replaced by publish:B
  *       and free_push:B - planned
  *   detach:A - relaxed: a hint; a stale "empty" delays a call - planned
- *   refund:A - relaxed: makes room in a number, guards no memory - planned
- *   prog_init:A - relaxed: private until the stream is handed on - planned
- *   format:A - relaxed: private until pool_publish:A - planned
- *   spare:B - relaxed: private until an element of the page is published, by
- *       llist_add_batch() - planned
- *   pool_stop:A - relaxed: no call runs beside it - planned
+ *   refund:A / keep:A / keep:B / unkeep:A - relaxed: numbers only - planned
+ *   prog_init:A / format:A / spare:B - relaxed: private until the stream is
+ *       handed on, pool_publish:A, or llist_add_batch() - planned
  *   enter:A / enter:B / leave:A / exit:A / spare:A - relaxed: one thread or
  *       CPU, and what interrupts it - planned
  *   give_back:A / give_back:B / attach:A / attach:C / release:A / release:B -
  *       relaxed: one thread; a handler beside it does the same - planned
- *   unload:A / unload:B - relaxed: no call runs beside an unload - planned
+ *   unload:A / unload:B / pool_stop:A - relaxed: no call runs beside - planned
  *   lock:A / usable:A / forked:A / forked:B / forked:C / forked:D - relaxed:
  *       written while the process has one thread - planned
  *   lock:C / lock:E / unlock:A / mutex:A / mutex:B / mutex:C - relaxed: one
@@ -3037,7 +3033,6 @@ static inline void bse_base_release(bse_link link, struct bsi_returns *returns)
  *   free_pop:B / free_push:C - relaxed: a stale value makes free_pop:C fail
  *       (I6); a current one came with free_push:B - planned
  *   fresh:A / fresh:B - relaxed: a number that only grows - planned
- *   keep:A / keep:B / unkeep:A - relaxed: a quota, no memory - planned
  *   log_pending:A / page_get:A / page_get:B / in_use:A / in_use:B /
  *       pool_stats:B / pool_stats:C / refusal:A / refusal:B / delivered:A /
  *       delivered:B / delivered:C / delivered:D / stats:A / stats:B /
@@ -3190,7 +3185,7 @@ struct bsi_returns {
 	struct {
 		bse_page page;
 		uint32_t count;
-	} entry[BSI_RETURNS];
+	} entry[BSI_RETURNS];		/* not worth clearing */
 	unsigned int used;		/* entries from the first on */
 	unsigned int last;		/* of them, the one used last */
 };
@@ -3264,9 +3259,10 @@ static inline void bsi_elem_release(bse_link link, struct bsi_returns *returns)
 /* Gives back a list that nobody else can reach. */
 static void bsi_list_release(bse_link link)
 {
-	struct bsi_returns returns = { 0 };
+	struct bsi_returns returns;
 	bse_link next;
 
+	returns.used = 0;
 	while (link) {
 		next = bse_next_of(link);
 		bsi_elem_release(link, &returns);
@@ -4284,7 +4280,7 @@ static int bsi_reader_run(struct bsi_reader *reader, const struct bsi_sink *sink
 
 static int bsi_drain(struct bpf_stream *s, const struct bsi_sink *sink, size_t max, bool wait)
 {
-	struct bsi_reader reader = { .s = s };
+	struct bsi_reader reader;
 	int ret = bse_usable();
 
 	if (ret || !max)
@@ -4292,6 +4288,10 @@ static int bsi_drain(struct bpf_stream *s, const struct bsi_sink *sink, size_t m
 	ret = wait ? bse_lock(&s->lock) : bse_trylock(&s->lock);
 	if (ret)
 		return ret;
+	reader.s = s;
+	reader.refund = 0;
+	reader.messages = 0;
+	reader.returns.used = 0;
 	/* What is pending now, and no more: the sink may push. */
 	reader.left = bse_log_pending(s);
 	if (reader.left > max)

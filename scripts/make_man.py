@@ -85,7 +85,8 @@ def items(header):
         code = " ".join(" ".join(header.code[following:following + 5]).split())
         item = Item(starts[first], m[1], re.split(r"[;{]", code)[0].strip())
         if re.match(r"(struct|typedef) ", item.title):
-            item.definition = re.match(r"[^{;]*(\{.*?^\})?;", header.text[m.end():], re.M | re.S)[0]
+            text = re.match(r"[^{;]*(\{.*?^\})?;", header.text[m.end():], re.M | re.S)[0]
+            item.definition = re.sub(r"\bbse_(u32|u64)\b", r"\1", text)    # atomic: private
         if item.name in functions or re.match(r"(struct|enum|typedef) ", item.title):
             yield item
 
