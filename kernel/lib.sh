@@ -10,8 +10,10 @@
 #   lists/SUITE      what kernels a suite has; looked up again after 12 hours; SUITE.failed is why
 #                    that could not be done
 #   build/WORD/      where modules are built
+#   bin/             the compiler's wrapper
 #   log/             a log for each step
 #   resolved         which kernel each word meant when it was last used
+# *.lock beside them has the number of the process that holds it.
 #
 # Functions that can fail say why in $reason and return 1.
 

@@ -268,7 +268,10 @@ build_own()
 		[ -e "$parts/${file##*/}" ] || rm -f "$file"
 	done
 	for file in "$parts"/*; do
-		put "$file" "$tree/kernel/bpf/${file##*/}" || return 1
+		put "$file" "$tree/kernel/bpf/${file##*/}" || {
+			because "cannot write to $tree"
+			return 1
+		}
 	done
 	rm -rf "$parts"
 	[ "$(cat "$own_kernel/key" 2>/dev/null)" != "$key" ] || return 0

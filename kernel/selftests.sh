@@ -24,7 +24,10 @@ build_tools()
 		return
 	fi
 	rm -f "$tools/key" "$tools/selftests"
-	mkdir -p "$tools/bpftool" "$tools/work/prog_tests" || return 1
+	mkdir -p "$tools/bpftool" "$tools/work/prog_tests" || {
+		because "cannot write to $tools"
+		return 1
+	}
 	if ! step "tools-$series" "building bpftool and libbpf of $series" build_bpftool "$series" ||
 	   ! step "selftests-$series" "building the stream selftests of $series" \
 		build_selftests "$series" ||
@@ -145,10 +148,10 @@ guest_selftests()
 }
 
 # boot_own SERIES VARIANT SECONDS SCRIPT FILE...: boot it with a script, lines that are put into
-# the guest's, and FILEs. As boot; sets log, too, which is not there if it could not be booted. Where the machine is busy, QEMU's timers may fail
-# the kernel's check, which then has none that can fire at once: such a boot is given up and begun
-# again, as the selftests need them. The processor has cmpxchg16b, without which kmalloc_nolock()
-# gives nothing.
+# the guest's, and FILEs. As boot; sets log, too, which is not there if it could not be booted.
+# Where the machine is busy, QEMU's timers may fail the kernel's check, which then has none that can
+# fire at once: such a boot is given up and begun again, as the selftests need them. The processor
+# has cmpxchg16b, without which kmalloc_nolock() gives nothing.
 boot_own()
 {
 	local series=$1 variant=$2 seconds=$3 script=$4 again image dir=$own/guest

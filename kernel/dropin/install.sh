@@ -24,7 +24,7 @@ put into its directory kernel/bpf/:
 Nothing else is touched: the Makefile builds stream.o from stream.c as before.
 --remove brings the original back, bit for bit. Files are replaced, never
 written to, so trees that share theirs by hard links stay apart. Where only some
-of the three files are there, or stream.c is not ours, both ways are refused.
+of the three files are ours, both ways are refused.
 What cannot be installed to the end is taken back. --remove drops a stream.c or
 bpf_stream.h that differs from ours only with --force.
 
@@ -77,7 +77,7 @@ check_version()
 	fi
 }
 
-# What this run made, if it is not done: without our stream.c in place, all of it goes.
+# What this run made, or is taking out: if it is not done, and our stream.c is not in place, it goes.
 made=() unfinished=''
 clean_up()
 {
@@ -154,7 +154,8 @@ take_out()
 	done
 	# A copy, so that it is newer than what was built from ours.
 	replace "$bpf/stream.c.kernel" "$bpf/stream.c" "$(stat -c %a "$bpf/stream.c.kernel")"
-	rm -f "$bpf/stream.c.kernel" "$bpf/bpf_stream.h"
+	made=("$bpf/stream.c.kernel" "$bpf/bpf_stream.h")
+	rm -f "${made[@]}" || die "cannot remove ${made[*]}"
 	echo "taken out of $tree"
 }
 

@@ -26,7 +26,7 @@
 #define stream_aux aux
 #else
 #define STREAM_AUX void *aux__prog
-#define stream_aux ((struct bpf_prog_aux *)aux__prog)
+#define stream_aux aux__prog
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 18, 0)
 #define bpf_stream_vprintk bpf_stream_vprintk_impl
 #endif
@@ -39,14 +39,13 @@
 int bpf_prog_stream_init(struct bpf_prog *prog, gfp_t gfp)
 {
 	struct bpf_stream *both = kcalloc(2, sizeof(*both), gfp);
+	int i;
 
-	if (!both)
-		return -ENOMEM;
-	prog->aux->stream[0] = &both[0];
-	prog->aux->stream[1] = &both[1];
-	bpf_stream_init(&both[0], NULL);
-	bpf_stream_init(&both[1], NULL);
-	return 0;
+	for (i = 0; both && i < 2; i++) {
+		prog->aux->stream[i] = &both[i];
+		bpf_stream_init(&both[i], NULL);
+	}
+	return both ? 0 : -ENOMEM;
 }
 
 void bpf_prog_stream_free(struct bpf_prog *prog)
@@ -75,7 +74,6 @@ void bpf_prog_stream_free(struct bpf_prog *prog)
 	bpf_stream_destroy(&prog->aux->stream[0]);
 	bpf_stream_destroy(&prog->aux->stream[1]);
 }
-
 #endif
 
 static struct bpf_stream *stream_of(struct bpf_prog_aux *aux, int stream_id)
@@ -129,12 +127,10 @@ int bpf_stream_stage_dump_stack(struct bpf_stream_stage *ss)
 {
 	struct stream_dump dump = { .ss = ss };
 
-	dump.err = bpf_stream_stage_printk(ss, "CPU: %d UID: %d PID: %d Comm: %s\n",
+	dump.err = bpf_stream_stage_printk(ss, "CPU: %d UID: %d PID: %d Comm: %s\nCall trace:\n",
 					   raw_smp_processor_id(),
 					   from_kuid_munged(&init_user_ns, current_euid()),
 					   current->pid, current->comm);
-	if (!dump.err)
-		dump.err = bpf_stream_stage_printk(ss, "Call trace:\n");
 	if (!dump.err)
 		arch_bpf_stack_walk(stream_dump_frame, &dump);
 	if (!dump.err)

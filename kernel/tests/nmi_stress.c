@@ -175,7 +175,7 @@ static void print_stage(enum who who, bool give_back)
 		w->given_back++;
 		goto out;
 	}
-	/* as there */
+	/* Before the commit, as print_one does. */
 	atomic_long_add(bytes, &run.outstanding);
 	ret = bpf_stream_stage_commit(&ss, run.own.prog, BPF_STDOUT);
 	note_result(w, ret, count, bytes);

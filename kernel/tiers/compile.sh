@@ -57,7 +57,10 @@ check_dropin_symbols()
 build_dropin()
 {
 	local dir directory status
-	make_temporary && dir=$directory && mkdir "$dir/dropin" || return 1
+	make_temporary && dir=$directory && mkdir "$dir/dropin" || {
+		because "cannot write to ${TMPDIR:-/tmp}"
+		return 1
+	}
 	cp "$kernel_top/kernel/dropin/stream.c" "$kernel_top/include/bpf_stream.h" "$dir/dropin"
 	printf '%s\n' '# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause' \
 		'obj-y := stream.o' >"$dir/dropin/Kbuild"
@@ -72,7 +75,10 @@ build_dropin()
 build_example()
 {
 	local dir directory status page=$kernel_top/docs/kernel-module.md
-	make_temporary && dir=$directory/example && mkdir "$dir" || return 1
+	make_temporary && dir=$directory/example && mkdir "$dir" || {
+		because "cannot write to ${TMPDIR:-/tmp}"
+		return 1
+	}
 	sed -n '/^```c$/,/^```$/{/^```/!p}' "$page" >"$dir/events.c"
 	sed -n '/^```make$/,/^```$/{/^```/!p}' "$page" >"$dir/Kbuild"
 	[ $# -eq 0 ] || echo "ccflags-y += $1" >>"$dir/Kbuild"

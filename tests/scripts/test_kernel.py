@@ -418,7 +418,6 @@ class Run(WithDirectory):
                 self.assertEqual((status, out), (2, ""))
                 self.assertIn("unknown argument '" + args[-1] + "'", err)
 
-
     def test_a_word_of_another_tier(self):
         """./dev test kernel compile 7.2 did not say which tiers know 7.2."""
         for args, others in ((["compile", "7.2"], "it is for: dropin debug; "), (["nope"], ""),
@@ -506,6 +505,17 @@ class Install(WithDirectory):
         self.assertEqual((self.install("--remove")[0], self.files()), (1, before))
         os.unlink(os.path.join(self.top, "bin/cp"))
         self.assertEqual((self.install("--remove")[0], self.files()), (0, ["stream.c"]))
+
+    def test_a_removal_that_fails_is_told__and_done_all_the_same(self):
+        """What rm said was not looked at: `taken out`, and two files stayed, because of which both
+        ways were refused. Fixed: it fails, and tries once more."""
+        self.assertEqual(self.install()[0], 0)
+        once = os.path.join(self.top, "once")
+        self.write("bin/rm", f'#!/bin/sh\n[ -e "{once}" ] || {{ : >"{once}"; exit 1; }}\n'
+                             f'exec {shutil.which("rm")} "$@"\n')
+        status, out, err = self.install("--remove")
+        self.assertEqual((status, out, self.files()), (1, "", ["stream.c"]))
+        self.assertTrue(err.startswith("install.sh: cannot remove "), err)
 
     def test_edits_are_dropped_with_force_only(self):
         """Who had debugged in the tree, and removed the drop-in, lost the edits without a word."""
@@ -632,6 +642,22 @@ class OwnKernels(WithDirectory):
             'echo "$verdict: $reason"; results "$log"; exit $s')
         self.assertEqual((status, err), (1, ""))
         self.assertRegex(out, r"\Anot booted: cannot write .*initramfs.gz\n\Z")
+
+
+    def test_what_cannot_be_written_is_the_reason(self):
+        """The reason was empty, and the log shown that of an earlier step."""
+        status, out, err = self.with_own(
+            'own=/proc/x; build_tools 7.2 2>/dev/null || echo "$reason"')
+        self.assertEqual((status, out, err), (0, "cannot write to /proc/x/tools-7.2\n", ""))
+
+    def test_debug_of_each_kernel_that_is_named(self):
+        """debug 7.2 7.3 ran 7.3 only, without a word."""
+        self.write("bin/apt-get", "#!/bin/sh\nexit 1\n")
+        for words, series in (([], ["7.3"]), (["7.2"], ["7.2"]), (["7.2", "7.3"], ["7.2", "7.3"])):
+            status, out, err = self.bash(os.path.join(ROOT, "kernel/tiers/dropin.sh"), "debug",
+                                         *words)
+            self.assertEqual((status, err), (77, ""))
+            self.assertEqual(re.findall(r"(?m)^SKIP: (7\..) stock: fetch_deb: ", out), series)
 
 
 class ContinuousIntegration(WithDirectory):
