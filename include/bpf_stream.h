@@ -118,8 +118,8 @@
  * refused with -EPERM; if a handler or sink forked, it must not return there. A
  * child made without the C library's fork() (bare clone, _Fork) must not use
  * streams, nor may handlers of pthread_atfork() registered before this library
- * was loaded; these run with all signals but faults blocked, and a mask that
- * they set does not last.
+ * was loaded; these, and what they start, run with all signals but faults
+ * blocked, and a mask that they set does not last.
  *
  * Kernels: a line of execution is a CPU. A push stays there while it reserves
  * memory: preemption is off for that long, interrupts are never. Any context is

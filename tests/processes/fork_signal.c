@@ -160,17 +160,18 @@ static pid_t signal_the_group(void)
 static uint64_t fork_and_read(uint64_t *records)
 {
 	uint64_t wrong;
+	int status;
 	pid_t pid = fork();
 
 	if (pid == 0)
-		_exit(0);
+		_exit(push() ? 1 : 0);
 	if (pid < 0) {
 		perror("fork");
 		return 1;
 	}
-	while (waitpid(pid, NULL, 0) < 0)
+	while (waitpid(pid, &status, 0) < 0)
 		;
-	wrong = read_all(records);
+	wrong = read_all(records) + !!status;
 	push();
 	return wrong;
 }
@@ -187,10 +188,16 @@ int main(int argc, char **argv)
 	struct bpf_stream_pool_stats pool;
 	uint64_t records = 0;
 	uint64_t wrong = 0;
+	uint32_t in_children;
 	const char *broken;
+	sigset_t used;
 	pid_t other;
 	void *region;
 
+	sigemptyset(&used);
+	sigaddset(&used, SIGUSR1);
+	sigaddset(&used, SIGTERM);
+	sigprocmask(SIG_UNBLOCK, &used, NULL);
 	rounds = program_number(500, 10000);
 	program_begin(argc, argv, "Signals to the group while a process forks.", options);
 	region = mmap(NULL, size + 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -231,6 +238,10 @@ int main(int argc, char **argv)
 		printf("FAIL: %s\n", broken);
 	if (!handled)
 		printf("FAIL: no signal came\n");
-	wrong += broken || !handled || *pushed_in_children || pool.in_use;
+	in_children = *pushed_in_children + *refused_in_children;
+	if (!in_children && rounds >= 500)
+		printf("FAIL: no signal came to a child\n");
+	wrong += broken || !handled || (!in_children && rounds >= 500) || *pushed_in_children ||
+		 pool.in_use;
 	return program_end(!wrong, !!wrong, 0);
 }
