@@ -65,16 +65,18 @@ fetch_source()
 	fetch_deb "$suite" "linux-source-$1" "$2"
 }
 
+# Without the stamp, what an interrupt leaves is done again.
 unpack_source()
 {
 	local series=$1 dir=$own/source-$1.new
-	rm -rf "$dir" "$own/source-$series" "$own/tree-$series"
+	rm -rf "$own/source-$series.version" "$dir" "$own/source-$series" "$own/tree-$series" \
+		"$own/build-$series-"* "$own/kernels/$series-"* "$own/tools-$series"
 	mkdir "$dir" && tar -C "$dir" --strip-components=1 -xf "$2" || return 1
 	mv "$dir" "$own/source-$series"
 }
 
-# get_source SERIES: unpacked, the newest that Debian has; without network, what is here has to do.
-# Sets own_version. Returns 77 if it cannot be fetched.
+# get_source SERIES: unpacked, the newest that Debian has; without network, or if only an older one
+# can be had, what is here has to do. Sets own_version. Returns 77 if it cannot be fetched.
 get_source()
 {
 	local series=$1 suite deb=$own/deb-$1 stamp=$own/source-$1.version old=''
@@ -100,17 +102,20 @@ get_source()
 		because "see $step_log"
 		return 1
 	fi
-	if [ "$own_version" != "$old" ]; then
-		step "unpack-$series" "unpacking linux-source-$series $own_version" unpack_source \
-			"$series" "$deb/usr/src/linux-source-$series.tar.xz" || {
+	if [ -n "$old" ] && dpkg --compare-versions "$own_version" lt "$old"; then
+		echo "using linux-source-$series $old, which is here already: $suite has $own_version"
+		own_version=$old
+	else
+		[ "$own_version" = "$old" ] || step "unpack-$series" \
+			"unpacking linux-source-$series $own_version" unpack_source "$series" \
+			"$deb/usr/src/linux-source-$series.tar.xz" || {
 			because "unpacking failed; see $step_log"
 			return 1
 		}
-		rm -rf "$own/build-$series-"* "$own/kernels/$series-"* "$own/tools-$series"
+		record "source-$series" "$own_version" "$suite"
 	fi
-	echo "$own_version" >"$stamp"
 	rm -rf "$deb"
-	record "source-$series" "$own_version" "$suite"
+	echo "$own_version" >"$stamp"
 }
 
 # pahole of Debian 12 is too old for 7.x; a newer one runs by the C library it was made for. Returns 77
@@ -163,7 +168,7 @@ make_parts()
 {
 	local parts=$1 series=$2 variant=$3 option=''
 	local source=$own/source-$series/kernel/bpf file
-	rm -rf "$parts"
+	rm -rf "$parts" "$parts.tree"
 	mkdir -p "$parts" || return 1
 	for file in nmi_stress=nmi bench=bench control=control memory=memory; do
 		cp "$own_dir/tests/${file%=*}.c" "$parts/bpf_stream_${file#*=}.c" || return 1
@@ -235,6 +240,12 @@ lock_own()
 	lock "$own/lock" "$own_lock"
 }
 
+link_tree()
+{
+	rm -rf "$own/tree-$1.new"
+	cp -al "$own/source-$1" "$own/tree-$1.new" && mv "$own/tree-$1.new" "$own/tree-$1"
+}
+
 # build_own SERIES VARIANT: sets own_kernel, a directory with image, config, stream.o, btf, version,
 # and the log of its build. Returns 77 if something cannot be fetched.
 build_own()
@@ -252,8 +263,7 @@ build_own()
 	image=$build/arch/x86/boot/bzImage
 	[ $flavour = tiny ] || image=$build/vmlinux
 	get_source "$series" && get_pahole || return
-	[ -d "$tree" ] || step "tree-$series" "linking linux-$series" \
-		cp -al "$own/source-$series" "$tree" || {
+	[ -d "$tree" ] || step "tree-$series" "linking linux-$series" link_tree "$series" || {
 		because ''
 		return 1
 	}

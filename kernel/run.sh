@@ -75,22 +75,21 @@ trap 'rm -f "$kernel_sum"' EXIT
 # The tier is a group of processes of its own, which ends as a whole.
 interrupted()
 {
-	local i
-	trap '' HUP INT TERM
-	if [ "$child" ]; then
-		# Once more each time: a process that was just being started may have missed it.
-		# Shorter than ./dev waits for us.
-		for ((i = 0; i < 35; i++)); do
-			kill -TERM -- "-$child" 2>/dev/null || break
-			sleep 0.2
-		done
-		kill -KILL -- "-$child" 2>/dev/null
-	fi
+	local i group=${child:-${!-}}
+	trap '' HUP INT QUIT TERM
+	# Once more each time: a process that was just being started may have missed it.
+	# Shorter than ./dev waits for us.
+	for ((i = 0; i < 35; i++)); do
+		kill -TERM -- "-$group" 2>/dev/null || break
+		sleep 0.2
+	done
+	kill -KILL -- "-$group" 2>/dev/null
 	echo
 	echo interrupted
 	exit 130
 }
-trap interrupted HUP INT TERM
+trap interrupted HUP INT QUIT TERM
+trap '' TTOU	# a terminal with tostop stops groups in the background that write to it
 
 passed=0 failed=0 skipped=0
 for tier in "${tiers[@]}"; do

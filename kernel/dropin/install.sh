@@ -82,7 +82,8 @@ made=() unfinished=''
 clean_up()
 {
 	[ -z "$unfinished" ] || rm -f "$unfinished"
-	grep -qsxF "$marker" "$bpf/stream.c" || rm -f ${made+"${made[@]}"}
+	grep -qsxF "$marker" "$bpf/stream.c"
+	[ $? -ne 1 ] || rm -f ${made+"${made[@]}"}
 }
 
 # replace FROM TO MODE: at once, and without writing to what TO was.
@@ -185,5 +186,8 @@ top=$(cd "$here/../.." && pwd) || exit 1
 trap clean_up EXIT
 trap 'exit 1' HUP INT TERM
 read_version
+if ! exec 9<"$bpf" || ! flock -n 9; then
+	die "another $name is at work in $tree"
+fi
 look
 $action

@@ -7,13 +7,16 @@ nothing is built or installed. To see this test fail: take out one check of ./de
 those that a build lacks; the trap, the lock, or the name of the tree that was configured.
 """
 import contextlib
+import fcntl
 import json
 import os
+import pty
 import re
 import shutil
 import signal
 import subprocess
 import tempfile
+import termios
 import time
 import unittest
 
@@ -245,6 +248,36 @@ exit 100
             self.assertEqual((p.returncode, out, err), (130, "", "\ndev: interrupted\n"))
             with open(mark, encoding="utf-8") as f:
                 self.assertEqual(f.read(), "ended\n")
+
+    def test_a_lock_that_was_just_removed_is_none(self):
+        """./dev clean has the lock, and removes it: who had opened it before had a lock of his own
+        then. Fixed: it is looked at again."""
+        self.tool("flock", f"#!/bin/sh\nrm build/lock\nexec {shutil.which('flock')} \"$@\"\n")
+        os.mkdir(os.path.join(self.project, "build"))
+        self.refuse(["clean"], 1, f"another ./dev is at work in {self.project}/build; wait until "
+                    "it has ended")
+
+    @unittest.skipUnless(os.path.exists("/usr/include/criterion/criterion.h"), "no Criterion")
+    @unittest.skipUnless(os.access("/dev/shm", os.W_OK), "/dev/shm is not writable")
+    def test_a_terminal_with_tostop(self):
+        """After `stty tostop` what ran was stopped by its first line, and ./dev waited for ever."""
+        self.tool("meson", "#!/bin/sh\necho ' 1/1 a test'\n")
+        master, slave = pty.openpty()
+        mode = termios.tcgetattr(slave)
+        mode[3] |= termios.TOSTOP
+        termios.tcsetattr(slave, termios.TCSANOW, mode)
+        env = dict(os.environ, PATH=self.path, CALLS=os.devnull)
+        p = subprocess.Popen([shutil.which("bash"), os.path.join(self.project, "dev"), "test", "asan",
+                              "unit"], stdin=subprocess.DEVNULL, stdout=slave, stderr=slave, env=env,
+                             start_new_session=True,
+                             preexec_fn=lambda: fcntl.ioctl(1, termios.TIOCSCTTY, 0))
+        try:
+            self.assertNotEqual(p.wait(timeout=30), 0)      # there is no sum_tests.py
+            self.assertIn("1/1 a test", os.read(master, 10000).decode())
+        finally:
+            p.kill()
+            os.close(slave)
+            os.close(master)
 
     def test_kernel__ended_with_dev(self):
         """kill of ./dev alone: what ran in kernels, and QEMU, went on for minutes, and the next run

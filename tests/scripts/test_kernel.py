@@ -14,6 +14,7 @@ taken for the installer's own; a log of before, missing results and a status of 
 that nobody looks at; an interrupt that the tier does not get; a fetch taken for done because no
 reason was there why not; a tree marked complete that could not be adapted.
 """
+import fcntl
 import fnmatch
 import os
 import pty
@@ -22,6 +23,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import termios
 import threading
 import unittest
 
@@ -390,6 +392,34 @@ class Run(WithDirectory):
                     os.killpg(tier, 0)
                 self.assertEqual(sorted(os.listdir(self.top)), ["bin", "kernel"])
 
+    def test_a_signal_while_a_tier_is_being_started(self):
+        """Before its number was noted, nobody ended the tier, and QEMU in it. Fixed: bash knows it."""
+        mark = os.path.join(self.top, "mark")
+        self.tier("module", f"trap ': >\"{mark}\"; exit 1' TERM\n"
+                            "for ((i = 0; i < 300; i++)); do sleep 0.1; done\n")
+        self.env["BASH_ENV"] = self.write("env", "trap '[ \"$BASH_COMMAND\" != \"child=\\$!\" ] || "
+                                                 "{ sleep 0.5; kill -TERM $$; }' DEBUG\n")
+        status, out, _ = self.bash(self.script, "module")
+        self.assertEqual((status, out.splitlines()[-1]), (130, "interrupted"))
+        self.assertTrue(os.path.exists(mark))
+
+    def test_a_terminal_with_tostop(self):
+        """After `stty tostop` a tier was stopped by its first line, and run.sh waited for ever."""
+        self.tier("module", "echo ok: a\necho 1 passed, 0 failed, 0 skipped\n")
+        master, slave = pty.openpty()
+        mode = termios.tcgetattr(slave)
+        mode[3] |= termios.TOSTOP
+        termios.tcsetattr(slave, termios.TCSANOW, mode)
+        p = subprocess.Popen(["bash", self.script, "module"], stdin=subprocess.DEVNULL,
+                             stdout=slave, stderr=slave, env=self.env, start_new_session=True,
+                             preexec_fn=lambda: fcntl.ioctl(1, termios.TIOCSCTTY, 0))
+        try:
+            self.assertEqual(p.wait(timeout=30), 0)
+        finally:
+            p.kill()
+            os.close(slave)
+            os.close(master)
+
     def test_the_cache_is_checked_once(self):
         for name in ("compile", "module"):
             self.tier(name, "echo 1 passed, 0 failed, 0 skipped\n")
@@ -516,6 +546,19 @@ class Install(WithDirectory):
         status, out, err = self.install("--remove")
         self.assertEqual((status, out, self.files()), (1, "", ["stream.c"]))
         self.assertTrue(err.startswith("install.sh: cannot remove "), err)
+
+    def test_one_at_a_time(self):
+        """Of two at once, the second wrote the drop-in into the original, and into the file of each
+        tree that shared it."""
+        bpf = os.open(os.path.join(self.tree, "kernel/bpf"), os.O_RDONLY)
+        self.addCleanup(os.close, bpf)
+        fcntl.flock(bpf, fcntl.LOCK_EX)
+        for action in ([], ["--remove"]):
+            self.assertEqual(self.install(*action), (
+                1, "", f"install.sh: another install.sh is at work in {self.tree}\n"))
+        self.assertEqual(self.files(), ["stream.c"])
+        fcntl.flock(bpf, fcntl.LOCK_UN)
+        self.assertEqual(self.install()[0], 0)
 
     def test_edits_are_dropped_with_force_only(self):
         """Who had debugged in the tree, and removed the drop-in, lost the edits without a word."""
@@ -649,6 +692,48 @@ class OwnKernels(WithDirectory):
         status, out, err = self.with_own(
             'own=/proc/x; build_tools 7.2 2>/dev/null || echo "$reason"')
         self.assertEqual((status, out, err), (0, "cannot write to /proc/x/tools-7.2\n", ""))
+
+    def source(self, version):
+        for name, text in (("Makefile", "VERSION = 7\nPATCHLEVEL = 2\n"), ("Kconfig", ""),
+                           ("include/linux/bpf.h", "struct bpf_stream_stage {\n};\n"),
+                           ("kernel/bpf/stream.c", "the original"), ("kernel/bpf/Makefile", "")):
+            self.write(f"../cache/bpf_stream/kernel/own/source-7.2/{name}", text)
+        self.write("../cache/bpf_stream/kernel/own/source-7.2.version", version + "\n")
+        return os.path.join(self.cache, "own")
+
+    def test_a_tree_that_was_linked_in_part(self):
+        """An interrupt, or a full disk, while a tree was linked: that part of it was built from then
+        on. Fixed: it gets its name when it is whole."""
+        own = self.source("7.2.5-1")
+        self.write("bin/cp", f'#!/bin/sh\n{shutil.which("cp")} "$@"\nexit 1\n')
+        self.assertEqual(self.with_own("link_tree 7.2")[0], 1)
+        self.assertFalse(os.path.exists(f"{own}/tree-7.2"))
+        os.unlink(os.path.join(self.top, "bin/cp"))
+        self.assertEqual(self.with_own("link_tree 7.2"), (0, "", ""))
+        self.assertEqual(sorted(os.listdir(f"{own}/tree-7.2")),
+                         ["Kconfig", "Makefile", "include", "kernel"])
+
+    def test_parts_after_an_interrupt(self):
+        """What was left of a tree in which the drop-in was being installed made install.sh refuse,
+        for good. Fixed: it is removed first."""
+        own = self.source("7.2.5-1")
+        self.write("../cache/bpf_stream/kernel/own/parts.tree/kernel/bpf/stream.c.kernel", "")
+        self.assertEqual(self.with_own('make_parts "$own/parts" 7.2 dropin'), (0, "", ""))
+        self.assertIn("bpf_stream.h", os.listdir(f"{own}/parts"))
+
+    def test_an_older_source_does_not_replace_a_newer_one(self):
+        """With the list of one suite out of reach, the other's older source replaced what was there,
+        and all that was built of it."""
+        own = self.source("7.2.5-1")
+        os.utime(f"{own}/source-7.2.version", (0, 0))
+        status, out, err = self.with_own(
+            'fetch_deb() { case $* in "--list sid "*) return 1 ;; --list*) echo x 7.2.1-1~bpo ;; '
+            '*) echo 7.2.1-1~bpo ;; esac; }; get_source 7.2; echo "$? $own_version"')
+        self.assertEqual((status, err), (0, ""))
+        self.assertEqual(out.splitlines()[-2:],
+                         ["using linux-source-7.2 7.2.5-1, which is here already: trixie-backports "
+                          "has 7.2.1-1~bpo", "0 7.2.5-1"])
+        self.assertTrue(os.path.exists(f"{own}/source-7.2/Kconfig"))
 
     def test_debug_of_each_kernel_that_is_named(self):
         """debug 7.2 7.3 ran 7.3 only, without a word."""
