@@ -19,7 +19,7 @@
 #   kernels/7.2-VARIANT/  image, config, BTF, stream.o; key tells what it was made of
 #   pahole/            a newer pahole, and the libraries it needs
 #   tools-7.2/         libbpf and bpftool, and the selftests' program
-# A change of stream.c or of a test is built in seconds: one file is compiled, and the kernel linked.
+# A change of stream.c or of a test is built in seconds: one file is compiled, the kernel linked.
 
 own=$kernel_cache/own
 own_dir=$kernel_top/kernel
@@ -49,8 +49,8 @@ own_packages()
 	END
 }
 
-# fetch_source SERIES DIRECTORY: from the suite that has the newest; sets suite. The last line of the
-# output is its version.
+# fetch_source SERIES DIRECTORY: from the suite that has the newest; sets suite. The last line of
+# the output is its version.
 fetch_source()
 {
 	local item name version newest=''
@@ -118,8 +118,8 @@ get_source()
 	echo "$own_version" >"$stamp"
 }
 
-# pahole of Debian 12 is too old for 7.x; a newer one runs by the C library it was made for. Returns 77
-# if it cannot be fetched.
+# pahole of Debian 12 is too old for 7.x; a newer one runs by the C library it was made for. Returns
+# 77 if it cannot be fetched.
 get_pahole()
 {
 	local dir=$own/pahole package lib

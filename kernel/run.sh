@@ -9,7 +9,8 @@
 # kernel/tiers, and gets of the other words those that it knows. KERNEL: for compile and module see
 # kernel_words in kernel/lib.sh, for dropin and debug 7.2 or 7.3. seconds and nmis, for module: how
 # long the stress in each kernel runs. A line for each test, ok, FAIL or SKIP, and at the end
-# `N passed, N failed, N skipped`. Exit status: 0, 1 failed, 77 all skipped, 2 usage, 130 interrupted.
+# `N passed, N failed, N skipped`. Exit status: 0, 1 failed, 77 all skipped, 2 usage, 130
+# interrupted.
 #
 # A tier writes its sum into the file $kernel_sum, and has our output, maybe a terminal, as its own.
 

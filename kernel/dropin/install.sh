@@ -77,7 +77,8 @@ check_version()
 	fi
 }
 
-# What this run made, or is taking out: if it is not done, and our stream.c is not in place, it goes.
+# What this run made, or is taking out: if it does not come to its end, and our stream.c is not in
+# place, it goes.
 made=() unfinished=''
 clean_up()
 {

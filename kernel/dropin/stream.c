@@ -149,7 +149,7 @@ __bpf_kfunc int bpf_stream_vprintk(int stream_id, const char *fmt__str, const vo
 
 	if (!s)
 		return -ENOENT;
-	/* bpf_bprintf_prepare() finds the format's end by itself: no size is told. */
+	/* The format's end is found by itself: no size is told. */
 	if (len__sz % sizeof(u64) == 0 && len__sz <= MAX_BPRINTF_VARARGS * sizeof(u64) &&
 	    (args || !len__sz))
 		ret = bpf_bprintf_prepare(fmt__str, U32_MAX, args, len__sz / sizeof(u64), &data);

@@ -221,7 +221,8 @@ static void nmi_stop(void)
 	int cpu;
 
 	for_each_online_cpu(cpu) {
-		for (tries = 0; have_nmis && tries < 100 && atomic_read(&traffic[cpu].nmi_asked); tries++)
+		tries = have_nmis ? 100 : 0;
+		while (tries-- > 0 && atomic_read(&traffic[cpu].nmi_asked))
 			msleep(20);
 	}
 	if (have_nmis)

@@ -12,7 +12,7 @@
  * message took, in hundredths of a tick, in these parts:
  *
  *	format	formatting alone, as a stage does it
- *	array	formatting alone, as the kfunc does it: its arguments checked and
+ *	array	formatting alone, as the kfunc does it: arguments checked and
  *		laid out, then formatted
  *	print	the kfunc that programs call: format, charge, allocate, push
  *	stage	a stage with one message, and its commit

@@ -7,8 +7,8 @@
 # The stress from all contexts runs for so many seconds, or until so many NMIs came, then 30 times
 # as long at most.
 #
-# Seen to fail with: a self-test that is left out, says FAIL, says nothing, calls WARN_ON, BUG, or never ends; a
-# module that cannot be loaded, or not be taken out.
+# Seen to fail with: a self-test that is left out, says FAIL, says nothing, calls WARN_ON, BUG, or
+# never ends; a module that cannot be loaded, or not be taken out.
 
 usage='usage: module.sh [6.1|6.12|previous|newest|rt]... [seconds=N] [nmis=N]'
 words=() seconds=2 nmis=0 number='^(seconds|nmis)=[1-9][0-9]{0,8}$'
