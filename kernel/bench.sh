@@ -34,7 +34,7 @@ boot_counting()
 series=7.2 boots=3
 for word; do
 	case $word in
-	[0-9].[0-9]*) series=$word ;;
+	7.[23]) series=$word ;;
 	[1-9] | [1-9][0-9]) boots=$word ;;
 	*)
 		echo 'usage: bench.sh [7.2|7.3] [BOOTS]' >&2

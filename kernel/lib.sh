@@ -43,7 +43,6 @@ make_temporary()
 interrupted()
 {
 	trap '' HUP INT TERM
-	[ -n "${kernel_sum-}" ] || printf '\ninterrupted\n'
 	exit 130
 }
 trap 'rm -rf ${temporary+"${temporary[@]}"}' EXIT

@@ -214,8 +214,8 @@ configure_own()
 	local series=$1 flavour=$2 build=$own/build-$1-$2
 	shift 2
 	mkdir -p "$build" && own_make "$series" "$flavour" tinyconfig &&
-		"$own/tree-$series/scripts/kconfig/merge_config.sh" -m -O "$build" \
-			"$build/.config" "$@" &&
+		(cd "$build" && "$own/tree-$series/scripts/kconfig/merge_config.sh" -m -O "$build" \
+			"$build/.config" "$@") &&	# 7.2's writes to where it is
 		own_make "$series" "$flavour" olddefconfig &&
 		cat "$@" >"$build/fragments"
 }

@@ -44,7 +44,7 @@ label=9				# bytes of "writerN: "
 work=$(mktemp -d "$build/demo.XXXXXX") || stop "no directory can be made in $build"
 trap 'rm -rf "$work"' EXIT
 export TMPDIR=$work		# sort's
-trap 'exit 130' INT TERM
+trap 'exit 130' HUP INT TERM
 
 commas()
 {

@@ -164,8 +164,10 @@ download()
 	# kernel/lib.sh tells by it how far this is.
 	echo "fetch_deb: $url, $(((bytes + 1023) / 1024)) KiB to $PWD/$file" >&2
 	[ ! -t 2 ] || quiet=-q=0
-	/usr/lib/apt/apt-helper $quiet download-file "$url" "$file" "SHA256:$sum" >&2
-	is_here
+	/usr/lib/apt/apt-helper $quiet download-file "$url" "$file" "SHA256:$sum" >&2 2>download.log
+	is_here && return
+	cat download.log >&2
+	return 1
 }
 
 # Lines NAME VERSION DEPENDENCY... of all versions of all packages that match.
@@ -216,7 +218,8 @@ mkdir -p "debs/$package" || die "cannot write to $cache"
 if ! is_here && ! download; then	# a list may name what the mirror no longer has
 	update_lists again
 	resolve
-	is_here || download || die "cannot get $package of $suite"
+	is_here || download ||
+		die "cannot get $package of $suite: $(grep '^[EW]:' download.log | head -n 1)"
 fi
 find "debs/$package" -type f ! -path "$file" -delete
 if [ $# -gt 0 ]; then

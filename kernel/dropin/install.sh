@@ -24,7 +24,8 @@ put into its directory kernel/bpf/:
 Nothing else is touched: the Makefile builds stream.o from stream.c as before.
 --remove brings the original back, bit for bit. Files are replaced, never
 written to, so trees that share theirs by hard links stay apart. Where only some
-of the three files are ours, both ways are refused.
+of the three files are ours, both ways are refused; but if only bpf_stream.h was
+lost, --remove --force works.
 What cannot be installed to the end is taken back. --remove drops a stream.c or
 bpf_stream.h that differs from ours only with --force.
 
@@ -94,10 +95,12 @@ replace()
 	if ! cp "$1" "$2.new" || ! chmod "$3" "$2.new" || ! mv "$2.new" "$2"; then
 		die "cannot write $2"
 	fi
+	# By root, in somebody else's tree.
+	[ "$(id -u)" -ne 0 ] || chown --reference="$bpf" "$2"
 	unfinished=''
 }
 
-# Sets state to in, out, or mixed, and then says why.
+# Sets state to in, out, part (without our header), or mixed, and for these two says why.
 look()
 {
 	local file ours='' more=() both=1
@@ -113,8 +116,13 @@ look()
 		state=in
 	elif [ "$ours" ]; then
 		state=mixed
-		why="$bpf/stream.c is the drop-in, but the other two files are not both there"
-		why+="${more:+, only ${more[*]}}; bring the kernel's own stream.c back by hand"
+		why="$bpf/stream.c is the drop-in, but there is no $bpf/stream.c.kernel; bring"
+		why+=" the kernel's own stream.c back, from git or the archive it came from"
+		if [ "${more-}" = "$bpf/stream.c.kernel" ]; then
+			state=part
+			why="$bpf/stream.c is the drop-in, but there is no $bpf/bpf_stream.h;"
+			why+=" --remove --force brings the original back"
+		fi
 	elif [ ${#more[@]} -gt 0 ]; then
 		state=mixed
 		why="$bpf/stream.c is not the drop-in, so what is this: ${more[*]}? Move it away first"
@@ -127,7 +135,7 @@ put_in()
 {
 	case $state in
 	in) die "it is in $tree already; --remove takes it out" ;;
-	mixed) die "$why" ;;
+	part | mixed) die "$why" ;;
 	esac
 	check_version
 	for file in "$here/stream.c" "$top/include/bpf_stream.h"; do
@@ -146,6 +154,7 @@ take_out()
 {
 	case $state in
 	out) die "it is not in $tree" ;;
+	part) [ -n "$force" ] || die "$why" ;;
 	mixed) die "$why" ;;
 	esac
 	for file in "$here/stream.c" "$top/include/bpf_stream.h"; do

@@ -53,8 +53,8 @@ class WithDirectory(unittest.TestCase):
                            timeout=60, **how)
         return p.returncode, p.stdout, p.stderr
 
-    def with_lib(self, text, *args):
-        return self.bash("-c", f'. "{ROOT}/kernel/lib.sh"; ' + text, "-", *args)
+    def with_lib(self, text, *args, **how):
+        return self.bash("-c", f'. "{ROOT}/kernel/lib.sh"; ' + text, "-", *args, **how)
 
 
 class Cache(WithDirectory):
@@ -604,6 +604,7 @@ class Install(WithDirectory):
                     os.unlink(os.path.join(bpf, name))
 
     def test_an_installation_that_lacks_a_file(self):
+        """Without bpf_stream.h there was no way back, with the original at hand."""
         bpf = os.path.join(self.tree, "kernel/bpf")
         for lost in ("stream.c.kernel", "bpf_stream.h"):
             with self.subTest(lost):
@@ -614,9 +615,21 @@ class Install(WithDirectory):
                 for action in ([], ["--remove"]):
                     status, _, err = self.install(*action)
                     self.assertEqual((status, self.files()), (1, left))
-                    self.assertIn("is the drop-in, but", err)
-                for name in left:
+                    self.assertIn(f"is the drop-in, but there is no {bpf}/{lost};", err)
+                if lost == "bpf_stream.h":
+                    self.assertIn("--remove --force", err)
+                    self.assertEqual(self.install("--remove", "--force")[0], 0)
+                    self.assertEqual(self.files(), ["stream.c"])
+                for name in self.files():
                     os.unlink(os.path.join(bpf, name))
+
+    @unittest.skipUnless(os.geteuid() == 0, "only root can")
+    def test_root_in_the_tree_of_another(self):
+        bpf = os.path.join(self.tree, "kernel/bpf")
+        os.chown(bpf, 65534, 65534)
+        self.assertEqual(self.install()[0], 0)
+        self.assertEqual(self.install("--remove")[0], 0)
+        self.assertEqual(os.stat(os.path.join(bpf, "stream.c")).st_uid, 65534)
 
     def test_a_tree_that_got_another_version_s_file(self):
         self.assertEqual(self.install()[0], 0)
@@ -649,9 +662,9 @@ class Install(WithDirectory):
 class OwnKernels(WithDirectory):
     """What the tiers of our own kernels believe: kernel/selftests.sh."""
 
-    def with_own(self, text, *args):
+    def with_own(self, text, *args, **how):
         return self.with_lib(f'. "{ROOT}/kernel/own.sh"; . "{ROOT}/kernel/selftests.sh"; ' + text,
-                             *args)
+                             *args, **how)
 
     def complete(self, *lines):
         text = "".join(f"[    1.0] bpf_stream| {line}\r\n" for line in lines)
@@ -734,6 +747,15 @@ class OwnKernels(WithDirectory):
                          ["using linux-source-7.2 7.2.5-1, which is here already: trixie-backports "
                           "has 7.2.1-1~bpo", "0 7.2.5-1"])
         self.assertTrue(os.path.exists(f"{own}/source-7.2/Kconfig"))
+
+    def test_configuring_writes_nothing_into_this_tree(self):
+        """merge_config.sh of 7.2 makes a file where it is called: in this tree, which may belong to
+        another user; then it failed, after all had been fetched."""
+        self.write("../cache/bpf_stream/kernel/own/tree-7.2/scripts/kconfig/merge_config.sh",
+                   "#!/bin/sh\npwd\n")
+        status, out, _ = self.with_own(
+            'own_make() { :; }; configure_own 7.2 tiny /dev/null', cwd=self.top)
+        self.assertEqual((status, out), (0, os.path.join(self.cache, "own/build-7.2-tiny\n")))
 
     def test_debug_of_each_kernel_that_is_named(self):
         """debug 7.2 7.3 ran 7.3 only, without a word."""
