@@ -13,7 +13,7 @@
 #   bin/             the compiler's wrapper
 #   log/             a log for each step
 #   resolved         which kernel each word meant when it was last used
-# *.lock beside them has the number of the process that holds it.
+#   *.lock           kept by who is at work there
 #
 # Functions that can fail say why in $reason and return 1.
 

@@ -49,8 +49,8 @@ own_packages()
 	END
 }
 
-# fetch_source SERIES DIRECTORY: from the suite that has the newest; sets suite. The last line of
-# the output is its version.
+# fetch_source SERIES DIRECTORY OLD: from the suite that has the newest; sets suite. The last line of
+# the output is its version. It is not fetched if OLD is as new.
 fetch_source()
 {
 	local item name version newest=''
@@ -62,7 +62,11 @@ fetch_source()
 		newest=$version suite=$item
 	done
 	rm -rf "$2"
-	fetch_deb "$suite" "linux-source-$1" "$2"
+	if [ -n "$newest" ] && [ -n "$3" ] && dpkg --compare-versions "$newest" le "$3"; then
+		echo "$newest"
+	else
+		fetch_deb "$suite" "linux-source-$1" "$2"
+	fi
 }
 
 # Without the stamp, what an interrupt leaves is done again.
@@ -89,7 +93,8 @@ get_source()
 		own_version=$old
 		return
 	fi
-	if ! step "source-$series" "fetching linux-source-$series" fetch_source "$series" "$deb"; then
+	if ! step "source-$series" "fetching linux-source-$series" fetch_source "$series" "$deb" \
+		"$old"; then
 		because_log
 		rm -rf "$deb"
 		own_version=$old
@@ -105,17 +110,17 @@ get_source()
 	if [ -n "$old" ] && dpkg --compare-versions "$own_version" lt "$old"; then
 		echo "using linux-source-$series $old, which is here already: $suite has $own_version"
 		own_version=$old
-	else
-		[ "$own_version" = "$old" ] || step "unpack-$series" \
-			"unpacking linux-source-$series $own_version" unpack_source "$series" \
-			"$deb/usr/src/linux-source-$series.tar.xz" || {
-			because "unpacking failed; see $step_log"
-			return 1
-		}
-		record "source-$series" "$own_version" "$suite"
+		return
 	fi
+	[ "$own_version" = "$old" ] || step "unpack-$series" \
+		"unpacking linux-source-$series $own_version" unpack_source "$series" \
+		"$deb/usr/src/linux-source-$series.tar.xz" || {
+		because "unpacking failed; see $step_log"
+		return 1
+	}
 	rm -rf "$deb"
 	echo "$own_version" >"$stamp"
+	record "source-$series" "$own_version" "$suite"
 }
 
 # pahole of Debian 12 is too old for 7.x; a newer one runs by the C library it was made for. Returns
@@ -213,7 +218,8 @@ configure_own()
 {
 	local series=$1 flavour=$2 build=$own/build-$1-$2
 	shift 2
-	mkdir -p "$build" && own_make "$series" "$flavour" tinyconfig &&
+	mkdir -p "$build" && rm -f "$build/fragments" &&
+		own_make "$series" "$flavour" tinyconfig &&
 		(cd "$build" && "$own/tree-$series/scripts/kconfig/merge_config.sh" -m -O "$build" \
 			"$build/.config" "$@") &&	# 7.2's writes to where it is
 		own_make "$series" "$flavour" olddefconfig &&

@@ -88,15 +88,15 @@ clean_up()
 	[ $? -ne 1 ] || rm -f ${made+"${made[@]}"}
 }
 
-# replace FROM TO MODE: at once, and without writing to what TO was.
+# replace FROM TO MODE OWNED: at once, and without writing to what TO was. By root, in somebody
+# else's tree, it gets the owner of OWNED.
 replace()
 {
 	unfinished=$2.new
-	if ! cp "$1" "$2.new" || ! chmod "$3" "$2.new" || ! mv "$2.new" "$2"; then
+	if ! cp "$1" "$2.new" || ! chmod "$3" "$2.new" ||
+	   { [ "$(id -u)" -eq 0 ] && ! chown --reference="$4" "$2.new"; } || ! mv "$2.new" "$2"; then
 		die "cannot write $2"
 	fi
-	# By root, in somebody else's tree.
-	[ "$(id -u)" -ne 0 ] || chown --reference="$bpf" "$2"
 	unfinished=''
 }
 
@@ -144,8 +144,8 @@ put_in()
 	made=("$bpf/stream.c.kernel" "$bpf/bpf_stream.h")
 	ln "$bpf/stream.c" "$bpf/stream.c.kernel" 2>/dev/null ||
 		cp -p "$bpf/stream.c" "$bpf/stream.c.kernel" || die "cannot write to $bpf"
-	replace "$top/include/bpf_stream.h" "$bpf/bpf_stream.h" 644
-	replace "$here/stream.c" "$bpf/stream.c" 644
+	replace "$top/include/bpf_stream.h" "$bpf/bpf_stream.h" 644 "$bpf"
+	replace "$here/stream.c" "$bpf/stream.c" 644 "$bpf"
 	made=()
 	echo "installed in $tree, Linux $version; build as usual"
 }
@@ -163,9 +163,10 @@ take_out()
 			die "$bpf/${file##*/} is not $file: it was edited," \
 				"or is of another version; save what you need, then --remove --force drops it"
 	done
-	# A copy, so that it is newer than what was built from ours.
-	replace "$bpf/stream.c.kernel" "$bpf/stream.c" "$(stat -c %a "$bpf/stream.c.kernel")"
 	made=("$bpf/stream.c.kernel" "$bpf/bpf_stream.h")
+	# A copy, so that it is newer than what was built from ours.
+	replace "$bpf/stream.c.kernel" "$bpf/stream.c" "$(stat -c %a "$bpf/stream.c.kernel")" \
+		"$bpf/stream.c.kernel"
 	rm -f "${made[@]}" || die "cannot remove ${made[*]}"
 	echo "taken out of $tree"
 }
@@ -196,8 +197,12 @@ top=$(cd "$here/../.." && pwd) || exit 1
 trap clean_up EXIT
 trap 'exit 1' HUP INT TERM
 read_version
-if ! exec 9<"$bpf" || ! flock -n 9; then
-	die "another $name is at work in $tree"
-fi
+exec 9<"$bpf" || die "cannot look into $bpf"
+flock -n 9
+case $? in
+0) ;;
+1) die "another $name is at work in $tree" ;;
+*) die 'it needs flock, of util-linux, to be the only one at work' ;;
+esac
 look
 $action

@@ -171,6 +171,8 @@ static uint64_t fork_and_read(uint64_t *records)
 	}
 	while (waitpid(pid, &status, 0) < 0)
 		;
+	if (status)
+		printf("FAIL: a child ended with status %d; its push should be refused\n", status);
 	wrong = read_all(records) + !!status;
 	push();
 	return wrong;

@@ -70,6 +70,8 @@ class Dev(unittest.TestCase):
                               (["test", "nope"], "unknown argument 'nope' to test"),
                               (["test", "unit", "kernel"],
                                "kernel comes first: ./dev test kernel"),
+                              (["test", "kernel", "dropin", "--check"],
+                               "unknown option '--check' of test kernel"),
                               (["bench", "kernel", "7.4"],
                                "unknown argument '7.4' to bench kernel"),
                               (["bench", "kernel", "7.2", "7.3"], "'7.3' is one too many for bench "
@@ -326,7 +328,8 @@ exit 100
         for how in (signal.SIGTERM, signal.SIGHUP):
             with subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, text=True,
                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                  start_new_session=True) as p:
+                                  start_new_session=True, preexec_fn=lambda s=how:
+                                  signal.signal(s, signal.SIG_DFL)) as p:
                 end = time.monotonic() + 60
                 while not os.path.exists(mark) and time.monotonic() < end:
                     time.sleep(0.05)

@@ -376,7 +376,8 @@ class Run(WithDirectory):
                 master, slave = pty.openpty()
                 p = subprocess.Popen(["bash", self.script, "module"], stdin=subprocess.DEVNULL,
                                      stdout=slave, stderr=slave, env=self.env,
-                                     start_new_session=True)
+                                     start_new_session=True, preexec_fn=lambda s=how:
+                                     signal.signal(s, signal.SIG_DFL))
                 os.close(slave)
                 out = ""
                 while "a step ... " not in out:
@@ -395,10 +396,13 @@ class Run(WithDirectory):
     def test_a_signal_while_a_tier_is_being_started(self):
         """Before its number was noted, nobody ended the tier, and QEMU in it. Fixed: bash knows it."""
         mark = os.path.join(self.top, "mark")
-        self.tier("module", f"trap ': >\"{mark}\"; exit 1' TERM\n"
+        ready = os.path.join(self.top, "ready")
+        self.tier("module", f"trap ': >\"{mark}\"; exit 1' TERM\n: >\"{ready}\"\n"
                             "for ((i = 0; i < 300; i++)); do sleep 0.1; done\n")
-        self.env["BASH_ENV"] = self.write("env", "trap '[ \"$BASH_COMMAND\" != \"child=\\$!\" ] || "
-                                                 "{ sleep 0.5; kill -TERM $$; }' DEBUG\n")
+        self.env["BASH_ENV"] = self.write(
+            "env", "trap '[ \"$BASH_COMMAND\" != \"child=\\$!\" ] || "
+                   f"{{ for i in {{1..300}}; do [ ! -e \"{ready}\" ] || break; sleep 0.1; done; "
+                   "kill -TERM $$; }' DEBUG\n")
         status, out, _ = self.bash(self.script, "module")
         self.assertEqual((status, out.splitlines()[-1]), (130, "interrupted"))
         self.assertTrue(os.path.exists(mark))
@@ -531,6 +535,10 @@ class Install(WithDirectory):
         self.write("bin/cp", f"#!/bin/sh\nexec {shutil.which('cp')} \"$@\"\n")
         self.assertEqual(self.install()[0], 0)
         before = self.files()
+        self.write("bin/mv", f'#!/bin/sh\n{shutil.which("mv")} "$@"\nkill -TERM $PPID\n')
+        self.assertEqual((self.install("--remove")[0], self.files()), (1, ["stream.c"]))
+        os.unlink(os.path.join(self.top, "bin/mv"))
+        self.assertEqual(self.install()[0], 0)
         self.write("bin/cp", '#!/bin/sh\necho half >"$2"\nexit 1\n')
         self.assertEqual((self.install("--remove")[0], self.files()), (1, before))
         os.unlink(os.path.join(self.top, "bin/cp"))
@@ -556,6 +564,9 @@ class Install(WithDirectory):
         for action in ([], ["--remove"]):
             self.assertEqual(self.install(*action), (
                 1, "", f"install.sh: another install.sh is at work in {self.tree}\n"))
+        self.write("bin/flock", "#!/bin/sh\nexit 127\n")
+        self.assertIn("needs flock", self.install()[2])
+        os.unlink(os.path.join(self.top, "bin/flock"))
         self.assertEqual(self.files(), ["stream.c"])
         fcntl.flock(bpf, fcntl.LOCK_UN)
         self.assertEqual(self.install()[0], 0)
@@ -626,10 +637,13 @@ class Install(WithDirectory):
     @unittest.skipUnless(os.geteuid() == 0, "only root can")
     def test_root_in_the_tree_of_another(self):
         bpf = os.path.join(self.tree, "kernel/bpf")
+        path = os.path.join(bpf, "stream.c")
         os.chown(bpf, 65534, 65534)
+        os.chown(path, 1234, 1234)
         self.assertEqual(self.install()[0], 0)
+        self.assertEqual(os.stat(path).st_uid, 65534)
         self.assertEqual(self.install("--remove")[0], 0)
-        self.assertEqual(os.stat(os.path.join(bpf, "stream.c")).st_uid, 65534)
+        self.assertEqual(os.stat(path).st_uid, 1234)
 
     def test_a_tree_that_got_another_version_s_file(self):
         self.assertEqual(self.install()[0], 0)
@@ -741,12 +755,24 @@ class OwnKernels(WithDirectory):
         os.utime(f"{own}/source-7.2.version", (0, 0))
         status, out, err = self.with_own(
             'fetch_deb() { case $* in "--list sid "*) return 1 ;; --list*) echo x 7.2.1-1~bpo ;; '
-            '*) echo 7.2.1-1~bpo ;; esac; }; get_source 7.2; echo "$? $own_version"')
+            '*) touch "$own/fetched" ;; esac; }; get_source 7.2; echo "$? $own_version"')
         self.assertEqual((status, err), (0, ""))
         self.assertEqual(out.splitlines()[-2:],
                          ["using linux-source-7.2 7.2.5-1, which is here already: trixie-backports "
                           "has 7.2.1-1~bpo", "0 7.2.5-1"])
         self.assertTrue(os.path.exists(f"{own}/source-7.2/Kconfig"))
+        self.assertFalse(os.path.exists(f"{own}/fetched"))
+        # It is looked up again the next time.
+        self.assertEqual(os.stat(f"{own}/source-7.2.version").st_mtime, 0)
+
+    def test_a_configuration_that_was_cut_short(self):
+        """What was configured before, and begun to be replaced, was taken for what it had been."""
+        build = os.path.join(self.cache, "own/build-7.2-tiny")
+        os.makedirs(build)
+        self.write("../cache/bpf_stream/kernel/own/build-7.2-tiny/fragments", "as before")
+        self.assertNotEqual(self.with_own('own_make() { return 1; }; '
+                                          'configure_own 7.2 tiny /dev/null')[0], 0)
+        self.assertEqual(os.listdir(build), [])
 
     def test_configuring_writes_nothing_into_this_tree(self):
         """merge_config.sh of 7.2 makes a file where it is called: in this tree, which may belong to
