@@ -211,7 +211,7 @@ list_suite()
 	elif ! step "list-$1" "looking up the kernels of $1" fetch_deb --list "$1" \
 		'linux-(image|headers)-[0-9][0-9.]*[+-][a-z0-9]+-(cloud|rt)-amd64' 6.1; then
 		because_log
-		echo "$reason" >"$list.failed"
+		echo "$reason" 2>/dev/null >"$list.failed"
 	elif reason=$(grep -m 1 "^$old" "$step_log"); then
 		echo "$reason" >"$list.failed"
 		[ -s "$list" ] || grep '^linux-' "$step_log" >"$list"
@@ -326,20 +326,27 @@ relocate()
 }
 
 # fetch_tree WORD PLACE: fetch the headers of $release of $suite, for PLACE, which they replace when
-# they are complete. What failed leaves PLACE as it was.
+# they are complete. What failed leaves PLACE as it was; after an interrupt, the packages that are
+# there already are kept, and named in the file fetched.
 fetch_tree()
 {
 	local word=$1 place=$2 new=$2.new headers=linux-headers-$release package
-	rm -rf "$new" "$place.old"
+	rm -rf "$place.old"
+	[ "$(head -n 1 "$new/fetched" 2>/dev/null)" = "$release" ] || rm -rf "$new"
+	mkdir -p "$new" && [ -s "$new/fetched" ] || echo "$release" >"$new/fetched"
 	for package in "$headers" "$(depend "$headers" 'linux-headers-.*-common.*')" \
 		"$(depend "$headers" 'linux-kbuild-.*')"; do
-		step "fetch-$word" "fetching $package" fetch_deb --once "$suite" "$package" \
-			"$new" && continue
-		because_log
-		rm -rf "$new"
-		return 1
+		! grep -qxF "$package" "$new/fetched" || continue
+		if ! step "fetch-$word" "fetching $package" fetch_deb --once "$suite" "$package" \
+			"$new"; then
+			because_log
+			rm -rf "$new"
+			return 1
+		fi
+		echo "$package" >>"$new/fetched"
 	done
 	reason=''
+	rm -f "$new/fetched"
 	if ! relocate "$new" "$place" || ! adapt_programs "$new" "$place" ||
 	   ! echo "$release $suite" >"$new/release"; then
 		[ -n "$reason" ] || because "cannot write to $new"

@@ -92,9 +92,10 @@ clean_up()
 # else's tree, it gets the owner of OWNED.
 replace()
 {
-	unfinished=$2.new
-	if ! cp "$1" "$2.new" || ! chmod "$3" "$2.new" ||
-	   { [ "$(id -u)" -eq 0 ] && ! chown --reference="$4" "$2.new"; } || ! mv "$2.new" "$2"; then
+	unfinished=$(mktemp "$bpf/.bpf_stream.XXXXXX") || die "cannot write to $bpf"
+	if ! cp "$1" "$unfinished" || ! chmod "$3" "$unfinished" ||
+	   { [ "$(id -u)" -eq 0 ] && ! chown --reference="$4" "$unfinished"; } ||
+	   ! mv "$unfinished" "$2"; then
 		die "cannot write $2"
 	fi
 	unfinished=''
@@ -164,9 +165,13 @@ take_out()
 				"or is of another version; save what you need, then --remove --force drops it"
 	done
 	made=("$bpf/stream.c.kernel" "$bpf/bpf_stream.h")
-	# A copy, so that it is newer than what was built from ours.
-	replace "$bpf/stream.c.kernel" "$bpf/stream.c" "$(stat -c %a "$bpf/stream.c.kernel")" \
-		"$bpf/stream.c.kernel"
+	# A copy, so that it is newer than what was built from ours; but a link stays one.
+	if [ -L "$bpf/stream.c.kernel" ]; then
+		mv "$bpf/stream.c.kernel" "$bpf/stream.c" || die "cannot write to $bpf"
+	else
+		replace "$bpf/stream.c.kernel" "$bpf/stream.c" \
+			"$(stat -c %a "$bpf/stream.c.kernel")" "$bpf/stream.c.kernel"
+	fi
 	rm -f "${made[@]}" || die "cannot remove ${made[*]}"
 	echo "taken out of $tree"
 }
@@ -197,7 +202,7 @@ top=$(cd "$here/../.." && pwd) || exit 1
 trap clean_up EXIT
 trap 'exit 1' HUP INT TERM
 read_version
-exec 9<"$bpf" || die "cannot look into $bpf"
+{ exec 9<"$bpf"; } 2>/dev/null || die "cannot read $bpf"
 flock -n 9
 case $? in
 0) ;;

@@ -14,9 +14,11 @@ import hashlib
 import http.server
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
+import time
 import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -32,6 +34,8 @@ def codename():
 class Server(http.server.SimpleHTTPRequestHandler):
     asked = []              # paths, and after a path where it was asked to begin
     cut = 0                 # the next package ends after so many bytes
+    stalled = None          # an event: the next package stops in its middle, and it is set
+    DATE = "Mon, 01 Jan 2024 00:00:00 GMT"
 
     def do_GET(self):
         begin = self.headers["Range"]
@@ -45,13 +49,21 @@ class Server(http.server.SimpleHTTPRequestHandler):
         except FileNotFoundError:
             self.send_error(404)
             return
+        if self.headers["If-Range"] not in (None, self.DATE):
+            begin = None
         first = int(begin.split("=")[1].rstrip("-")) if begin else 0
         self.send_response(206 if begin else 200)
         self.send_header("Content-Length", str(len(data) - first))
-        self.send_header("Last-Modified", "Mon, 01 Jan 2024 00:00:00 GMT")
+        self.send_header("Last-Modified", self.DATE)
         if begin:
             self.send_header("Content-Range", f"bytes {first}-{len(data) - 1}/{len(data)}")
         self.end_headers()
+        if Server.stalled:
+            self.wfile.write(data[:len(data) // 2])
+            stalled, Server.stalled = Server.stalled, None
+            stalled.set()
+            self.rfile.read(1)      # until the client is gone
+            return
         self.wfile.write(data[first:Server.cut or None])
         self.close_connection = bool(Server.cut)
         Server.cut = 0
@@ -202,6 +214,27 @@ class FetchDeb(unittest.TestCase):
         self.assertEqual(self.fetch()[:2], (0, "1.0\n"))
         self.assertEqual([path for path in Server.asked if ".deb" in path],
                          ["/thing_1.0_all.deb", "/thing_1.0_all.deb bytes=100-"])
+
+    def test_a_fetch_that_a_signal_ended_goes_on_where_it_was(self):
+        path = self.publish("1.0")
+        Server.stalled = stalled = threading.Event()
+        cache = os.path.join(self.top, "my cache")
+        env = {**os.environ, "XDG_CACHE_HOME": cache,
+               "APT_CONFIG": os.path.join(self.top, "apt.conf")}
+        with subprocess.Popen(["bash", SCRIPT, "future", "thing", os.path.join(self.top, "out")],
+                              env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                              start_new_session=True) as p:
+            self.assertTrue(stalled.wait(60))
+            half = os.path.getsize(path) // 2
+            part = os.path.join(cache, "bpf_stream/debian/future/debs/thing/thing_1.0_all.deb")
+            end = time.monotonic() + 60
+            while time.monotonic() < end and not (os.path.exists(part) and
+                                                  os.path.getsize(part) == half):
+                time.sleep(0.05)
+            os.killpg(p.pid, signal.SIGTERM)
+        self.assertEqual(self.fetch()[:2], (0, "1.0\n"))
+        self.assertEqual([path for path in Server.asked if ".deb" in path],
+                         ["/thing_1.0_all.deb", f"/thing_1.0_all.deb bytes={half}-"])
 
     def test_list__the_newest_first_of_names_that_match_as_a_whole(self):
         self.publish("1.0", [("image-7.9.1+x-cloud", "7.9.1-1", None),

@@ -203,6 +203,22 @@ class GetKernel(WithDirectory):
                 shutil.rmtree(self.tree)
                 os.unlink(os.path.join(self.top, "bin", name))
 
+    def test_what_is_there_already_after_an_interrupt(self):
+        """All packages were fetched again. Fixed: those that are missing, if it is the same kernel."""
+        names = [f"linux-headers-{self.NEW}", "linux-headers-6.12.107+deb13-common",
+                 "linux-kbuild-6.12.107+deb13"]
+        for release, fetched in ((self.NEW, names[1:]), (self.OLD, names)):
+            shutil.rmtree(self.tree, ignore_errors=True)
+            os.makedirs(self.tree + ".new")
+            with open(self.tree + ".new/fetched", "w", encoding="utf-8") as f:
+                f.write(f"{release}\n{names[0]}\n")
+            lines = self.get(self.FETCH.replace("{", '{ echo "$3" >>"$kernel_cache/asked";', 1))
+            self.assertEqual(lines, [names[0]])
+            with open(os.path.join(self.cache, "asked"), encoding="utf-8") as f:
+                self.assertEqual(f.read().split(), fetched)
+            os.unlink(f.name)
+            self.assertNotIn("fetched", os.listdir(self.tree))
+
     def test_what_words_mean_is_noted_by_several_at_once(self):
         """Two runs, each with other words, wrote the same temporary file: lines were lost or cut,
         and one run complained that it could not move the file. Fixed: one after the other."""
@@ -633,6 +649,22 @@ class Install(WithDirectory):
                     self.assertEqual(self.files(), ["stream.c"])
                 for name in self.files():
                     os.unlink(os.path.join(bpf, name))
+
+    def test_files_of_the_tree_s_owner(self):
+        """A symbolic link came back as a file that all may write, and two files were overwritten."""
+        bpf = os.path.join(self.tree, "kernel/bpf")
+        os.rename(f"{bpf}/stream.c", f"{self.top}/real.c")
+        os.symlink(f"{self.top}/real.c", f"{bpf}/stream.c")
+        for name in "stream.c.new", "bpf_stream.h.new":
+            self.write("linux/kernel/bpf/" + name, name)
+        before = self.files()
+        self.assertEqual(self.install()[0], 0)
+        self.assertEqual(self.install("--remove")[0], 0)
+        self.assertEqual(self.files(), before)
+        self.assertEqual(os.readlink(f"{bpf}/stream.c"), f"{self.top}/real.c")
+        for name in "stream.c.new", "bpf_stream.h.new":
+            with open(f"{bpf}/{name}", encoding="utf-8") as f:
+                self.assertEqual(f.read(), name)
 
     @unittest.skipUnless(os.geteuid() == 0, "only root can")
     def test_root_in_the_tree_of_another(self):
