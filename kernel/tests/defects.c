@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
  * What the original's streams do wrong, seen from outside: a program for a
- * kernel of kernel/own.sh. Each case but one (a fault at once) fails on the
- * original of 7.2 and 7.3, and all hold with the drop-in; the numbers are those
- * of the table of defects in docs/kernel-drop-in.md.
+ * kernel of kernel/own.sh. Each case but one fails on the original of 7.2 and
+ * 7.3, and all hold with the drop-in; the numbers are those of the table of
+ * defects in docs/kernel-drop-in.md. The one, a fault at once, was seen to fail
+ * with a drop-in that gives up what it offered when nothing could be copied.
  *
  * A BPF program is made here by hand. It prints one of a few formats to one of
  * its streams, as often as it is told, and returns the last result. Memory is
