@@ -244,6 +244,16 @@ exit 100
             self.assertEqual(self.calls().count(configured), times)
 
     @unittest.skipUnless(shutil.which("cc"), "no cc")
+    def test_a_full_disk_is_named(self):
+        """The log, which was to tell why, lies on the same disk, and was empty."""
+        self.tool("meson", "#!/bin/sh\nexit 1\n")
+        for free, told in ((1023, f"dev: no space left in {self.project}/build\n"), (1024, "")):
+            self.tool("df", "#!/bin/sh\necho Filesystem 1024-blocks Used Available\n"
+                            f"echo /dev/vda 9999999 9999999 {free}\n")
+            self.assertEqual(self.run_it("demo")[::2], (1, told + "dev: building build/demo failed; "
+                                                        "the whole log is build/demo.log\n"))
+
+    @unittest.skipUnless(shutil.which("cc"), "no cc")
     def test_demo__ended_with_dev(self):
         """kill of ./dev alone left the demo itself, which went on for a minute."""
         os.mkdir(os.path.join(self.project, "scripts"))
