@@ -330,10 +330,12 @@ relocate()
 # there already are kept, and named in the file fetched.
 fetch_tree()
 {
-	local word=$1 place=$2 new=$2.new headers=linux-headers-$release package
+	local word=$1 place=$2 new=$2.new headers=linux-headers-$release package of
 	rm -rf "$place.old"
-	[ "$(head -n 1 "$new/fetched" 2>/dev/null)" = "$release" ] || rm -rf "$new"
-	mkdir -p "$new" && [ -s "$new/fetched" ] || echo "$release" >"$new/fetched"
+	of=$(awk -v package="$headers" '$1 == package { print $1, $2; exit }' \
+		"$kernel_cache/lists/$suite")
+	[ "$(head -n 1 "$new/fetched" 2>/dev/null)" = "$of" ] || rm -rf "$new"
+	mkdir -p "$new" && [ -s "$new/fetched" ] || echo "$of" >"$new/fetched"
 	for package in "$headers" "$(depend "$headers" 'linux-headers-.*-common.*')" \
 		"$(depend "$headers" 'linux-kbuild-.*')"; do
 		! grep -qxF "$package" "$new/fetched" || continue

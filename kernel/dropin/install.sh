@@ -144,7 +144,7 @@ put_in()
 	done
 	made=("$bpf/stream.c.kernel" "$bpf/bpf_stream.h")
 	ln "$bpf/stream.c" "$bpf/stream.c.kernel" 2>/dev/null ||
-		cp -p "$bpf/stream.c" "$bpf/stream.c.kernel" || die "cannot write to $bpf"
+		cp -pP "$bpf/stream.c" "$bpf/stream.c.kernel" || die "cannot write to $bpf"
 	replace "$top/include/bpf_stream.h" "$bpf/bpf_stream.h" 644 "$bpf"
 	replace "$here/stream.c" "$bpf/stream.c" 644 "$bpf"
 	made=()

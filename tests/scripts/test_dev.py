@@ -156,7 +156,7 @@ class Dev(unittest.TestCase):
         os.chmod(self.project, 0o755)
 
     def without_meson(self, user):
-        for name in ("bash", "dirname", "readlink", "stat", "mkdir", "cat", "grep", "head",
+        for name in ("bash", "dirname", "readlink", "stat", "mkdir", "cat", "env", "grep", "head",
                      "tail"):
             os.symlink(shutil.which(name), os.path.join(self.tools, name))
         self.tool("id", f"#!/bin/sh\necho {user}\n")
@@ -203,12 +203,15 @@ exit 100
         done = os.path.join(self.top, "done")
         for number, on_int, is_done in ((signal.SIGINT, "", True), (signal.SIGTERM, "", True),
                                         (signal.SIGTERM, "exit 100", False)):
+            # What a package starts is not waited for.
             self.tool("apt-get", "#!/bin/bash\ncase $* in\n*update*) exit ;;\nesac\n"
+                                 "(trap '' INT && exec sleep 90 >/dev/null 2>&1) &\n"
                                  f"trap '{on_int}' INT\nread -r _ _ _ dev _ </proc/$PPID/stat\n"
                                  f"kill -{int(number)} $dev\n"
-                                 f"for i in {{1..8}}; do sleep 0.1; done\n: >{done}\n")
-            status, out, err = self.run_it("demo", preexec_fn=lambda s=number:
-                                           signal.signal(s, signal.SIG_DFL))
+                                 f"for i in {{1..{300 if on_int else 8}}}; do sleep 0.1; done\n: >{done}\n")
+            # INT may be ignored, as in what a script has put into the background.
+            status, out, err = self.run_it("demo", preexec_fn=lambda s=number: (
+                signal.signal(signal.SIGINT, signal.SIG_IGN), signal.signal(s, signal.SIG_DFL)))
             self.assertEqual((status, err, self.calls()), (-number, "\ndev: interrupted\n", ""))
             self.assertRegex(out, r"\Ainstalling [\w -]* \.\.\. \Z")
             self.assertEqual(os.path.exists(done), is_done)
@@ -247,7 +250,8 @@ exit 100
     def test_a_full_disk_is_named(self):
         """The log, which was to tell why, lies on the same disk, and was empty."""
         self.tool("meson", "#!/bin/sh\nexit 1\n")
-        for free, told in ((1023, f"dev: no space left in {self.project}/build\n"), (1024, "")):
+        for free, told in ((1023, f"dev: no space left in {self.project}/build\n"), (1024, ""),
+                           ("-", "")):
             self.tool("df", "#!/bin/sh\necho Filesystem 1024-blocks Used Available\n"
                             f"echo /dev/vda 9999999 9999999 {free}\n")
             self.assertEqual(self.run_it("demo")[::2], (1, told + "dev: building build/demo failed; "
