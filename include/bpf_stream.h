@@ -3932,10 +3932,13 @@ static const char *bsi_fmt_pointer_parse(const char *fmt, struct bsi_fmt_array *
 		spec->flags &= BSI_FMT_LEFT;
 		break;
 	default:
-		/* The address: sixteen digits, or what a width makes of it. */
+		/* The address; no width means %016. */
 		spec->conv = 'x';
 		spec->length = 'L';
-		spec->precision = spec->width ? -1 : 16;
+		if (!spec->width) {
+			spec->width = 16;
+			spec->flags |= BSI_FMT_ZERO;
+		}
 		if (*fmt != 'K' && *fmt != 'x')
 			return bsi_fmt_is_boundary(*fmt) ? fmt : NULL;
 		break;

@@ -18,7 +18,10 @@
  *   a cut text that leaves its room free     a_cut_text_leaves_room_for_nothing
  *   no raw bytes asked for an IP form        the table, without_room_for_its
  *   addresses up to 4096, or to 65535, low   below_4096, first_readable_address
- *   %pS keeping the flag 0                   sixteen_digits_unless_a_width
+ *   %pS keeping the flag 0                   sixteen_digits, one_rule
+ *   %px with precision 16, not width 016     minus_wins, one_rule
+ *   %ps taking + as a number does            one_rule
+ *   a width kept for %pks                    one_rule, the table
  *   h accepted, # accepted, no end after %s  the table alone
  *   NULL arguments not refused               bad_arguments_are_EINVAL
  *   0x7f allowed in plain text               no_control_character, the table
@@ -821,6 +824,113 @@ Test(format, array__pointers_fill_sixteen_digits_unless_a_width_is_given)
 	EXPECT_ARRAY("0000000abc|", "%010p|", 0xabc);
 	EXPECT_ARRAY("  0x0|0x0  |", "%5pS|%-05ps|", 0, 0);
 	EXPECT_ARRAY("   0x1|0x1", "%+06pS|%20pB", 1, 1);
+}
+
+Test(format, array__minus_wins_over_the_zeros_of_a_pointer)
+{
+	static const char *const forms[] = { "p", "px", "pK" };
+	/* As a running 7.2.13 printed them */
+	static const struct {
+		const char *flags;
+		const char *expected;
+	} rows[] = {
+		{ "-", "abc             |" },	{ "--", "abc             |" },
+		{ "0-", "abc             |" },	{ " -", "abc             |" },
+		{ "-4", "abc |" },		{ "+", "0000000000000abc|" },
+		{ " ", "0000000000000abc|" },
+	};
+
+	for (size_t i = 0; i < COUNT(forms) * COUNT(rows); i++) {
+		char fmt[16];
+
+		snprintf(fmt, sizeof(fmt), "%%%s%s|", rows[i / COUNT(forms)].flags,
+			 forms[i % COUNT(forms)]);
+		EXPECT_ARRAY(rows[i / COUNT(forms)].expected, fmt, 0xabc);
+	}
+}
+
+/* What flags and width do to a pointer */
+enum pointer_rule {
+	ADDRESS,	/* pad; zeros before it if 0 says so or no width is given */
+	CODE,		/* pad with blanks */
+	FIXED,		/* nothing */
+};
+
+struct pointer_form {
+	const char *letters;
+	enum pointer_rule rule;
+	const char *body;	/* the text if it is not the number in hexadecimal */
+};
+
+/* The rule: - puts blanks behind, else zeros or blanks go before. */
+static void pointer_model(char *text, const struct pointer_form *form, const char *flags,
+			  size_t width, const char *body)
+{
+	bool is_left = strchr(flags, '-') != NULL;
+	bool has_zeros = form->rule == ADDRESS && (strchr(flags, '0') || !width);
+	size_t len = strlen(body);
+	size_t pad;
+
+	if (form->rule == ADDRESS && !width)
+		width = 16;
+	pad = form->rule == FIXED || width < len ? 0 : width - len;
+	memset(text, is_left || !has_zeros ? ' ' : '0', pad + len);
+	memcpy(is_left ? text : text + pad, body, len);
+	strcpy(text + pad + len, "|");
+}
+
+static void expect_pointer(const struct pointer_form *form, const char *flags, size_t width,
+			   uint64_t value)
+{
+	char digits[24];
+	char fmt[32];
+	char expected[128];
+	char text[128];
+	int ret;
+
+	snprintf(digits, sizeof(digits), form->rule == ADDRESS ? "%llx" : "0x%llx",
+		 (unsigned long long)value);
+	snprintf(fmt, sizeof(fmt), width ? "%%%s%zu%s|" : "%%%s%.0zu%s|", flags, width,
+		 form->letters);
+	pointer_model(expected, form, flags, width, form->body ? form->body : digits);
+	ret = bsi_format_array(text, sizeof(text) - 1, fmt, &value, sizeof(value));
+	text[ret < 0 ? 0 : ret] = '\0';
+	cr_assert(!strcmp(text, expected), "%s of 0x%llx returned %d: \"%s\", not \"%s\"", fmt,
+		  (unsigned long long)value, ret, text, expected);
+}
+
+/* Every sequence of up to four flags, so all of them in every order */
+Test(format, array__flags_and_width_of_every_pointer_follow_one_rule)
+{
+	static const unsigned char raw[16] = { 1, 2, 30, 255 };
+	static const uint64_t values[] = { 0, 1, 0xabc, UINT64_C(0xdeadbeefcafe), UINT64_MAX };
+	static const struct pointer_form forms[] = {
+		{ "p", ADDRESS, NULL }, { "px", ADDRESS, NULL }, { "pK", ADDRESS, NULL },
+		{ "pxz9", ADDRESS, NULL }, { "ps", CODE, NULL }, { "pS", CODE, NULL },
+		{ "pB", FIXED, NULL }, { "pi4", FIXED, "001.002.030.255" },
+		{ "pI4", FIXED, "1.2.30.255" },
+		{ "pi6", FIXED, "01021eff000000000000000000000000" },
+		{ "pI6", FIXED, "0102:1eff:0000:0000:0000:0000:0000:0000" },
+		{ "pks", FIXED, "\1\2\36\377" }, { "pus", FIXED, "\1\2\36\377" },
+	};
+
+	for (unsigned int n = 0; n < 5 * 5 * 5 * 5; n++) {
+		char flags[5];
+		size_t len = 0;
+
+		for (unsigned int rest = n; rest; rest /= 5) {
+			if (rest % 5)
+				flags[len++] = "-+ 0"[rest % 5 - 1];
+		}
+		flags[len] = '\0';
+		for (size_t width = 0; width <= 24; width++) {
+			for (size_t f = 0; f < COUNT(forms); f++) {
+				for (size_t v = 0; v < (forms[f].body ? 1 : COUNT(values)); v++)
+					expect_pointer(&forms[f], flags, width,
+						       forms[f].body ? STR(raw) : values[v]);
+			}
+		}
+	}
 }
 
 Test(format, array__twelve_arguments_and_surplus_ones)
