@@ -3506,7 +3506,7 @@ static void bsi_fmt_number_write(struct bsi_fmt_out *out, const struct bsi_fmt_s
 	size_t len;		/* of all three */
 
 	if (is_negative)
-		value = 0 - value;
+		value = ~value + 1;	/* its magnitude */
 	prefix_len = bsi_fmt_prefix(prefix, spec, value, is_negative);
 	/* Zero with precision 0 has no digit at all. */
 	if (value || spec->precision)
