@@ -3363,8 +3363,8 @@ static inline int bsi_capacity_check(const struct bpf_stream *s, size_t bytes)
  * ====================================================================== */
 #ifdef BSE_OWN_FORMATTER
 /*
- * A formatter for signal handlers: it calls only memcpy, memset, strchr and
- * strnlen, knows no locale, does not recurse, and needs a few hundred bytes.
+ * A formatter for signal handlers: it calls only memcpy, memset and strnlen,
+ * knows no locale, does not recurse, and needs a few hundred bytes.
  *
  * Two grammars, C's and the kernel's for arrays of u64, share one output. Both
  * write at most @size bytes and never a NUL of their own. Both return the
@@ -3537,7 +3537,9 @@ static void bsi_fmt_number_write(struct bsi_fmt_out *out, const struct bsi_fmt_s
 
 static bool bsi_fmt_is_one_of(char c, const char *set)
 {
-	return c && strchr(set, c);
+	while (*set && *set != c)
+		set++;
+	return *set;
 }
 
 static bool bsi_fmt_is_digit(char c)
