@@ -3363,14 +3363,15 @@ static inline int bsi_capacity_check(const struct bpf_stream *s, size_t bytes)
  * ====================================================================== */
 #ifdef BSE_OWN_FORMATTER
 /*
- * A formatter for signal handlers: it calls only memcpy, memset and strnlen,
- * knows no locale, does not recurse, and needs a few hundred bytes.
+ * An async-signal-safe formatter. Of the C library it calls memcpy, memset and
+ * strnlen. It knows no locale, does not recurse, and needs a few hundred bytes
+ * of stack.
  *
- * Two grammars, C's and the kernel's for arrays of u64, share one output. Both
- * write at most @size bytes and never a NUL of their own. Both return the
- * length of the whole text, which may be larger than @size and stops counting
- * at INT_MAX, or a negative errno: also for a width or precision above INT_MAX.
- * What stands in @buf behind the text, or after an error, means nothing.
+ * There are two grammars: C's for a va_list, and the kernel's for an array of
+ * u64. Both write at most @size bytes and no NUL at the end. Both return the
+ * length of the whole text, which may be larger than @size; above INT_MAX they
+ * return INT_MAX. A format they refuse is a negative errno, and so is a width
+ * or precision above INT_MAX. After an error the content of @buf is undefined.
  */
 
 /* ---- [12a] OUTPUT ---------------------------------------------------- */
@@ -3381,15 +3382,15 @@ struct bsi_fmt_out {
 	uint64_t len;		/* length of the text so far */
 };
 
-/* The length to return. Below 2^32 conversions the sum cannot wrap. */
+/* A conversion adds less than 2^32 bytes, so that @len does not wrap. */
 static int bsi_fmt_out_length(const struct bsi_fmt_out *out)
 {
 	return out->len < INT_MAX ? (int)out->len : INT_MAX;
 }
 
 /*
- * Write @n bytes of @s or, if it is NULL, @n times @c. A width of two thousand
- * million costs no more than the buffer is long.
+ * Write @n bytes of @s or, if it is NULL, @n times @c. All are counted, but
+ * only what fits is touched: a huge width costs no more than a full buffer.
  */
 static void bsi_fmt_out_put(struct bsi_fmt_out *out, const char *s, char c, size_t n)
 {
@@ -3405,16 +3406,16 @@ static void bsi_fmt_out_put(struct bsi_fmt_out *out, const char *s, char c, size
 
 /* ---- [12b] FIELDS ---------------------------------------------------- */
 
-/* In the order of the letters in bsi_fmt_flags_parse(). */
+/* The bit of a flag is its character's distance from the blank. */
 enum {
-	BSI_FMT_LEFT  = 1 << 0,
-	BSI_FMT_PLUS  = 1 << 1,
-	BSI_FMT_SPACE = 1 << 2,
-	BSI_FMT_ALT   = 1 << 3,
-	BSI_FMT_ZERO  = 1 << 4,
+	BSI_FMT_SPACE = 1 << 0,
+	BSI_FMT_ALT   = 1 << ('#' - ' '),
+	BSI_FMT_PLUS  = 1 << ('+' - ' '),
+	BSI_FMT_LEFT  = 1 << ('-' - ' '),
+	BSI_FMT_ZERO  = 1 << ('0' - ' '),
 };
 
-/* One conversion: what stands between a % and the letter that ends it. */
+/* One conversion, from behind its % to its letter */
 struct bsi_fmt_spec {
 	unsigned int flags;	/* BSI_FMT_LEFT, ... */
 	int width;		/* 0: none */
@@ -3429,8 +3430,8 @@ static bool bsi_fmt_is_signed(const struct bsi_fmt_spec *spec)
 }
 
 /*
- * The blanks that bring @len bytes to their width. Called before the text with
- * @side 0 and after it with BSI_FMT_LEFT: one of the two writes them.
+ * Pad @len bytes with blanks. This is called before the text with @side 0, and
+ * after it with BSI_FMT_LEFT; one of the two writes the blanks.
  */
 static void bsi_fmt_blanks_write(struct bsi_fmt_out *out, const struct bsi_fmt_spec *spec,
 				 size_t len, unsigned int side)
@@ -3447,7 +3448,7 @@ static void bsi_fmt_text_write(struct bsi_fmt_out *out, const struct bsi_fmt_spe
 	bsi_fmt_blanks_write(out, spec, n, BSI_FMT_LEFT);
 }
 
-/* Write @value's digits so that they end before @end; returns the first. */
+/* Write the digits of @value from the last, just below @end, to the first. */
 static char *bsi_fmt_digits(char *end, uint64_t value, char conv)
 {
 	const char *letters = conv == 'X' ? "0123456789ABCDEF" : "0123456789abcdef";
@@ -3468,8 +3469,8 @@ static char *bsi_fmt_digits(char *end, uint64_t value, char conv)
 }
 
 /*
- * The sign and base that go before a number; returns their length. A pointer
- * takes the flags of a signed number, as in glibc, but is never negative.
+ * Write what goes before a number, its sign and 0x; returns the length. As in
+ * glibc, a pointer takes the flags of a signed number but is never negative.
  */
 static size_t bsi_fmt_prefix(char prefix[3], const struct bsi_fmt_spec *spec, uint64_t value,
 			     bool is_negative)
@@ -3533,7 +3534,7 @@ static void bsi_fmt_number_write(struct bsi_fmt_out *out, const struct bsi_fmt_s
 }
 
 /* ---- [12c] GRAMMAR --------------------------------------------------- */
-/* The characters and the pieces of a format that both forms know. */
+/* What both grammars have in common. */
 
 static bool bsi_fmt_is_one_of(char c, const char *set)
 {
@@ -3552,7 +3553,7 @@ static bool bsi_fmt_is_alnum(char c)
 	return bsi_fmt_is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
-/* A byte from 0x80 on is no control character, and white space is none. */
+/* Neither white space nor a byte from 0x80 on is a control character. */
 static bool bsi_fmt_is_control(char c)
 {
 	unsigned char u = (unsigned char)c;
@@ -3561,8 +3562,8 @@ static bool bsi_fmt_is_control(char c)
 }
 
 /*
- * Copy plain text and %% up to the next conversion, to the end, or, when
- * @strict, to a control character.
+ * Copy plain text and %% up to the next conversion or the end. If @strict, a
+ * control character ends it, too.
  */
 static const char *bsi_fmt_plain_write(struct bsi_fmt_out *out, const char *fmt, bool strict)
 {
@@ -3579,7 +3580,7 @@ static const char *bsi_fmt_plain_write(struct bsi_fmt_out *out, const char *fmt,
 	}
 }
 
-/* Read a decimal number or none, 0; returns what follows, NULL if too big. */
+/* Read a number, 0 if there is none; returns what follows, NULL if too big. */
 static const char *bsi_fmt_number_parse(const char *fmt, int *number)
 {
 	int n = 0;
@@ -3597,22 +3598,12 @@ static const char *bsi_fmt_number_parse(const char *fmt, int *number)
 
 static const char *bsi_fmt_flags_parse(const char *fmt, unsigned int *flags)
 {
-	static const char letters[] = "-+ #0";
-
-	*flags = 0;
-	for (size_t i = 0; letters[i];) {
-		if (*fmt != letters[i]) {
-			i++;
-			continue;
-		}
-		*flags |= 1u << i;
-		fmt++;
-		i = 0;
-	}
+	for (*flags = 0; bsi_fmt_is_one_of(*fmt, "-+ #0"); fmt++)
+		*flags |= 1u << (*fmt - ' ');
 	return fmt;
 }
 
-/* Read h hh l ll j z t or nothing; a doubled letter becomes its capital. */
+/* Read h hh l ll j z t or nothing; hh becomes H and ll becomes L. */
 static const char *bsi_fmt_length_parse(const char *fmt, char *length)
 {
 	*length = 0;
@@ -3625,55 +3616,44 @@ static const char *bsi_fmt_length_parse(const char *fmt, char *length)
 
 /* ---- [12d] VARIABLE ARGUMENTS ---------------------------------------- */
 
-/* A va_list parameter may be a pointer; in a struct it is itself. */
+/* As a parameter a va_list may decay to a pointer; in a struct it does not. */
 struct bsi_fmt_va {
 	va_list ap;
 };
 
-/* A negative width is the flag - and a width. */
-static bool bsi_fmt_va_width(struct bsi_fmt_va *src, struct bsi_fmt_spec *spec)
+/* Read a width or a precision: digits, or * for the next argument. */
+static const char *bsi_fmt_va_extent(const char *fmt, struct bsi_fmt_va *src, int *extent)
 {
-	spec->width = va_arg(src->ap, int);
-	if (spec->width == INT_MIN)
-		return false;
-	if (spec->width < 0) {
-		spec->flags |= BSI_FMT_LEFT;
-		spec->width = -spec->width;
-	}
-	return true;
+	if (*fmt != '*')
+		return bsi_fmt_number_parse(fmt, extent);
+	*extent = va_arg(src->ap, int);
+	return fmt + 1;
 }
 
-/* Read one conversion behind its %; returns what follows it, NULL if bad. */
+/* Read a conversion from behind its %; returns what follows, NULL if bad. */
 static const char *bsi_fmt_va_parse(const char *fmt, struct bsi_fmt_va *src,
 				    struct bsi_fmt_spec *spec)
 {
 	fmt = bsi_fmt_flags_parse(fmt, &spec->flags);
-	if (*fmt == '*')
-		fmt = bsi_fmt_va_width(src, spec) ? fmt + 1 : NULL;
-	else
-		fmt = bsi_fmt_number_parse(fmt, &spec->width);
+	fmt = bsi_fmt_va_extent(fmt, src, &spec->width);
+	if (!fmt || spec->width == INT_MIN)
+		return NULL;
+	if (spec->width < 0) {
+		spec->flags |= BSI_FMT_LEFT;
+		spec->width = -spec->width;
+	}
+	spec->precision = -1;
+	if (*fmt == '.')
+		fmt = bsi_fmt_va_extent(fmt + 1, src, &spec->precision);
 	if (!fmt)
 		return NULL;
-
-	spec->precision = -1;
-	if (fmt[0] == '.' && fmt[1] == '*') {
-		spec->precision = va_arg(src->ap, int);
-		fmt += 2;
-	} else if (fmt[0] == '.') {
-		fmt = bsi_fmt_number_parse(fmt + 1, &spec->precision);
-		if (!fmt)
-			return NULL;
-	}
-
 	fmt = bsi_fmt_length_parse(fmt, &spec->length);
 	spec->conv = *fmt++;
-	/* No length changes c, s and p, and wide ones we do not print. */
-	if (bsi_fmt_is_one_of(spec->conv, spec->length ? "diuoxX" : "diuoxXcsp"))
-		return fmt;
-	return NULL;
+	/* Wide characters are refused; p takes no length. */
+	return bsi_fmt_is_one_of(spec->conv, spec->length ? "diuoxX" : "diuoxXcsp") ? fmt : NULL;
 }
 
-/* The next integer; the signed twin of size_t is ptrdiff_t, and vice versa. */
+/* The next integer. The signed form of size_t is taken to be ptrdiff_t. */
 static uint64_t bsi_fmt_va_integer(struct bsi_fmt_va *src, const struct bsi_fmt_spec *spec)
 {
 	bool is_signed = bsi_fmt_is_signed(spec);
@@ -3723,7 +3703,7 @@ static void bsi_fmt_va_write(struct bsi_fmt_out *out, const struct bsi_fmt_spec 
 		/* As in glibc: all of "(null)" or nothing of it. */
 		if (!s)
 			s = max < sizeof("(null)") - 1 ? "" : "(null)";
-		/* A precision bounds what is read as well. */
+		/* Without a NUL, only the precision bounds what may be read. */
 		n = strnlen(s, max);
 		break;
 	case 'p':
@@ -3742,7 +3722,7 @@ static void bsi_fmt_va_write(struct bsi_fmt_out *out, const struct bsi_fmt_spec 
 	bsi_fmt_text_write(out, spec, s, n);
 }
 
-/* The grammar of bpf_stream_printf(); %% is just these two characters. */
+/* Format for bpf_stream_printf(). */
 static int bsi_format_va(char *buf, size_t size, const char *fmt, va_list ap)
 {
 	struct bsi_fmt_out out = { .buf = buf, .size = size };
@@ -3767,12 +3747,13 @@ static int bsi_format_va(char *buf, size_t size, const char *fmt, va_list ap)
 
 /* ---- [12e] ARGUMENT ARRAY -------------------------------------------- */
 /*
- * The kernel copies arguments into an area of 512 bytes first; what finds no
- * room is cut or refused. So it is here, but the area is only accounted.
+ * The kernel first copies all arguments into an area of 512 bytes. What finds
+ * no room there is cut or refused. We keep count of the area, without having
+ * it, and cut and refuse the same.
  */
 #define BSI_FMT_AREA_BYTES	512u
 #define BSI_FMT_ARGS_BYTES	96u	/* twelve arguments */
-#define BSI_FMT_LOW_ADDRESS	4096u	/* below lies nothing that can be read */
+#define BSI_FMT_LOW_ADDRESS	4096u	/* nothing below is readable */
 
 #define BSI_FMT_CONV_TEXT	'B'	/* spec->conv for %pB %pi4 %pI4 %pi6 %pI6 */
 
@@ -3783,18 +3764,7 @@ struct bsi_fmt_array {
 	const char *letters;	/* what tells BSI_FMT_CONV_TEXT's apart */
 };
 
-/* Take a number's 1, 4 or 8 bytes, aligned to themselves: 0 or -ENOSPC. */
-static int bsi_fmt_area_take(struct bsi_fmt_array *src, size_t bytes)
-{
-	size_t end = ((src->used + bytes - 1) & ~(bytes - 1)) + bytes;
-
-	if (end > BSI_FMT_AREA_BYTES)
-		return -ENOSPC;
-	src->used = end;
-	return 0;
-}
-
-/* The pointer in an argument, NULL if nothing can be read there. */
+/* The pointer in an argument; NULL if it cannot be read. */
 static const char *bsi_fmt_array_pointer(uint64_t value)
 {
 	uintptr_t address = (uintptr_t)value;
@@ -3802,7 +3772,7 @@ static const char *bsi_fmt_array_pointer(uint64_t value)
 	return address < BSI_FMT_LOW_ADDRESS ? NULL : (const char *)address;
 }
 
-/* A string is cut silently to the room, and never read further than that. */
+/* A string is silently cut to the room, and not read beyond. */
 static int bsi_fmt_array_string(struct bsi_fmt_out *out, const struct bsi_fmt_spec *spec,
 				struct bsi_fmt_array *src, const char *s)
 {
@@ -3836,8 +3806,9 @@ static void bsi_fmt_ip_write(struct bsi_fmt_out *out, const char *letters, const
 }
 
 /*
- * %pB and the addresses lie in the area as text with its NUL. They are written
- * and then cut back; then no room is left, and what follows is refused.
+ * The area holds %pB and the IP addresses as text with a NUL. We write the text
+ * and then cut it to the room. A text that was cut fills the area, so that the
+ * next conversion is refused.
  */
 static int bsi_fmt_array_text(struct bsi_fmt_out *out, struct bsi_fmt_array *src,
 			      uint64_t value)
@@ -3859,17 +3830,24 @@ static int bsi_fmt_array_text(struct bsi_fmt_out *out, struct bsi_fmt_array *src
 	return 0;
 }
 
-static int bsi_fmt_array_number(struct bsi_fmt_out *out, const struct bsi_fmt_spec *spec,
+/* Numbers and characters take 8, 4 or 1 bytes, aligned to their size. */
+static int bsi_fmt_array_scalar(struct bsi_fmt_out *out, const struct bsi_fmt_spec *spec,
 				struct bsi_fmt_array *src, uint64_t value)
 {
-	int err = bsi_fmt_area_take(src, spec->length ? 8 : 4);
+	size_t bytes = spec->conv == 'c' ? 1 : spec->length ? 8 : 4;
+	size_t end = ((src->used + bytes - 1) & ~(bytes - 1)) + bytes;
+	char c = (char)(unsigned char)value;
 
-	if (err)
-		return err;
-	if (!spec->length)
+	if (end > BSI_FMT_AREA_BYTES)
+		return -ENOSPC;
+	src->used = end;
+	if (bytes == 4)
 		value = bsi_fmt_is_signed(spec) ? (uint64_t)(int32_t)(uint32_t)value :
 						  (uint32_t)value;
-	bsi_fmt_number_write(out, spec, value);
+	if (spec->conv == 'c')
+		bsi_fmt_text_write(out, spec, &c, 1);
+	else
+		bsi_fmt_number_write(out, spec, value);
 	return 0;
 }
 
@@ -3877,36 +3855,25 @@ static int bsi_fmt_array_write(struct bsi_fmt_out *out, const struct bsi_fmt_spe
 			       struct bsi_fmt_array *src)
 {
 	uint64_t value;
-	int err;
-	char c;
 
 	if (!src->left)
 		return -EINVAL;
 	value = *src->args++;
 	src->left--;
-	switch (spec->conv) {
-	case 'c':
-		c = (char)(unsigned char)value;
-		err = bsi_fmt_area_take(src, 1);
-		if (!err)
-			bsi_fmt_text_write(out, spec, &c, 1);
-		return err;
-	case 's':
+	if (spec->conv == 's')
 		return bsi_fmt_array_string(out, spec, src, bsi_fmt_array_pointer(value));
-	case BSI_FMT_CONV_TEXT:
+	if (spec->conv == BSI_FMT_CONV_TEXT)
 		return bsi_fmt_array_text(out, src, value);
-	default:
-		return bsi_fmt_array_number(out, spec, src, value);
-	}
+	return bsi_fmt_array_scalar(out, spec, src, value);
 }
 
-/* After a string must come the end, white space or punctuation. */
+/* May this follow a string or %p? The end, white space and punctuation may. */
 static bool bsi_fmt_is_boundary(char c)
 {
 	return !c || ((unsigned char)c < 0x80 && !bsi_fmt_is_alnum(c) && !bsi_fmt_is_control(c));
 }
 
-/* Read what follows %p; returns what follows the conversion, NULL if bad. */
+/* Read a conversion from behind its %p; returns what follows, NULL if bad. */
 static const char *bsi_fmt_pointer_parse(const char *fmt, struct bsi_fmt_array *src,
 					 struct bsi_fmt_spec *spec)
 {
@@ -3919,22 +3886,20 @@ static const char *bsi_fmt_pointer_parse(const char *fmt, struct bsi_fmt_array *
 		return fmt[1] == 's' && bsi_fmt_is_boundary(fmt[2]) ? fmt + 2 : NULL;
 	case 'i':
 	case 'I':
-		if (fmt[1] != '4' && fmt[1] != '6')
-			return NULL;
-		spec->conv = BSI_FMT_CONV_TEXT;
-		break;
 	case 'B':
 		spec->conv = BSI_FMT_CONV_TEXT;
+		if (*fmt != 'B' && fmt[1] != '4' && fmt[1] != '6')
+			return NULL;
 		break;
 	case 's':
 	case 'S':
-		/* Code has no names here, but is padded as a name would be. */
+		/* Padded as the symbol's name would be: with blanks only. */
 		spec->conv = 'p';
 		spec->length = 'L';
 		spec->flags &= BSI_FMT_LEFT;
 		break;
 	default:
-		/* The address; no width means %016. */
+		/* No width means %016. */
 		spec->conv = 'x';
 		spec->length = 'L';
 		if (!spec->width) {
@@ -3945,13 +3910,13 @@ static const char *bsi_fmt_pointer_parse(const char *fmt, struct bsi_fmt_array *
 			return bsi_fmt_is_boundary(*fmt) ? fmt : NULL;
 		break;
 	}
-	/* The kernel swallows the letters and digits that follow these. */
+	/* As in the kernel, further letters and digits are skipped. */
 	while (bsi_fmt_is_alnum(*fmt))
 		fmt++;
 	return fmt;
 }
 
-/* Read one conversion behind its %; returns what follows it, NULL if bad. */
+/* Read a conversion from behind its %; returns what follows, NULL if bad. */
 static const char *bsi_fmt_array_parse(const char *fmt, struct bsi_fmt_array *src,
 				       struct bsi_fmt_spec *spec)
 {
@@ -3974,8 +3939,8 @@ static const char *bsi_fmt_array_parse(const char *fmt, struct bsi_fmt_array *sr
 }
 
 /*
- * The grammar of bpf_stream_bprintf(); l, ll and p are 64 bits on every target.
- * Of several errors the leftmost is returned.
+ * Format for bpf_stream_bprintf(). l, ll and p are 64 bits on every target. Of
+ * several errors the leftmost is returned.
  */
 static int bsi_format_array(char *buf, size_t size, const char *fmt, const uint64_t *args,
 			    uint32_t len)

@@ -12,7 +12,7 @@
  *
  * Seen to fail, with the formatter broken on purpose:
  *
- *   area_take without alignment              numbers_are_aligned_in_the_area
+ *   array_scalar without alignment           numbers_are_aligned_in_the_area
  *   a string's NUL not counted in the area   the table and six others
  *   a string read to the last byte of room   a_string_is_never_read_beyond
  *   a cut text that leaves its room free     a_cut_text_leaves_room_for_nothing
