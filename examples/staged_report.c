@@ -7,6 +7,8 @@
  * A stage collects messages out of sight. Committing it makes all of them
  * visible in one step: what others push meanwhile stands before or behind the
  * group, never inside. A stage whose messages are not wanted is freed.
+ *
+ * line() is a print of our own: it puts a prefix before what it is given.
  */
 #define BPF_STREAM_IMPLEMENTATION
 #include "bpf_stream.h"
@@ -25,6 +27,21 @@ static int somebody_else(struct bpf_stream *log)
 	return bpf_stream_printf(log, "(something else)\n");
 }
 
+/* Inside the group nothing comes between the prefix and the rest of its line. */
+__attribute__((__format__(__printf__, 3, 4)))
+static int line(struct bpf_stream_stage *stage, const char *prefix, const char *fmt, ...)
+{
+	int err = bpf_stream_stage_printk(stage, "%s: ", prefix);
+	va_list ap;
+
+	if (err)
+		return err;
+	va_start(ap, fmt);
+	err = bpf_stream_stage_vprintk(stage, fmt, ap);
+	va_end(ap);
+	return err;
+}
+
 /* One report about all disks that are nearly full, if there are any. */
 static int report(struct bpf_stream *log, const char *host, const struct disk *disks, size_t n)
 {
@@ -33,14 +50,14 @@ static int report(struct bpf_stream *log, const char *host, const struct disk *d
 	int err;
 
 	bpf_stream_stage_init(&stage);
-	err = bpf_stream_stage_printk(&stage, "report of %s:\n", host);
+	err = line(&stage, host, "%zu disks\n", n);
 	for (size_t i = 0; i < n && !err; i++) {
 		if (disks[i].used < 90)
 			continue;
 		err = somebody_else(log);
 		if (!err)
-			err = bpf_stream_stage_printk(&stage, "  %s is %d %% full\n",
-						      disks[i].name, disks[i].used);
+			err = line(&stage, host, "%s is %d %% full\n", disks[i].name,
+				   disks[i].used);
 		found++;
 	}
 	if (!err && found)

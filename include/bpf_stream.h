@@ -911,6 +911,21 @@ BSE_API_STAGE int bpf_stream_stage_printk(struct bpf_stream_stage *ss, const cha
 	BSE_PRINTF(2, 3);
 
 /**
+ * bpf_stream_stage_vprintk() - bpf_stream_stage_printk() with a va_list
+ * @ss:  the stage
+ * @fmt: as there
+ * @ap:  the arguments; undefined afterwards, as with vprintf()
+ *
+ * Context:   Any. Keeps errno. At most 2 KiB of stack.
+ * Progress:  Lock-free.
+ * Ordering:  None.
+ * Ownership: As bpf_stream_stage_printk().
+ * Return:    As bpf_stream_stage_printk().
+ */
+BSE_API int bpf_stream_stage_vprintk(struct bpf_stream_stage *ss, const char *fmt, va_list ap)
+	BSE_PRINTF(2, 0);
+
+/**
  * bpf_stream_stage_commit_to() - store a group, in one step
  * @ss: the stage
  * @s:  the stream
@@ -4091,21 +4106,28 @@ BSE_API int bpf_stream_stage_push(struct bpf_stream_stage *ss, const void *data,
 	return 0;
 }
 
-BSE_API_STAGE int bpf_stream_stage_printk(struct bpf_stream_stage *ss, const char *fmt, ...)
+BSE_API int bpf_stream_stage_vprintk(struct bpf_stream_stage *ss, const char *fmt, va_list ap)
 {
 	struct bse_scratch scratch;
 	char *text = bse_scratch_get(&scratch);
-	va_list ap;
-	int ret;
+	int ret = text ? bse_format(text, BPF_STREAM_PRINT_MAX, fmt, ap) : -ENOMEM;
 
-	va_start(ap, fmt);
-	ret = text ? bse_format(text, BPF_STREAM_PRINT_MAX, fmt, ap) : -ENOMEM;
-	va_end(ap);
 	if (ret > (int)BPF_STREAM_PRINT_MAX)
 		ret = (int)BPF_STREAM_PRINT_MAX;
 	if (ret > 0)
 		ret = bpf_stream_stage_push(ss, text, (size_t)ret);
 	bse_scratch_put(&scratch);
+	return ret;
+}
+
+BSE_API_STAGE int bpf_stream_stage_printk(struct bpf_stream_stage *ss, const char *fmt, ...)
+{
+	va_list ap;
+	int ret;
+
+	va_start(ap, fmt);
+	ret = bpf_stream_stage_vprintk(ss, fmt, ap);
+	va_end(ap);
 	return ret;
 }
 

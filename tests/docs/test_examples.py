@@ -58,7 +58,7 @@ class Examples(unittest.TestCase):
     def test_staged_report(self):
         self.assertEqual(self.run_example("staged_report"),
                          "(something else)\n(something else)\n"
-                         "report of alpha:\n  sda is 97 % full\n  sdc is 91 % full\n")
+                         "alpha: 3 disks\nalpha: sda is 97 % full\nalpha: sdc is 91 % full\n")
 
     def test_static_pool(self):
         full = f"stored 60 messages of 1000 bytes; the next: {os.strerror(12)}\n"

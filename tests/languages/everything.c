@@ -93,6 +93,18 @@ __attribute__((__format__(__printf__, 1, 2))) static int print(const char *fmt, 
 	return rc;
 }
 
+__attribute__((__format__(__printf__, 2, 3)))
+static int stage_print(struct bpf_stream_stage *stage, const char *fmt, ...)
+{
+	va_list ap;
+	int rc;
+
+	va_start(ap, fmt);
+	rc = bpf_stream_stage_vprintk(stage, fmt, ap);
+	va_end(ap);
+	return rc;
+}
+
 static void use_pool(void)
 {
 	struct bpf_stream_pool_stats pool;
@@ -182,12 +194,13 @@ static void use_stages(void)
 	bpf_stream_stage_init(&stage);
 	IS(bpf_stream_stage_push(&stage, "push ", 5), 0);
 	IS(bpf_stream_stage_printk(&stage, "%s;", "printk"), 0);
+	IS(stage_print(&stage, "%s %d;", "vprintk", -1), 0);
 	IS(bpf_stream_push(&s, "before;", 7), 0);
 	IS(bpf_stream_stage_commit_to(&stage, &s), 0);
 	IS(bpf_stream_stage_push(&stage, "dropped", 7), 0);
 	bpf_stream_stage_free(&stage);
 	IS(bpf_stream_stage_commit_to(&stage, &s), 0);
-	HOLDS(&s, "before;push printk;");
+	HOLDS(&s, "before;push printk;vprintk -1;");
 	bpf_stream_destroy(&s);
 }
 

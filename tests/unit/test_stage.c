@@ -8,7 +8,8 @@
  * log; a failed commit empties the stage; a successful one leaves its length;
  * messages are not counted; the length is added before the message is made; the
  * sum is not checked; init leaves the length; free keeps the pages; a long
- * print is refused.
+ * print is refused; vprintk pushes the format itself; its long print is
+ * refused, or passed on with its whole length.
  */
 #define BPF_STREAM_STATIC
 #define BPF_STREAM_SELFCHECK 1
@@ -407,6 +408,43 @@ Test(stage, printk__bad_format_keeps_stage_intact)
 	cr_assert_eq(bpf_stream_stage_printk(&ss, "b"), 0);
 	cr_expect_eq(bpf_stream_stage_commit_to(&ss, &s), 0);
 	unit_assert_reads(&s, "ab");
+}
+
+/* A print as a user writes it, with a prefix of its own */
+static int prefixed(const char *fmt, ...)
+{
+	va_list ap;
+	int err = bpf_stream_stage_printk(&ss, "<%d>", 4);
+
+	va_start(ap, fmt);
+	if (!err)
+		err = bpf_stream_stage_vprintk(&ss, fmt, ap);
+	va_end(ap);
+	return err;
+}
+
+Test(stage, vprintk__takes_the_arguments_of_a_wrapper)
+{
+	make_stream(0);
+	cr_expect_eq(prefixed("%s %d %lld;", "a", -1, 1LL << 40), 0);
+	cr_expect_eq(prefixed("%*d", 3, 7), 0);
+	cr_expect_eq(ss.messages, 4);
+	cr_expect_eq(bpf_stream_stage_commit_to(&ss, &s), 0);
+	unit_assert_reads(&s, "<4>a -1 1099511627776;<4>  7");
+}
+
+Test(stage, vprintk__is_cut_and_refused_as_printk)
+{
+	make_stream(0);
+	cr_expect_eq(prefixed("%f", 1.0), -EINVAL);
+	cr_expect_eq(ss.messages, 1);
+	cr_expect_eq(prefixed("%s", ""), 0);
+	cr_expect_eq(ss.messages, 2);
+	cr_expect_eq(prefixed("%-1024dX", 2), 0);
+	cr_expect_eq(ss.messages, 4);
+	cr_expect_eq(ss.len, 3 * 3 + 1023);
+	bpf_stream_stage_free(&ss);
+	cr_expect_eq(unit_stats(&s).pending, 0);
 }
 
 Test(stage, calls__errno_is_kept)
