@@ -10,7 +10,8 @@
  *
  * Seen to fail with copies of the header in which: a push stores less than it
  * was given; BSE_DECLS_BEGIN is empty in C++; a function is declared, or a
- * macro defined, that is not used here.
+ * macro defined, that is not used here; a number is negated as 0 - value, with
+ * -fsanitize=integer in trap mode.
  */
 #define BPF_STREAM_PROG
 #define BPF_STREAM_SELFCHECK 1
@@ -131,6 +132,39 @@ static void use_prints(void)
 	IS(bpf_stream_bprintf(&s, "%u %s;", args, sizeof(args)), 0);
 	IS(bpf_stream_bprintf(&s, "%u %s;", args, 8), -EINVAL);
 	HOLDS(&s, "push;printf -7 0xffffffffff;v 8 -1;42 text;");
+	bpf_stream_destroy(&s);
+}
+
+/* The ends of the types, and whatever else the formatter counts and shifts. */
+static void use_formats(void)
+{
+	static const unsigned char raw[16] = { 0x20, 1, 0xd, 0xb8, 255 };
+	const uint64_t numbers[] = { UINT64_MAX - 1, 0x80000000, UINT64_MAX, (uint64_t)INT64_MIN,
+				     0xff, 0xabc };
+	const uint64_t pointers[] = { 0xabc, UINT64_MAX, UINT64_MAX, (uint64_t)(uintptr_t)raw,
+				      (uint64_t)(uintptr_t)raw, (uint64_t)(uintptr_t)"text" };
+
+	IS(bpf_stream_init(&s, NULL), 0);
+	IS(bpf_stream_printf(&s, "%d %i %u %x;", INT_MIN, -1, UINT_MAX, UINT_MAX), 0);
+	HOLDS(&s, "-2147483648 -1 4294967295 ffffffff;");
+	IS(bpf_stream_printf(&s, "%hhd %hhu %hd %hu;", (signed char)SCHAR_MIN,
+			     (unsigned char)UCHAR_MAX, (short)SHRT_MIN, (unsigned short)USHRT_MAX),
+	   0);
+	HOLDS(&s, "-128 255 -32768 65535;");
+	IS(bpf_stream_printf(&s, "%lld %llu %#llo %jd;", LLONG_MIN, ULLONG_MAX, ULLONG_MAX,
+			     (intmax_t)INTMAX_MIN), 0);
+	HOLDS(&s, "-9223372036854775808 18446744073709551615 01777777777777777777777 "
+	      "-9223372036854775808;");
+	IS(bpf_stream_printf(&s, "%*d|%-+6.3d|%#06X|%.*s|% d|%5c|%.0d;", -4, -7, 7, 255, 2, "text",
+			     0, 'c', 0), 0);
+	HOLDS(&s, "-7  |+007  |0X00FF|te| 0|    c|;");
+	IS(bpf_stream_printf(&s, "%td %zu %p;", (ptrdiff_t)-1, (size_t)1, (void *)0x1f), 0);
+	HOLDS(&s, "-1 1 0x1f;");
+	IS(bpf_stream_bprintf(&s, "%lld %d %u %lld %c %-6x;", numbers, sizeof(numbers)), 0);
+	HOLDS(&s, "-2 -2147483648 4294967295 -9223372036854775808 \xff abc   ;");
+	IS(bpf_stream_bprintf(&s, "%-px %pS %pB %pI4 %pi6 %pks;", pointers, sizeof(pointers)), 0);
+	HOLDS(&s, "abc              0xffffffffffffffff 0xffffffffffffffff 32.1.13.184 "
+	      "20010db8ff0000000000000000000000 text;");
 	bpf_stream_destroy(&s);
 }
 
@@ -265,6 +299,7 @@ int main(void)
 {
 	use_pool();
 	use_prints();
+	use_formats();
 	use_capacity();
 	use_readers();
 	use_stages();
