@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * For test programs with a main() of their own, unlike Criterion's:
- * options, a limit of time, the last line, and random numbers from a seed. A
- * program that includes bpf_stream.h, too, does so first.
+ * options, a limit of time, children, the last line, and random numbers from a
+ * seed. A program that includes bpf_stream.h, too, does so first.
  */
 #ifndef TESTS_PROGRAM_H
 #define TESTS_PROGRAM_H
@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -64,6 +65,65 @@ static inline void program_limit(void)
 		end = now + (time_t)(left ? left : PROGRAM_LIMIT);
 	signal(SIGALRM, program_hangs);
 	alarm(end > now ? (unsigned int)(end - now) : 1);
+}
+
+/* ---- Children --------------------------------------------------------- */
+
+/* fork(), for a child that has what is left of the limit. */
+static inline pid_t program_fork(void)
+{
+	pid_t child;
+
+	fflush(stdout);
+	child = fork();
+	if (child == 0)
+		program_limit();
+	return child;
+}
+
+/* Waits for @child to end. Its wait status; -1: there is no such child. */
+static inline int program_wait(pid_t child)
+{
+	int status;
+
+	while (child > 0)
+		if (waitpid(child, &status, 0) == child)
+			return status;
+		else if (errno != EINTR)
+			break;
+	return -1;
+}
+
+/* How a child with this wait status ended, in words. */
+static inline const char *program_end_of(int status)
+{
+	static const struct {
+		int number;
+		const char *name;
+	} signals[] = {
+		{ SIGABRT, "SIGABRT" }, { SIGALRM, "SIGALRM" }, { SIGBUS, "SIGBUS" },
+		{ SIGFPE, "SIGFPE" }, { SIGHUP, "SIGHUP" }, { SIGILL, "SIGILL" },
+		{ SIGINT, "SIGINT" }, { SIGKILL, "SIGKILL" }, { SIGPIPE, "SIGPIPE" },
+		{ SIGSEGV, "SIGSEGV" }, { SIGSYS, "SIGSYS" }, { SIGTERM, "SIGTERM" },
+		{ SIGTRAP, "SIGTRAP" }, { SIGUSR1, "SIGUSR1" }, { SIGUSR2, "SIGUSR2" },
+	};
+	static char text[40];
+	size_t i;
+
+	if (status == -1)
+		return "could not be started, or waited for";
+	if (WIFEXITED(status)) {
+		snprintf(text, sizeof(text), "ended with exit status %d", WEXITSTATUS(status));
+		return text;
+	}
+	for (i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
+		if (WTERMSIG(status) == signals[i].number) {
+			snprintf(text, sizeof(text), "was killed by %s", signals[i].name);
+			return text;
+		}
+	}
+	snprintf(text, sizeof(text), "was killed by signal %d", WTERMSIG(status));
+	return text;
 }
 
 /* ---- Options ---------------------------------------------------------- */

@@ -20,7 +20,6 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #define THREADS 4
@@ -142,13 +141,17 @@ static void in_the_child(void)
 
 static void fork_one(void)
 {
-	int status = -1;
-	pid_t child = fork();
+	pid_t child = program_fork();
+	int status;
 
 	if (child == 0)
 		in_the_child();
-	if (child < 0 || waitpid(child, &status, 0) != child || status)
-		fail("status of the child", status, 0);
+	status = program_wait(child);
+	if (status) {
+		printf("FAIL: the child %s\n", program_end_of(status));
+		fflush(stdout);
+		_exit(1);
+	}
 }
 
 static void threads_and_forks(void)

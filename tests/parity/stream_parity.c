@@ -51,7 +51,6 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <sys/wait.h>
 
 #define QUICK_SCRIPTS 2000u
 #define MOST_SCRIPTS 100000u
@@ -789,23 +788,20 @@ static bool in_child(bool (*work)(void *), void *arg)
 	int status;
 	pid_t pid;
 
-	fflush(stdout);
 	verdict->differs = false;
-	pid = fork();
-	if (!pid) {
-		program_limit();
+	pid = program_fork();
+	if (!pid)
 		_exit(work(arg) ? 0 : 1);
-	}
-	if (pid < 0 || waitpid(pid, &status, 0) != pid) {
+	status = program_wait(pid);
+	if (status == -1) {
 		perror("stream_parity");
 		exit(2);
 	}
 	if (!verdict->differs && status) {
 		verdict->differs = true;
 		snprintf(verdict->outcome, sizeof(verdict->outcome),
-			 "step %" PRIu32 ": the process ended with %s %d", verdict->step + 1,
-			 WIFSIGNALED(status) ? "signal" : "status",
-			 WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+			 "step %" PRIu32 ": the process %s", verdict->step + 1,
+			 program_end_of(status));
 	}
 	return !verdict->differs;
 }

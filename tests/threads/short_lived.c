@@ -52,7 +52,6 @@
 #include <semaphore.h>
 #include <setjmp.h>
 #include <stdatomic.h>
-#include <sys/wait.h>
 #include "threads.h"
 
 #ifdef BSE_ASAN
@@ -768,23 +767,18 @@ static int start(char **argv, const char *name, const char *keys, uint32_t n)
 {
 	char threads[24];
 	char number[24];
-	int status = -1;
 	pid_t pid;
 
 	snprintf(threads, sizeof(threads), "%" PRIu32, n);
 	snprintf(number, sizeof(number), "%" PRIu64, seed);
-	fflush(stdout);
-	pid = fork();
+	pid = program_fork();
 	if (pid == 0) {
-		program_limit();
 		setenv(keys_variable, keys, 1);
 		execl("/proc/self/exe", argv[0], "--case", name, "--threads", threads, "--seed",
 		      number, (char *)NULL);
 		_exit(127);
 	}
-	if (pid < 0 || waitpid(pid, &status, 0) != pid)
-		return -1;
-	return status;
+	return program_wait(pid);
 }
 
 /* Whether LeakSanitizer works in this place: it must find this. */
@@ -792,8 +786,7 @@ static int leak_check_works(void)
 {
 	void *(*volatile allocate)(size_t) = malloc;
 	void *volatile block;
-	int status = -1;
-	pid_t pid = fork();
+	pid_t pid = program_fork();
 
 	if (pid == 0) {
 		if (!freopen("/dev/null", "w", stderr))
@@ -803,7 +796,7 @@ static int leak_check_works(void)
 		(void)block;
 		_exit(__lsan_do_recoverable_leak_check() ? 0 : 1);
 	}
-	return pid > 0 && waitpid(pid, &status, 0) == pid && status == 0;
+	return program_wait(pid) == 0;
 }
 
 /* First all as they are, then those that come again. */

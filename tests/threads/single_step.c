@@ -53,7 +53,6 @@ static int step_sigmask(int how, const sigset_t *set, sigset_t *old);
 #undef pthread_sigmask
 
 #include <setjmp.h>
-#include <sys/wait.h>
 #include <ucontext.h>
 #include "threads.h"
 
@@ -676,15 +675,18 @@ static bool step_once(void)
 
 static bool step_once_in_child(void)
 {
-	int status = -1;
-	pid_t pid = fork();
+	pid_t pid = program_fork();
+	int status;
 
-	if (pid == 0) {
-		program_limit();
+	if (pid == 0)
 		_exit(step_once() ? 0 : 2);
+	status = program_wait(pid);
+	if (!WIFEXITED(status)) {
+		printf("FAIL: %s, handler %s at instruction %" PRIu64 ": the process %s\n",
+		       op->name, mode->name, target, program_end_of(status));
+		fflush(stdout);
 	}
-	if (pid < 0 || waitpid(pid, &status, 0) != pid || !WIFEXITED(status) ||
-	    WEXITSTATUS(status) == 1)
+	if (!WIFEXITED(status) || WEXITSTATUS(status) == 1)
 		_exit(1);
 	return WEXITSTATUS(status) == 0;
 }
@@ -694,7 +696,6 @@ static int step_through(uint64_t stride, uint64_t seed)
 {
 	uint64_t times = 0;
 
-	program_limit();
 	for (target = 1 + seed % stride;; target += stride) {
 		if (op->first_use ? step_once_in_child() : step_once()) {
 			times++;
@@ -742,7 +743,6 @@ int main(int argc, char **argv)
 		PROGRAM_WORD("op", "only this operation:", &only, op_name),
 		PROGRAM_LAST
 	};
-	int status;
 	pid_t pid;
 	unsigned int i;
 	unsigned int k;
@@ -770,13 +770,10 @@ int main(int argc, char **argv)
 			mode = &modes[k];
 			if (mode->jumps && !op->pages)
 				continue;
-			fflush(stdout);
-			pid = fork();
+			pid = program_fork();
 			if (pid == 0)
 				_exit(step_through(stride, seed));
-			if (pid < 0 || waitpid(pid, &status, 0) != pid)
-				status = -1;
-			threads_note(op->name, status);
+			threads_note(op->name, program_wait(pid));
 		}
 	}
 	return threads_summary();

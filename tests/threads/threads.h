@@ -26,9 +26,7 @@ static void threads_note(const char *what, int status)
 		threads_result.skipped++;
 	} else {
 		threads_result.failed++;
-		printf("FAIL: %s: %s %d\n", what,
-		       WIFSIGNALED(status) ? "killed by signal" : "exit status",
-		       WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+		printf("FAIL: %s: %s\n", what, program_end_of(status));
 	}
 }
 
