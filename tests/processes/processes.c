@@ -4,8 +4,8 @@
  *
  * Writers push records and groups to two streams, are interrupted by handlers
  * that do the same, and a reader takes them out. In each round one of these
- * threads - by itself, in a handler at any instruction, at a chosen place in
- * the middle of a push, or in the reader's sink - makes a process:
+ * threads, in between its own calls, makes a process, while the others are
+ * anywhere in theirs:
  *
  *   private  fork: the child, with the one thread that forked, reads its copy
  *            of what was pending: each lane goes on at the number where the
@@ -35,7 +35,6 @@
 
 #include <sched.h>
 #include <spawn.h>
-#include <sys/wait.h>
 
 #define THREADS_MAX 16u
 #define LANES (2 * THREADS_MAX)		/* of each writer, and of its handlers */
@@ -47,9 +46,8 @@ enum mode { PRIVATE, SHARED, EXEC, EXEC_HERE, FRESH, MODES };
 
 static const char *const mode_names[MODES] = { "private", "shared", "exec", "exec-here", "fresh" };
 
-/* Where a process can be made. */
-enum where { NOWHERE, IN_MAIN, IN_WRITER, IN_HANDLER, IN_PUSH, IN_READER, IN_READERS_HANDLER,
-	     IN_SINK, WHERES };
+/* Which thread makes a process. */
+enum where { NOWHERE, IN_MAIN, IN_WRITER, IN_READER, WHERES };
 
 static enum mode mode;
 static uint64_t seed;
@@ -62,8 +60,9 @@ static pid_t first_process;		/* which tells the result */
 static void report(int line, const char *what)
 {
 	char text[200];
-	int len = snprintf(text, sizeof(text), "FAIL %s, process %d: line %d: %s\n%s",
-			   mode_names[mode], (int)getpid(), line, what,
+	int len = snprintf(text, sizeof(text), "FAIL %s, seed %" PRIu64 ", process %" PRIu64
+			   ", %s: line %d: %s\n%s", mode_names[mode], seed, program_turn,
+			   getpid() == first_process ? "the parent" : "a child", line, what,
 			   getpid() == first_process ? "0 passed, 1 failed, 0 skipped\n" : "");
 
 	(void)!write(STDOUT_FILENO, text, (size_t)len);
@@ -246,7 +245,6 @@ static int stop;
 static int started;			/* threads that are in the middle of their work */
 static int wanted;			/* enum where: a process is to be made */
 static int wanted_writer;		/* by this one, if by one */
-static int wanted_later;		/* so many places in pushes from now */
 static pid_t made;			/* its id */
 static enum where born;			/* NOWHERE, or this is a child, made there */
 static _Thread_local unsigned int self;	/* writer from 1; 0: another thread */
@@ -254,8 +252,8 @@ static _Thread_local unsigned int self;	/* writer from 1; 0: another thread */
 /* Called where a process can be made. */
 static void offer(enum where where)
 {
-	if (born || look(&wanted) != (int)where ||
-	    (where >= IN_WRITER && where <= IN_PUSH && look(&wanted_writer) != (int)self))
+	if (look(&wanted) != (int)where ||
+	    (where == IN_WRITER && look(&wanted_writer) != (int)self))
 		return;
 	set(&wanted, NOWHERE);
 	make_process(where);
@@ -280,9 +278,8 @@ static void handler(int signal)
 	int saved = errno;
 
 	(void)signal;
-	if (self && !born)
+	if (self)
 		push_in_between();
-	offer(self ? IN_HANDLER : IN_READERS_HANDLER);
 	errno = saved;
 }
 
@@ -294,9 +291,6 @@ static void at_hook(enum hook_point point)
 		return;
 	if (++calls % 97 == 0)
 		push_in_between();
-	if (look(&wanted) == IN_PUSH && look(&wanted_writer) == (int)self &&
-	    !__atomic_fetch_sub(&wanted_later, 1, __ATOMIC_RELAXED))
-		offer(IN_PUSH);
 }
 
 static void child_goes_on(void);
@@ -312,8 +306,6 @@ static void *writer(void *id)
 	hook = at_hook;
 	for (i = 0; !look(&stop); i++) {
 		err = (i % 32 < 30 ? push_record : push_group)(&stream[i % STREAMS], lane);
-		if (born)
-			child_goes_on();
 		if (i == 25)
 			__atomic_fetch_add(&started, 1, __ATOMIC_RELEASE);
 		/* Nothing comes in: signals are blocked, as at its end. */
@@ -333,7 +325,6 @@ static void *writer(void *id)
 
 static int traffic_sink(void *st, const void *data, size_t len)
 {
-	offer(IN_SINK);
 	/* A fork somewhere else shall find readers at work. */
 	sched_yield();
 	return take(st, data, len);
@@ -349,8 +340,6 @@ static void *reader(void *unused)
 
 		ret = bpf_stream_drain(&st->s, traffic_sink, st, 1 + i * 7919 % 20000);
 		CHECK(ret >= 0);
-		if (born)
-			child_goes_on();
 		if (i == 25)
 			__atomic_fetch_add(&started, 1, __ATOMIC_RELEASE);
 		offer(IN_READER);
@@ -407,7 +396,7 @@ static void check_cut_off(struct stream *st)
 	size_t sum = 0;
 	char byte;
 
-	CHECK(born != IN_READER && born != IN_READERS_HANDLER && born != IN_SINK);
+	CHECK(born != IN_READER);
 	CHECK(bpf_stream_read(&st->s, &byte, 1) == -EBUSY);
 	CHECK(bpf_stream_try_read(&st->s, &byte, 1) == -EBUSY);
 	CHECK(bpf_stream_drain(&st->s, count_bytes, &sum, SIZE_MAX) == -EBUSY);
@@ -444,11 +433,11 @@ static uint64_t cut_off;		/* children that were */
 
 static void wait_for(pid_t pid)
 {
-	int status;
+	int status = program_wait(pid);
 
-	CHECK(waitpid(pid, &status, 0) == pid);
-	CHECK(!WIFSIGNALED(status));
-	CHECK(WEXITSTATUS(status) == CONTENT || WEXITSTATUS(status) == CONTENT_WITHOUT_READER);
+	if (!WIFEXITED(status) || (WEXITSTATUS(status) != CONTENT &&
+				   WEXITSTATUS(status) != CONTENT_WITHOUT_READER))
+		report(__LINE__, program_end_of(status));
 	cut_off += WEXITSTATUS(status) == CONTENT_WITHOUT_READER ? 1 : 0;
 }
 
@@ -485,9 +474,8 @@ static void child_goes_on(void)
 		for (i = 0; i < 2; i++)
 			CHECK(!pthread_join(thread[i], NULL));
 	}
-	pid = fork();
+	pid = program_fork();
 	CHECK(pid >= 0);
-	program_limit();
 	for (i = 0; i < STREAMS; i++) {
 		(void)push_record(&stream[i], 0);
 		read_all(&stream[i], NOWHERE);
@@ -561,16 +549,14 @@ static void make_process(enum where where)
 
 	if (mode == EXEC_HERE)
 		become_fresh();
-	/* From a handler only what handlers may call. */
-	if (mode == EXEC && (where == IN_MAIN || where == IN_WRITER)) {
+	if (mode == EXEC && where == IN_WRITER) {
 		CHECK(!posix_spawn(&pid, "/proc/self/exe", NULL, NULL, args, no_environment));
 	} else {
-		pid = fork();
+		pid = program_fork();
 		CHECK(pid >= 0);
 	}
 	if (!pid) {
 		born = where;
-		program_limit();
 		if (mode == EXEC)
 			become_fresh();
 		if (mode == SHARED)
@@ -613,11 +599,10 @@ static void use_shared_region(void)
 static void run_other(const char *mode_name)
 {
 	char text[32];
-	pid_t pid = fork();
+	pid_t pid = program_fork();
 
 	CHECK(pid >= 0);
 	if (!pid) {
-		program_limit();
 		snprintf(text, sizeof(text), "%llu", (unsigned long long)seed + draw(1000000));
 		execl("/proc/self/exe", "processes", mode_name, "--seed", text, (char *)NULL);
 		_exit(1);
@@ -626,7 +611,7 @@ static void run_other(const char *mode_name)
 }
 
 /* One round: some traffic, then a process is made, and both go on. */
-static void run_round(enum where where, const pthread_t *writers, pthread_t reading)
+static void run_round(enum where where, const pthread_t *writers)
 {
 	unsigned int i;
 	unsigned int n;
@@ -639,20 +624,13 @@ static void run_round(enum where where, const pthread_t *writers, pthread_t read
 	i = draw(threads);
 	set(&made, 0);
 	set(&wanted_writer, (int)i + 1);
-	set(&wanted_later, (int)draw(50));
 	set(&wanted, (int)where);
 	if (where == IN_MAIN)
 		offer(IN_MAIN);
 	if (born)
 		child_goes_on();
-	/* Again after a second: TSan's runtime loses one in thousands. */
-	for (n = 0; !look(&made); n++) {
-		if (n % 5000 == 0 && where == IN_HANDLER)
-			CHECK(!pthread_kill(writers[i], SIGUSR1));
-		if (n % 5000 == 0 && where == IN_READERS_HANDLER)
-			CHECK(!pthread_kill(reading, SIGUSR1));
+	while (!look(&made))
 		nap();
-	}
 	wait_for(made);
 }
 
@@ -683,7 +661,7 @@ static uint64_t run(uint64_t rounds)
 	program_case = mode_names[mode];
 	for (round = 0; round < rounds; round++) {
 		program_turn = round;
-		run_round((enum where)(1 + (seed + round) % (WHERES - 1)), writers, reading);
+		run_round((enum where)(1 + (seed + round) % (WHERES - 1)), writers);
 	}
 	set(&stop, 1);
 	for (i = 0; i < threads; i++)

@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* With places where a test comes in: raises a signal, forks, waits. */
+/* With places where a test comes in: raises a signal, waits. */
 #ifndef JUMPS_ENV_H
 #define JUMPS_ENV_H
 
 enum place {
 	PLACE_ENTERED,		/* behind enter */
-	PLACE_COUNTED,		/* behind the count of one more kept page, or waiter */
+	PLACE_COUNTED,		/* behind the count of one more kept page */
 	PLACE_RETURNED,		/* behind the return of elements of a page */
 	PLACE_RETIRED,		/* behind the retirement of a page */
 	PLACE_GETTING,		/* before a page is asked for */
 	PLACE_PUBLISHED,	/* behind a publish */
-	PLACE_LOCKING,		/* before a try to take a lock */
 	PLACE_ADOPTING		/* behind the look whether there is a pool */
 };
 
@@ -50,12 +49,6 @@ static inline bool jumps_u32_cas_relaxed(bse_u32 *p, uint32_t *old, uint32_t v)
 	return ret;
 }
 
-static inline bool jumps_u32_cas_acquire(bse_u32 *p, uint32_t *old, uint32_t v)
-{
-	at_place(PLACE_LOCKING);
-	return bse_base_u32_cas_acquire(p, old, v);
-}
-
 static inline struct bse_slot *jumps_enter(uint32_t *depth)
 {
 	struct bse_slot *ret = bse_base_enter(depth);
@@ -89,7 +82,6 @@ static inline void *jumps_ptr_load_relaxed(const bse_ptr *p)
 #undef bse_u32_fetch_add_acq_rel
 #undef bse_u32_fetch_sub_acq_rel
 #undef bse_u32_cas_relaxed
-#undef bse_u32_cas_acquire
 #undef bse_enter
 #undef bse_page_get
 #undef bse_log_publish
@@ -97,7 +89,6 @@ static inline void *jumps_ptr_load_relaxed(const bse_ptr *p)
 #define bse_u32_fetch_add_acq_rel jumps_u32_fetch_add_acq_rel
 #define bse_u32_fetch_sub_acq_rel jumps_u32_fetch_sub_acq_rel
 #define bse_u32_cas_relaxed jumps_u32_cas_relaxed
-#define bse_u32_cas_acquire jumps_u32_cas_acquire
 #define bse_enter jumps_enter
 #define bse_page_get jumps_page_get
 #define bse_log_publish jumps_log_publish

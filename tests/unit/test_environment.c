@@ -23,7 +23,6 @@
 #include "bpf_stream.h"
 #include "unit.h"
 #include <fcntl.h>
-#include <signal.h>
 #include <sys/ptrace.h>
 
 enum { MANY = 100000 };
@@ -302,9 +301,8 @@ Test(environment, leave__goes_back_over_levels_that_were_jumped_out_of)
 static pid_t trace(void (*fn)(void *), void *arg)
 {
 	int status;
-	pid_t pid = fork();
+	pid_t pid = unit_fork();
 
-	cr_assert_geq(pid, 0);
 	if (!pid) {
 		if (ptrace(PTRACE_TRACEME, 0, NULL, NULL))
 			_exit(1);
@@ -470,27 +468,31 @@ Test(environment, usable__is_a_process_with_its_own_pool)
 	cr_assert_eq(bse_usable(), 0);
 }
 
-static int child_usable(void *arg)
+static void child_is(void *usable)
 {
 	bse_page page;
 
-	(void)arg;
-	return -bse_usable() * 2 + (bse_page_get(&page) == bse_usable());
+	UNIT_CHILD_WANTS(bse_usable() == *(const int *)usable);
+	UNIT_CHILD_WANTS(bse_page_get(&page) == bse_usable());
 }
 
 static char region[16 * 4096] __attribute__((__aligned__(4096)));
 
 Test(environment, usable__is_a_child_with_a_private_pool)
 {
+	int usable = 0;
+
 	cr_assert_eq(bpf_stream_pool_use(region, sizeof(region), 0), 0);
-	cr_assert_eq(unit_in_child(child_usable, NULL), 1);
+	unit_in_child(child_is, &usable);
 }
 
 Test(environment, usable__is_not_a_child_of_a_shared_pool)
 {
+	int usable = -EPERM;
+
 	cr_assert_eq(bpf_stream_pool_use(region, sizeof(region), BPF_STREAM_POOL_SHARED), 0);
 	cr_assert_eq(bse_usable(), 0);
-	cr_assert_eq(unit_in_child(child_usable, NULL), EPERM * 2 + 1);
+	unit_in_child(child_is, &usable);
 	cr_assert_eq(bse_usable(), 0);
 }
 
@@ -1069,17 +1071,16 @@ Test(environment, lock__keeps_errno)
 	unit_join(thread);
 }
 
-static int child_lock(void *arg)
+static void child_lock(void *arg)
 {
 	struct bpf_stream *stream = arg;
 	bse_mutex *held = &stream->lock;
 
-	if (bse_lock(held) != -EBUSY || bse_trylock(held) != -EBUSY)
-		return 1;
+	UNIT_CHILD_WANTS(bse_lock(held) == -EBUSY);
+	UNIT_CHILD_WANTS(bse_trylock(held) == -EBUSY);
 	bse_stream_init(stream, 1);
-	if (bse_lock(held))
-		return 2;
-	return bse_trylock(held) == -EDEADLK ? 0 : 3;
+	UNIT_CHILD_WANTS(bse_lock(held) == 0);
+	UNIT_CHILD_WANTS(bse_trylock(held) == -EDEADLK);
 }
 
 static void *hold_and_wait(void *arg)
@@ -1100,24 +1101,17 @@ Test(environment, lock__of_another_thread_is_lost_in_a_fork)
 	bse_stream_init(&locked, 1);
 	unit_start(&thread, hold_and_wait, NULL);
 	unit_flag_wait(&step, 1);
-	cr_assert_eq(unit_in_child(child_lock, &locked), 0);
+	unit_in_child(child_lock, &locked);
 	unit_flag_set(&step, 2);
 	unit_join(thread);
 	cr_assert_eq(bse_trylock(&locked.lock), 0);
 }
 
-static int child_unlock(void *arg)
+static void lock_and_unlock(void *arg)
 {
+	UNIT_CHILD_WANTS(bse_lock(arg) == 0);
 	bse_unlock(arg);
-	return bse_lock(arg) ? 1 : 0;
-}
-
-Test(environment, lock__of_the_forking_thread_can_be_given_back)
-{
-	bse_stream_init(&locked, 1);
-	cr_assert_eq(bse_lock(&locked.lock), 0);
-	cr_assert_eq(unit_in_child(child_unlock, &locked.lock), 0);
-	cr_assert_eq(bse_trylock(&locked.lock), -EDEADLK);
+	UNIT_CHILD_WANTS(bse_trylock(arg) == 0);
 }
 
 Test(environment, lock__free_at_a_fork_works_in_both)
@@ -1125,7 +1119,7 @@ Test(environment, lock__free_at_a_fork_works_in_both)
 	bse_stream_init(&locked, 1);
 	cr_assert_eq(bse_lock(&locked.lock), 0);
 	bse_unlock(&locked.lock);
-	cr_assert_eq(unit_in_child(child_unlock, &locked.lock), 0);
+	unit_in_child(lock_and_unlock, &locked.lock);
 	cr_assert_eq(bse_lock(&locked.lock), 0);
 }
 

@@ -10,8 +10,8 @@
  * rounded up, or replace one another; the pool that came second stays mapped,
  * or is gone on with; trim does nothing, trims the next page, trims twice, or
  * only unmaps a shared file; a thread's end keeps its page; slots keep their
- * quota; release unblocks signals; a key that allocates is set; a page used
- * once is not retired; forks are not counted, or forget who keeps pages; the
+ * quota; release or a fork unblocks signals; a key that allocates is set; a page
+ * used once is not retired; forks are not counted, or forget who keeps pages; the
  * child of a shared region may push, read, commit, destroy, trim, keep its
  * slots, free a stage, or learns only that a stream is full or a message too
  * large; a fork keeps the mark of a pool_use that did not come over.
@@ -331,7 +331,17 @@ Test(lifecycle, pool_trim__beside_writers_harms_nobody, .timeout = 120)
 
 /* ---- threads --------------------------------------------------------- */
 
-Test(lifecycle, thread_release__leaves_the_signal_mask_alone)
+static void mask_is_as_before(void *unused)
+{
+	sigset_t set;
+
+	(void)unused;
+	UNIT_CHILD_WANTS(!pthread_sigmask(SIG_SETMASK, NULL, &set));
+	UNIT_CHILD_WANTS(sigismember(&set, SIGUSR2));
+	UNIT_CHILD_WANTS(!sigismember(&set, SIGUSR1));
+}
+
+Test(lifecycle, thread_release_and_fork__leave_the_signal_mask_alone)
 {
 	sigset_t set;
 
@@ -344,6 +354,7 @@ Test(lifecycle, thread_release__leaves_the_signal_mask_alone)
 	cr_assert_eq(pthread_sigmask(SIG_SETMASK, NULL, &set), 0);
 	cr_expect(sigismember(&set, SIGUSR2));
 	cr_expect_not(sigismember(&set, SIGUSR1));
+	unit_in_child(mask_is_as_before, NULL);
 }
 
 /* Pushes at all levels, one inside the other. */
@@ -416,58 +427,30 @@ Test(lifecycle, thread__without_an_exit_hook_keeps_nothing)
 
 /* ---- fork ------------------------------------------------------------ */
 
-/* In a child only its exit status counts; this is its line of failure. */
-#define CHILD_WANTS(condition)		\
-	do {				\
-		if (!(condition))	\
-			_exit(__LINE__ - child_base); \
-	} while (0)
-
-static pid_t fork_child(void)
-{
-	pid_t pid = fork();
-
-	cr_assert_geq(pid, 0);
-	if (!pid)
-		alarm(60);
-	return pid;
-}
-
-static void assert_child_was_content(pid_t pid, int base)
-{
-	int status;
-
-	cr_assert_eq(waitpid(pid, &status, 0), pid);
-	cr_assert(WIFEXITED(status), "the child was ended by signal %d", WTERMSIG(status));
-	cr_assert_eq(WEXITSTATUS(status), 0, "the child wants line %d",
-		     base + WEXITSTATUS(status));
-}
-
 static void private_goes_on(void)
 {
-	const int child_base = __LINE__;
 	pid_t pid;
 	int i;
 
 	cr_assert_eq(bpf_stream_push(&s, "read;", 5), 0);
 	cr_assert_eq(bpf_stream_push(&s, "both;", 5), 0);
 	cr_assert_eq(bpf_stream_read(&s, got, 5), 5);
-	pid = fork_child();
+	pid = unit_fork();
 	if (!pid) {
-		CHILD_WANTS(!bpf_stream_push(&s, "child;", 6));
-		CHILD_WANTS(bpf_stream_read(&s, got, 100) == 11);
-		CHILD_WANTS(!memcmp(got, "both;child;", 11));
+		UNIT_CHILD_WANTS(!bpf_stream_push(&s, "child;", 6));
+		UNIT_CHILD_WANTS(bpf_stream_read(&s, got, 100) == 11);
+		UNIT_CHILD_WANTS(!memcmp(got, "both;child;", 11));
 		for (i = 0; i < 1000; i++) {
-			CHILD_WANTS(!bpf_stream_push(&s, text, 10000));
-			CHILD_WANTS(bpf_stream_read(&s, got, 20000) == 10000);
+			UNIT_CHILD_WANTS(!bpf_stream_push(&s, text, 10000));
+			UNIT_CHILD_WANTS(bpf_stream_read(&s, got, 20000) == 10000);
 		}
 		bpf_stream_thread_release();
-		CHILD_WANTS(unit_pool().in_use == 0);
-		CHILD_WANTS(!bpf_stream_selfcheck(&s));
-		CHILD_WANTS(!bpf_stream_selfcheck(NULL));
+		UNIT_CHILD_WANTS(unit_pool().in_use == 0);
+		UNIT_CHILD_WANTS(!bpf_stream_selfcheck(&s));
+		UNIT_CHILD_WANTS(!bpf_stream_selfcheck(NULL));
 		_exit(0);
 	}
-	assert_child_was_content(pid, child_base);
+	unit_child_ends_well(pid);
 	cr_assert_eq(bpf_stream_push(&s, "parent;", 7), 0);
 	unit_assert_reads(&s, "both;parent;");
 	bpf_stream_thread_release();
@@ -508,7 +491,6 @@ static void *slow_reader(void *ctx)
 
 Test(lifecycle, fork__that_cuts_off_a_reader_leaves_the_stream_busy, .timeout = 120)
 {
-	const int child_base = __LINE__;
 	pthread_t thread;
 	int drained;
 	pid_t pid;
@@ -520,57 +502,28 @@ Test(lifecycle, fork__that_cuts_off_a_reader_leaves_the_stream_busy, .timeout = 
 	unit_start(&thread, slow_reader, &drained);
 	sem_wait(&inside);
 	cr_assert_eq(bpf_stream_push(&s, "def", 3), 0);
-	pid = fork_child();
+	pid = unit_fork();
 	if (!pid) {
-		CHILD_WANTS(bpf_stream_try_read(&s, text, 100) == -EBUSY);
-		CHILD_WANTS(bpf_stream_read(&s, text, 100) == -EBUSY);
-		CHILD_WANTS(bpf_stream_drain(&s, slow_sink, NULL, SIZE_MAX) == -EBUSY);
-		CHILD_WANTS(bpf_stream_drain_fd(&s, 1, SIZE_MAX) == -EBUSY);
-		CHILD_WANTS(!bpf_stream_push(&s, "ghi", 3));
-		CHILD_WANTS(bpf_stream_try_read(&s, text, 100) == -EBUSY);
+		UNIT_CHILD_WANTS(bpf_stream_try_read(&s, text, 100) == -EBUSY);
+		UNIT_CHILD_WANTS(bpf_stream_read(&s, text, 100) == -EBUSY);
+		UNIT_CHILD_WANTS(bpf_stream_drain(&s, slow_sink, NULL, SIZE_MAX) == -EBUSY);
+		UNIT_CHILD_WANTS(bpf_stream_drain_fd(&s, 1, SIZE_MAX) == -EBUSY);
+		UNIT_CHILD_WANTS(!bpf_stream_push(&s, "ghi", 3));
+		UNIT_CHILD_WANTS(bpf_stream_try_read(&s, text, 100) == -EBUSY);
 		bpf_stream_destroy(&s);
-		CHILD_WANTS(!bpf_stream_init(&s, NULL));
-		CHILD_WANTS(!bpf_stream_push(&s, "jkl", 3));
-		CHILD_WANTS(bpf_stream_read(&s, text, 100) == 3);
-		CHILD_WANTS(!memcmp(text, "jkl", 3));
+		UNIT_CHILD_WANTS(!bpf_stream_init(&s, NULL));
+		UNIT_CHILD_WANTS(!bpf_stream_push(&s, "jkl", 3));
+		UNIT_CHILD_WANTS(bpf_stream_read(&s, text, 100) == 3);
+		UNIT_CHILD_WANTS(!memcmp(text, "jkl", 3));
 		_exit(0);
 	}
-	assert_child_was_content(pid, child_base);
+	unit_child_ends_well(pid);
 	sem_post(&go_on);
 	unit_join(thread);
 	cr_expect_eq(drained, 3);
 	cr_expect_arr_eq(got, "abc", 3);
 	unit_assert_reads(&s, "def");
 	unit_assert_sound(&s);
-}
-
-static int forking_sink(void *ctx, const void *data, size_t len)
-{
-	(void)data;
-	*(pid_t *)ctx = fork_child();
-	return (int)len;
-}
-
-/* The reader itself forks: it exists on both sides, and so does its lock. */
-Test(lifecycle, fork__in_a_sink_keeps_both_readers, .timeout = 120)
-{
-	const int child_base = __LINE__;
-	pid_t pid = -1;
-	int drained;
-
-	unit_make_stream(&s, 0);
-	cr_assert_eq(bpf_stream_push(&s, "abc", 3), 0);
-	drained = bpf_stream_drain(&s, forking_sink, &pid, SIZE_MAX);
-	if (!pid) {
-		CHILD_WANTS(drained == 3);
-		CHILD_WANTS(!bpf_stream_push(&s, "child", 5));
-		CHILD_WANTS(bpf_stream_read(&s, got, 100) == 5);
-		_exit(0);
-	}
-	assert_child_was_content(pid, child_base);
-	cr_expect_eq(drained, 3);
-	cr_expect_eq(bpf_stream_push(&s, "parent", 6), 0);
-	unit_assert_reads(&s, "parent");
 }
 
 static char larger[REGION + 1];	/* than any message in that pool */
@@ -591,9 +544,9 @@ static void *use_region_slowly(void *arg)
 	return NULL;
 }
 
-static int child_uses_region(void *arg)
+static void child_uses_region(void *arg)
 {
-	return bpf_stream_pool_use(arg, REGION, 0) ? 1 : 0;
+	UNIT_CHILD_WANTS(!bpf_stream_pool_use(arg, REGION, 0));
 }
 
 /*
@@ -606,14 +559,13 @@ Test(lifecycle, fork__in_the_middle_of_pool_use_leaves_the_child_free_to_use_one
 
 	unit_start(&thread, use_region_slowly, region);
 	unit_flag_wait(&adopting, 1);
-	cr_assert_eq(unit_in_child(child_uses_region, region), 0);
+	unit_in_child(child_uses_region, region);
 	unit_flag_set(&adopting, 2);
 	unit_join(thread);
 }
 
 Test(lifecycle, fork__with_a_shared_region_only_the_parent_goes_on, .timeout = 120)
 {
-	const int child_base = __LINE__;
 	void *base = mmap(NULL, REGION, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	struct bpf_stream_count foreign;
 	struct bpf_stream_stage ss;
@@ -635,35 +587,35 @@ Test(lifecycle, fork__with_a_shared_region_only_the_parent_goes_on, .timeout = 1
 	cr_assert_eq(bpf_stream_push(&s, "abc", 3), 0);
 	cr_assert_eq(bpf_stream_stage_push(&ss, "def", 3), 0);
 	before = unit_pool().in_use;
-	pid = fork_child();
+	pid = unit_fork();
 	if (!pid) {
-		CHILD_WANTS(bpf_stream_push(&s, "x", 1) == -EPERM);
-		CHILD_WANTS(bpf_stream_push(&s, text, 90) == -EPERM);
-		CHILD_WANTS(bpf_stream_push(&wide, larger, sizeof(larger)) == -EPERM);
-		CHILD_WANTS(bpf_stream_push(&full, "x", 1) == -EPERM);
-		CHILD_WANTS(bpf_stream_printf(&s, "%d", 1) == -EPERM);
-		CHILD_WANTS(bpf_stream_bprintf(&s, "x", NULL, 0) == -EPERM);
-		CHILD_WANTS(bpf_stream_stage_push(&ss, "x", 1) == -EPERM);
-		CHILD_WANTS(bpf_stream_stage_push(&ss, larger, sizeof(larger)) == -EPERM);
-		CHILD_WANTS(bpf_stream_stage_printk(&ss, "x") == -EPERM);
-		CHILD_WANTS(bpf_stream_stage_commit_to(&ss, &s) == -EPERM);
-		CHILD_WANTS(bpf_stream_stage_commit_to(&ss, &full) == -EPERM);
-		CHILD_WANTS(bpf_stream_read(&s, got, 100) == -EPERM);
-		CHILD_WANTS(bpf_stream_try_read(&s, got, 100) == -EPERM);
-		CHILD_WANTS(bpf_stream_drain(&s, slow_sink, NULL, SIZE_MAX) == -EPERM);
-		CHILD_WANTS(bpf_stream_drain_fd(&s, 1, SIZE_MAX) == -EPERM);
-		CHILD_WANTS(bpf_stream_pool_trim() == 0);
+		UNIT_CHILD_WANTS(bpf_stream_push(&s, "x", 1) == -EPERM);
+		UNIT_CHILD_WANTS(bpf_stream_push(&s, text, 90) == -EPERM);
+		UNIT_CHILD_WANTS(bpf_stream_push(&wide, larger, sizeof(larger)) == -EPERM);
+		UNIT_CHILD_WANTS(bpf_stream_push(&full, "x", 1) == -EPERM);
+		UNIT_CHILD_WANTS(bpf_stream_printf(&s, "%d", 1) == -EPERM);
+		UNIT_CHILD_WANTS(bpf_stream_bprintf(&s, "x", NULL, 0) == -EPERM);
+		UNIT_CHILD_WANTS(bpf_stream_stage_push(&ss, "x", 1) == -EPERM);
+		UNIT_CHILD_WANTS(bpf_stream_stage_push(&ss, larger, sizeof(larger)) == -EPERM);
+		UNIT_CHILD_WANTS(bpf_stream_stage_printk(&ss, "x") == -EPERM);
+		UNIT_CHILD_WANTS(bpf_stream_stage_commit_to(&ss, &s) == -EPERM);
+		UNIT_CHILD_WANTS(bpf_stream_stage_commit_to(&ss, &full) == -EPERM);
+		UNIT_CHILD_WANTS(bpf_stream_read(&s, got, 100) == -EPERM);
+		UNIT_CHILD_WANTS(bpf_stream_try_read(&s, got, 100) == -EPERM);
+		UNIT_CHILD_WANTS(bpf_stream_drain(&s, slow_sink, NULL, SIZE_MAX) == -EPERM);
+		UNIT_CHILD_WANTS(bpf_stream_drain_fd(&s, 1, SIZE_MAX) == -EPERM);
+		UNIT_CHILD_WANTS(bpf_stream_pool_trim() == 0);
 		foreign = unit_stats(&s).refused[BPF_STREAM_REFUSED_FOREIGN];
-		CHILD_WANTS(foreign.messages == 5);
-		CHILD_WANTS(foreign.bytes == 1 + 90 + 1 + 1 + 3);
+		UNIT_CHILD_WANTS(foreign.messages == 5);
+		UNIT_CHILD_WANTS(foreign.bytes == 1 + 90 + 1 + 1 + 3);
 		bpf_stream_stage_free(&ss);
 		bpf_stream_thread_release();
 		bpf_stream_destroy(&s);
 		bpf_stream_destroy(&full);
-		CHILD_WANTS(unit_pool().in_use == before);
+		UNIT_CHILD_WANTS(unit_pool().in_use == before);
 		_exit(0);
 	}
-	assert_child_was_content(pid, child_base);
+	unit_child_ends_well(pid);
 	cr_expect_eq(unit_pool().in_use, before);
 	cr_expect_eq(bpf_stream_push(&s, "ghi", 3), 0);
 	cr_expect_eq(bpf_stream_stage_commit_to(&ss, &s), 0);

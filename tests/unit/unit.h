@@ -6,7 +6,7 @@
 #include <criterion/criterion.h>
 #include <pthread.h>
 #include <sched.h>
-#include <sys/wait.h>
+#include "../program.h"
 
 /* ---- Streams and the pool --------------------------------------------- */
 
@@ -128,18 +128,45 @@ static inline void unit_in_thread(void *(*run)(void *), void *arg)
 	unit_join(thread);
 }
 
-/* Runs @run in a forked child; its answer is the child's exit status. */
-static inline int unit_in_child(int (*run)(void *), void *arg)
+/* fork(); a child that hangs ends by SIGALRM. */
+static inline pid_t unit_fork(void)
 {
-	int status;
-	pid_t pid = fork();
+	pid_t child = fork();
 
-	cr_assert_geq(pid, 0);
-	if (!pid)
-		_exit(run(arg));
-	cr_assert_eq(waitpid(pid, &status, 0), pid);
-	cr_assert(WIFEXITED(status));
-	return WEXITSTATUS(status);
+	cr_assert_geq(child, 0);
+	if (!child)
+		alarm(150);
+	return child;
+}
+
+/* What must hold in a child, which has no Criterion. */
+#define UNIT_CHILD_WANTS(condition)						\
+	do {									\
+		if (!(condition)) {						\
+			fprintf(stderr, "%s:%d: the child wants: %s\n", __FILE__,	\
+				__LINE__, #condition);				\
+			_exit(1);						\
+		}								\
+	} while (0)
+
+/* Waits for a child that ends with _exit(0). */
+static inline void unit_child_ends_well(pid_t child)
+{
+	int status = program_wait(child);
+
+	cr_assert_eq(status, 0, "the child %s", program_end_of(status));
+}
+
+/* Runs @run in a child. */
+static inline void unit_in_child(void (*run)(void *), void *arg)
+{
+	pid_t child = unit_fork();
+
+	if (!child) {
+		run(arg);
+		_exit(0);
+	}
+	unit_child_ends_well(child);
 }
 
 /* A flag between threads, without help from the words under test. */
