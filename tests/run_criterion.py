@@ -10,11 +10,14 @@ are counted and compared with the Test( declarations in SOURCE. The last line is
 """
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
 
-RESULT = re.compile(r"^(ok|not ok) - (\S+)(.*)$")
+RESULT = re.compile(r"(ok|not ok) - (\S+) *(.*)")
+PLACE = re.compile(r"  - (\S+:\d+): ")
+SIGNAL = re.compile(r"^(\S+::\S+): (died by SIG\w+)$", re.M)     # from unit/signals.c
 SECONDS = 200                           # for one test
 
 # Under AddressSanitizer: the tests' own processes end without a check for leaks, and Criterion's
@@ -33,16 +36,30 @@ def declared(source):
             re.findall(r"^\s*Test\(\s*(\w+)\s*,\s*(\w+)", text, re.M)}
 
 
-def results(tap):
-    """Return [(name, verdict, remark)] of a TAP report."""
-    out = []
+def results(tap, died_by):
+    """Return [[name, verdict, remark]] of a TAP report; of a failed test, what was expected."""
+    out, place = [], ""
     for line in tap.splitlines():
-        m = RESULT.match(line)
-        if m:
-            skipped = "# SKIP" in m[3]
-            verdict = "skipped" if skipped else "passed" if m[1] == "ok" else "failed"
-            out.append((m[2], verdict, m[3].replace("# SKIP", "").strip()))
-    return out
+        m = RESULT.fullmatch(line)
+        if m and "# SKIP" in m[3]:
+            out.append([m[2], "skipped", m[3].replace("# SKIP", "").strip() or "no reason given"])
+        elif m and m[1] == "ok":
+            out.append([m[2], "passed", ""])
+        elif m:
+            remark = m[3].replace("unexpected signal", died_by.get(m[2], "died by a signal"))
+            if m[3].startswith("("):
+                remark = "ended early, with an exit status other than 0"
+            out.append([m[2], "failed", remark])
+        elif PLACE.match(line):
+            if out[-1][2].startswith("ended early"):
+                out[-1][2] = ""
+            place = PLACE.match(line)[1]
+            out[-1][2] += f"; {place}:"
+        elif place and line.startswith("      "):
+            out[-1][2] += " " + line.strip()
+        else:
+            place = ""
+    return [[name, verdict, remark.lstrip("; ")] for name, verdict, remark in out]
 
 
 def main(argv):
@@ -61,15 +78,15 @@ def main(argv):
         ran = []
         if os.path.exists(tap):
             with open(tap, encoding="utf-8", errors="replace") as f:
-                ran = results(f.read())
+                ran = results(f.read(), dict(SIGNAL.findall(p.stdout)))
 
     count = {"passed": 0, "failed": 0, "skipped": 0}
     for name, verdict, remark in ran:
         count[verdict] += 1
         if verdict == "skipped":
-            print(f"SKIP: {name}: {remark or 'no reason given'}")
+            print(f"SKIP: {name}: {remark}")
         else:
-            print(f"{'ok  ' if verdict == 'passed' else 'FAIL'} {name} {remark}")
+            print(f"ok   {name}" if verdict == "passed" else f"FAIL {name}: {remark}")
 
     names = {name for name, _, _ in ran}
     for name in sorted(want - names):
@@ -89,7 +106,8 @@ def main(argv):
                                     else ": /proc is not mounted, Criterion needs it"))
     if p.returncode and not count["failed"]:
         count["failed"] += 1
-        print(f"FAIL {program} ended with status {p.returncode}")
+        print(f"FAIL {program} ended with " + (
+            f"exit status {p.returncode}" if p.returncode > 0 else signal.Signals(-p.returncode).name))
     if count["failed"] and p.stdout.strip():
         print("---- output of the program ----")
         print(p.stdout.rstrip())

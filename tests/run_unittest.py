@@ -10,44 +10,65 @@ the file holds no test), 2 usage, 77 all skipped.
 import importlib.util
 import os
 import signal
+import subprocess
 import sys
 import unittest
 
 
-class Result(unittest.TestResult):
-    def startTest(self, test):
-        super().startTest(test)
-        self.bad = False
+class Status(int):
+    """The exit status of a process; of one that died by a signal, shown as its name."""
 
-    def report(self, test, text=""):
-        self.bad = True
-        print(f"FAIL {test.id().split('.', 1)[-1]}\n{text}", flush=True)
+    def __repr__(self):
+        return int.__repr__(self) if self >= 0 else signal.Signals(-self).name
+
+
+class Popen(subprocess.Popen):
+    @property
+    def returncode(self):
+        return self.__dict__.get("status")
+
+    @returncode.setter
+    def returncode(self, value):
+        self.__dict__["status"] = value if value is None else Status(value)
+
+
+def name_of(test):
+    """Without the name that the module has here."""
+    return test.id().split(".", 1)[-1]
+
+
+class Result(unittest.TestResult):
+    def report(self, name, test, err):
+        what = str(err[1]).strip().split("\n")[0]
+        print(f"FAIL {name}: {err[0].__name__}: {what}\n{self._exc_info_to_string(err, test)}",
+              flush=True)
 
     def addSuccess(self, test):
-        print(f"ok   {test.id().split('.', 1)[1]}", flush=True)
+        print(f"ok   {name_of(test)}", flush=True)
 
     def addFailure(self, test, err):
         super().addFailure(test, err)
-        self.report(test, self.failures[-1][1])
+        self.report(name_of(test), test, err)
 
     def addError(self, test, err):
         super().addError(test, err)
-        self.report(test, self.errors[-1][1])
+        self.report(name_of(test), test, err)
 
     def addSubTest(self, test, subtest, err):
         super().addSubTest(test, subtest, err)
         if err:
-            print(f"FAIL {subtest}\n{self._exc_info_to_string(err, test)}", flush=True)
+            self.report(name_of(subtest), test, err)
 
     def addSkip(self, test, reason):
         super().addSkip(test, reason)
-        print(f"SKIP: {test.id().split('.', 1)[1]}: {reason}", flush=True)
+        print(f"SKIP: {name_of(test)}: {reason}", flush=True)
 
 
 def main(argv):
     if len(argv) != 2:
         print("usage: run_unittest.py FILE", file=sys.stderr)
         return 2
+    subprocess.Popen = Popen
     sys.dont_write_bytecode = True
     sys.path.insert(0, os.path.dirname(os.path.abspath(argv[1])))
     # Children of a background job would otherwise ignore it.

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-"""The programs that run and count tests notice what failed, what is missing and what was skipped.
+"""The programs that run and count tests notice what failed, what is missing and what was skipped,
+and say of what failed its name and how it failed.
 
-run_criterion.py, run_unittest.py, sum_tests.py and check_cost.sh are fed with made-up programs and
-logs. To see this test fail: let run_criterion.py forget a test that did not run.
+To see this test fail: let run_criterion.py forget a test that did not run; take install() out of
+tests/unit/signals.c, or Popen out of run_unittest.py; let sum_tests.py believe a closing line.
 """
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,6 +18,33 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 CRITERION = os.path.join(ROOT, "tests", "run_criterion.py")
 UNITTEST = os.path.join(ROOT, "tests", "run_unittest.py")
 SUM = os.path.join(ROOT, "scripts", "sum_tests.py")
+CASES = """\
+#include <criterion/criterion.h>
+#include <signal.h>
+#include <unistd.h>
+Test(a, good) { cr_assert(1); }
+Test(a, wrong) { cr_assert_eq(1, 2, "one is not %d", 2); }
+Test(a, segv) { cr_assert(1); raise(SIGSEGV); }
+Test(a, left) { _exit(3); }
+Test(a, skip) { cr_skip_test("no cat"); }
+/* Test(a, comment) {} */
+"""
+PYTHON = """\
+import subprocess, unittest
+class T(unittest.TestCase):
+    def test_good(self):
+        pass
+    def test_wrong(self):
+        self.fail("why")
+    def test_segv(self):
+        self.assertEqual(subprocess.run(["sh", "-c", "kill -SEGV $$"]).returncode, 0)
+    def test_sub(self):
+        for i in range(3):
+            with self.subTest(i=i):
+                self.fail()
+    def test_skip(self):
+        self.skipTest("no cat")
+"""
 
 
 def run(*args):
@@ -25,107 +54,72 @@ def run(*args):
 
 class WithDirectory(unittest.TestCase):
     def setUp(self):
-        self.temp = tempfile.TemporaryDirectory()
-        self.addCleanup(self.temp.cleanup)
+        temp = tempfile.TemporaryDirectory()
+        self.addCleanup(temp.cleanup)
+        self.temp = temp
+        self.dir = temp.name
 
     def write(self, name, text):
-        path = os.path.join(self.temp.name, name)
+        path = os.path.join(self.dir, name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "w", encoding="utf-8") as f:
             f.write(text)
         os.chmod(path, 0o755)
         return path
 
+    def expect(self, found, status, last, *lines):
+        self.assertEqual((found[0], found[1].splitlines()[-1]), (status, last), found[1])
+        for line in lines:
+            self.assertIn(f"\n{line}\n", "\n" + found[1])
 
+
+@unittest.skipUnless(os.path.exists("/usr/include/criterion/criterion.h"), "no Criterion")
 class RunCriterion(WithDirectory):
-    SOURCE = "/* Test(a, no) */\nTest(a, one) {}\nTest(a,\n     two, .timeout = 1) {}\n"
+    def build(self, text):
+        source, program = self.write("cases.c", text), os.path.join(self.dir, "cases")
+        subprocess.run(["cc", source, os.path.join(ROOT, "tests/unit/signals.c"), "-o", program,
+                        "-lcriterion"], check=True)
+        return program, source
 
-    def run_on(self, tap, status=0, source=SOURCE):
-        program = self.write("program", '#!/bin/sh\nfor a; do case $a in --tap=*) '
-                             f"cat >\"${{a#--tap=}}\" <<'END'\n{tap}\nEND\n"
-                             f";; esac; done\necho noise\nexit {status}\n")
-        return run(CRITERION, program, self.write("test.c", source))
+    def test_each_kind_of_result(self):
+        program, source = self.build(CASES)
+        self.expect(run(CRITERION, program, source), 1, "1 passed, 3 failed, 1 skipped",
+                    "ok   a::good", f"FAIL a::wrong: {source}:5: Assertion failed: one is not 2",
+                    f"FAIL a::segv: died by SIGSEGV after {source}:6", "SKIP: a::skip: no cat",
+                    "FAIL a::left: ended early, with an exit status other than 0")
 
-    def test_all_pass(self):
-        status, out = self.run_on("TAP\nok - a::one  (0.00s)\nok - a::two  (0.00s)")
-        self.assertEqual(status, 0)
-        self.assertNotIn("noise", out)
-        self.assertTrue(out.endswith("\n2 passed, 0 failed, 0 skipped\n"))
-
-    def test_failure_shows_the_output(self):
-        status, out = self.run_on("ok - a::one  (0s)\nnot ok - a::two timed out (1s)", 1)
-        self.assertEqual(status, 1)
-        self.assertIn("FAIL a::two timed out", out)
-        self.assertIn("noise", out)
-        self.assertTrue(out.endswith("\n1 passed, 1 failed, 0 skipped\n"))
-
-    def test_skip_names_its_reason(self):
-        status, out = self.run_on("ok - a::one  (0s)\nok - a::two  # SKIP no machine")
-        self.assertEqual(status, 0)
-        self.assertIn("SKIP: a::two: no machine", out)
-        self.assertTrue(out.endswith("\n1 passed, 0 failed, 1 skipped\n"))
-
-    def test_a_test_that_did_not_run_fails(self):
-        status, out = self.run_on("ok - a::one  (0s)")
-        self.assertEqual(status, 1)
-        self.assertIn("FAIL a::two is declared in", out)
-
-    def test_a_test_from_elsewhere_fails(self):
-        status, out = self.run_on("ok - a::one  (0s)\nok - a::two  (0s)\nok - a::six  (0s)")
-        self.assertEqual(status, 1)
-        self.assertIn("FAIL a::six ran but is not declared", out)
-
-    def test_nothing_ran(self):
-        status, out = self.run_on("")
-        self.assertEqual(status, 1)
-        self.assertIn("no test ran", out)
-
-    def test_nothing_declared(self):
-        status, out = self.run_on("", source="int x;\n")
-        self.assertEqual(status, 1)
-        self.assertIn("declares no test", out)
-
-    def test_bad_end_fails(self):
-        status, out = self.run_on("ok - a::one  (0s)\nok - a::two  (0s)", 3)
-        self.assertEqual(status, 1)
-        self.assertIn("ended with status 3", out)
+    def test_programs_that_do_not_run_what_they_should(self):
+        program, source = self.build("#include <criterion/criterion.h>\nTest(a, one) { cr_assert(1); }\n")
+        self.expect(run(CRITERION, program, source), 0, "1 passed, 0 failed, 0 skipped")
+        two = self.write("two.c", "Test(a, one) {}\nTest(a,\n     two, .timeout = 1) {}\n")
+        self.expect(run(CRITERION, program, two), 1, "1 passed, 1 failed, 0 skipped",
+                    f"FAIL a::two is declared in {two} but did not run")
+        none = self.write("none.c", "int x;\n")
+        self.expect(run(CRITERION, program, none), 1, "1 passed, 2 failed, 0 skipped",
+                    f"FAIL a::one ran but is not declared in {none}")
+        self.expect(run(CRITERION, shutil.which("true"), source), 1, "0 passed, 1 failed, 0 skipped",
+                    "FAIL no test ran")
+        bad = self.write("bad", f"#!/bin/sh\n{program} \"$@\"\nexit 3\n")
+        self.expect(run(CRITERION, bad, source), 1, "1 passed, 1 failed, 0 skipped",
+                    f"FAIL {bad} ended with exit status 3")
 
 
 class RunUnittest(WithDirectory):
-    def run_on(self, *bodies):
-        text = "import unittest\nclass T(unittest.TestCase):\n    x = 0\n"
-        for i, body in enumerate(bodies):
-            text += f"    def test_{i}(self):\n        {body}\n"
-        return run(UNITTEST, self.write("test.py", text))
+    def test_each_kind_of_result(self):
+        self.expect(run(UNITTEST, self.write("t.py", PYTHON)), 1, "1 passed, 3 failed, 1 skipped",
+                    "ok   T.test_good", "FAIL T.test_wrong: AssertionError: why",
+                    "FAIL T.test_segv: AssertionError: SIGSEGV != 0",
+                    "FAIL T.test_sub (i=2): AssertionError: None", "SKIP: T.test_skip: no cat")
 
-    def test_counts(self):
-        status, out = self.run_on("pass", "self.fail('why')", "1 / 0", "self.skipTest('no cat')")
-        self.assertEqual(status, 1)
-        self.assertIn("why", out)
-        self.assertIn("ZeroDivisionError", out)
-        self.assertIn("SKIP: T.test_3: no cat\n", out)
-        self.assertTrue(out.endswith("\n1 passed, 2 failed, 1 skipped\n"), out)
-
-    def test_subtests_of_one_test_count_once(self):
-        status, out = self.run_on("pass", "[self.sub(i) for i in range(3)]\n"
-                                  "    def sub(self, i):\n"
-                                  "        with self.subTest(i=i):\n            self.fail()")
-        self.assertEqual(status, 1)
-        self.assertTrue(out.endswith("\n1 passed, 1 failed, 0 skipped\n"), out)
-
-    def test_no_test_fails(self):
-        self.assertEqual(self.run_on()[0], 1)
-
-    def test_failing_setup_of_the_module_fails(self):
+    def test_files_that_run_nothing(self):
+        self.expect(run(UNITTEST, self.write("t.py", "")), 1, "0 passed, 1 failed, 0 skipped")
         text = "import unittest\ndef setUpModule():\n    1 / 0\n"
         text += "class T(unittest.TestCase):\n    def test(self):\n        pass\n"
-        status, out = run(UNITTEST, self.write("t.py", text))
-        self.assertEqual(status, 1)
-        self.assertIn("FAIL setUpModule", out)
-        self.assertTrue(out.endswith("\n0 passed, 1 failed, 0 skipped\n"))
-
-    def test_all_skipped(self):
-        self.assertEqual(self.run_on("self.skipTest('x')")[0], 77)
+        self.expect(run(UNITTEST, self.write("t.py", text)), 1, "0 passed, 1 failed, 0 skipped",
+                    "FAIL setUpModule (test): ZeroDivisionError: division by zero")
+        text = "import unittest\nclass T(unittest.TestCase):\n    def test(self):\n        "
+        self.expect(run(UNITTEST, self.write("t.py", text + "self.skipTest('x')\n")), 77,
+                    "0 passed, 0 failed, 1 skipped")
 
 
 class SumTests(WithDirectory):
@@ -135,14 +129,14 @@ class SumTests(WithDirectory):
         self.write(f"{build}/meson-logs/testlog.json", "\n".join(lines) + "\n")
         return os.path.join(self.temp.name, build)
 
-    def expect(self, status, last, *tests):
+    def total(self, status, last, *tests):
         found, out = run(SUM, self.log("a", *tests))
         self.assertEqual(out.splitlines()[-1], last, out)
         self.assertEqual(found, status)
         return out
 
     def test_closing_lines_are_added(self):
-        self.expect(0, "13 passed, 0 failed, 0 skipped",
+        self.total(0, "13 passed, 0 failed, 0 skipped",
                     ("p / x", "OK", "12 passed, 0 failed, 0 skipped\n"), ("p / y", "OK", "fine\n"))
 
     def test_directories_are_added(self):
@@ -153,25 +147,25 @@ class SumTests(WithDirectory):
     def test_the_status_overrules_the_line(self):
         for result in ("FAIL", "TIMEOUT", "ERROR", "UNEXPECTEDPASS"):
             with self.subTest(result):
-                self.expect(1, "2 passed, 1 failed, 0 skipped",
+                self.total(1, "2 passed, 1 failed, 0 skipped",
                             ("x", result, "2 passed, 0 failed, 0 skipped\n"))
 
     def test_failures_that_ended_well_count(self):
-        self.expect(1, "2 passed, 3 failed, 0 skipped",
+        self.total(1, "2 passed, 3 failed, 0 skipped",
                     ("x", "OK", "2 passed, 3 failed, 0 skipped\n"))
 
     def test_zero_of_everything_fails(self):
-        self.expect(1, "0 passed, 1 failed, 0 skipped",
+        self.total(1, "0 passed, 1 failed, 0 skipped",
                     ("x", "OK", "0 passed, 0 failed, 0 skipped\n"))
 
     def test_only_failed_tests_are_shown(self):
-        out = self.expect(1, "1 passed, 1 failed, 0 skipped", ("x", "OK", "quiet\n"),
+        out = self.total(1, "1 passed, 1 failed, 0 skipped", ("x", "OK", "quiet\n"),
                           ("y", "FAIL", "loud\n"))
         self.assertIn("loud", out)
         self.assertNotIn("quiet", out)
 
     def test_skips_name_their_reason(self):
-        out = self.expect(0, "1 passed, 0 failed, 3 skipped",
+        out = self.total(0, "1 passed, 0 failed, 3 skipped",
                           ("x", "OK", "SKIP: a: no cat\n1 passed, 0 failed, 1 skipped\n"),
                           ("y", "SKIP", "no dog\n"), ("z", "SKIP", ""))
         self.assertIn("skipped in a: x: a: no cat\n", out)
