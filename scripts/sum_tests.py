@@ -1,88 +1,111 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-"""Add up what the tests of several build directories say.
+"""Add up what the tests of several build directories say, in one round or more.
 
-usage: sum_tests.py BUILD_DIRECTORY...
+usage: sum_tests.py ROUNDS BUILD_DIRECTORY...
 
-Every test in meson-logs/testlog*.json counts with its closing line, `N passed, N failed,
+Every test in meson-logs/roundN*.json counts with its closing line, `N passed, N failed,
 N skipped`, or as one if it has none. The whole output of failed tests is printed, then the
-reason of every skip, then the sum as the last line. A directory whose tests did not run counts
-as one failure. Exit status: 0 nothing failed, 1 something did, 2 usage.
+reason of every skip and, in a few words, of every failure, then the sum as the last line. A
+directory whose tests did not run in a round counts as one failure.
+Exit status: 0 nothing failed, 1 something did, 2 usage.
 """
 import glob
 import json
 import os
 import re
+import signal
 import sys
 
 CLOSING = re.compile(r"(\d+) passed, (\d+) failed, (\d+) skipped")
+SEED = re.compile(r"\bseed[ =](\d+)")
 
 
-def read_log(build):
+def read_log(build, number):
     tests = []
-    for path in glob.glob(os.path.join(glob.escape(build), "meson-logs", "testlog*.json")):
+    for path in glob.glob(os.path.join(glob.escape(build), "meson-logs", f"round{number}[.-]*json")):
         with open(path, encoding="utf-8") as f:
             tests += [json.loads(line) for line in f if line.strip()]
     return tests
 
 
+def output(test):
+    return (test.get("stdout") or "").strip().splitlines()
+
+
 def count(test):
-    """Return (passed, failed, skipped) of one test; its status overrules a closing line."""
-    lines = (test.get("stdout") or "").strip().splitlines()
+    """Return [passed, failed, skipped] of one test; its status overrules a closing line."""
+    lines = output(test)
     m = CLOSING.fullmatch(lines[-1].strip()) if lines else None
     numbers = [int(n) for n in m.groups()] if m else [0, 0, 0]
     result = test["result"]
-    if result == "OK":
-        if not m:
-            numbers[0] = 1
-        elif not sum(numbers):
-            numbers[1] = 1
-    elif result == "SKIP":
-        if not numbers[2]:
-            numbers[2] = 1
-    elif not numbers[1]:
+    if result == "OK" and not m:
+        numbers[0] = 1
+    elif result == "OK" and not sum(numbers):
         numbers[1] = 1
+    elif result == "SKIP":
+        numbers[2] = numbers[2] or 1
+    elif result != "OK":
+        numbers[1] = numbers[1] or 1
     return numbers
 
 
-def reasons(test):
-    lines = (test.get("stdout") or "").strip().splitlines()
-    found = [line.strip()[6:] for line in lines if line.strip().startswith("SKIP: ")]
-    if not found and lines:
-        found = [lines[-1].strip()]
-    return found or ["no reason given"]
+def end(test):
+    """How its process ended, in words."""
+    status = test.get("returncode") or 0
+    if test["result"] == "TIMEOUT":
+        return "was ended after its time limit"
+    if status < 0:
+        return "died by " + signal.Signals(-status).name
+    return f"ended with exit status {status}"
+
+
+def reasons(test, word):
+    """What its lines that begin with the word say; else how it ended, or its last line."""
+    lines = (re.fullmatch(rf" *{word}\W\s*(.*)", line) for line in output(test))
+    found = [m[1] for m in lines if m]
+    if found:
+        return found
+    return [end(test)] if word != "SKIP" else output(test)[-1:] or ["no reason given"]
 
 
 def main(argv):
     if argv[1:] in (["-h"], ["--help"]):
         print(__doc__.strip())
         return 0
-    if len(argv) < 2 or argv[1].startswith("-"):
-        print("usage: sum_tests.py BUILD_DIRECTORY...", file=sys.stderr)
+    if len(argv) < 3 or not re.fullmatch(r"[1-9]\d*", argv[1]):
+        print("usage: sum_tests.py ROUNDS BUILD_DIRECTORY...", file=sys.stderr)
         return 2
-    total, skips = [0, 0, 0], []
-    for build in argv[1:]:
-        label = os.path.basename(os.path.normpath(build))
-        tests = read_log(build)
-        if not tests:
-            print(f"\nFAILED {label}: its tests did not run")
-            total[1] += 1
-        for test in tests:
-            numbers = count(test)
-            total = [a + b for a, b in zip(total, numbers)]
-            name = test["name"].split(" / ")[-1]
-            if numbers[1]:
-                print(f"\n==== FAILED {label}: {name} ({test['result']}, "
-                      f"status {test.get('returncode')}, {test.get('duration', 0):.1f} s) ====")
-                print("command: " + " ".join(test.get("command") or []))
-                for stream in ("stdout", "stderr"):
-                    if (test.get(stream) or "").strip():
-                        print(test[stream].rstrip())
-                print("==== end ====")
-            if numbers[2]:
-                skips += [f"skipped in {label}: {name}: {r}" for r in reasons(test)]
+    total, last = [0, 0, 0], {}         # a reason is told once, whatever the number of rounds
+    rounds = int(argv[1])
+    for number in range(1, rounds + 1):
+        for build in argv[2:]:
+            label = os.path.basename(os.path.normpath(build))
+            failed_in = label + (f", round {number}" if rounds > 1 else "")
+            tests = read_log(build, number)
+            if not tests:
+                total[1] += 1
+                last[f"FAILED in {failed_in}: its tests did not run"] = 1
+            for test in tests:
+                numbers = count(test)
+                total = [a + b for a, b in zip(total, numbers)]
+                name = test["name"].split(" / ")[-1]
+                if numbers[1]:
+                    print(f"\n==== FAILED in {failed_in}: {name} ====")
+                    print("command: " + " ".join(test.get("command") or []))
+                    for stream in ("stdout", "stderr"):
+                        if (test.get(stream) or "").strip():
+                            print(test[stream].rstrip())
+                    print(f"==== {name} {end(test)}, after {test.get('duration', 0):.1f} s ====")
+                    seed = SEED.search("\n".join(output(test)[:5]))
+                    seed = f" (seed {seed[1]})" if seed else ""
+                    for reason in reasons(test, "FAIL(?:ED)?"):
+                        last[f"FAILED in {failed_in}: {name}{seed}: {reason}"] = 1
+                if numbers[2]:
+                    for reason in reasons(test, "SKIP"):
+                        last.setdefault(f"skipped in {label}: {name}: {reason}", 0)
     print()
-    for text in skips:
+    for text in sorted(last, key=last.get):
         print(text)
     print("{} passed, {} failed, {} skipped".format(*total))
     return 1 if total[1] else 0

@@ -56,7 +56,6 @@ class WithDirectory(unittest.TestCase):
     def setUp(self):
         temp = tempfile.TemporaryDirectory()
         self.addCleanup(temp.cleanup)
-        self.temp = temp
         self.dir = temp.name
 
     def write(self, name, text):
@@ -123,87 +122,54 @@ class RunUnittest(WithDirectory):
 
 
 class SumTests(WithDirectory):
-    def log(self, build, *tests):
-        lines = [json.dumps({"name": name, "result": result, "stdout": out, "returncode": 0,
-                             "duration": 1.0, "command": ["x"]}) for name, result, out in tests]
-        self.write(f"{build}/meson-logs/testlog.json", "\n".join(lines) + "\n")
-        return os.path.join(self.temp.name, build)
+    def log(self, build, number, *tests):
+        lines = [json.dumps({"name": f"p / {name}", "result": result, "returncode": status,
+                             "stdout": out}) for name, result, status, out in tests]
+        self.write(f"{build}/meson-logs/round{number}-quick.json", "\n".join(lines) + "\n")
+        return os.path.join(self.dir, build)
 
-    def total(self, status, last, *tests):
-        found, out = run(SUM, self.log("a", *tests))
-        self.assertEqual(out.splitlines()[-1], last, out)
-        self.assertEqual(found, status)
-        return out
+    def sum(self, *tests):
+        return run(SUM, "1", self.log("a", 1, *tests))
 
-    def test_closing_lines_are_added(self):
-        self.total(0, "13 passed, 0 failed, 0 skipped",
-                    ("p / x", "OK", "12 passed, 0 failed, 0 skipped\n"), ("p / y", "OK", "fine\n"))
-
-    def test_directories_are_added(self):
-        a = self.log("a", ("x", "OK", ""))
-        b = self.log("b", ("x", "OK", "2 passed, 0 failed, 0 skipped"))
-        self.assertEqual(run(SUM, a, b), (0, "\n3 passed, 0 failed, 0 skipped\n"))
+    def test_lines_and_directories_are_added(self):
+        a = self.log("a", 1, ("x", "OK", 0, "12 passed, 0 failed, 0 skipped\n"), ("y", "OK", 0, ""))
+        b = self.log("b", 1, ("x", "OK", 0, "SKIP: z: no dog\n2 passed, 0 failed, 1 skipped"))
+        self.expect(run(SUM, "1", a, b), 0, "15 passed, 0 failed, 1 skipped",
+                    "skipped in b: x: z: no dog")
 
     def test_the_status_overrules_the_line(self):
-        for result in ("FAIL", "TIMEOUT", "ERROR", "UNEXPECTEDPASS"):
-            with self.subTest(result):
-                self.total(1, "2 passed, 1 failed, 0 skipped",
-                            ("x", result, "2 passed, 0 failed, 0 skipped\n"))
+        good = "2 passed, 0 failed, 0 skipped\n"
+        for result, status, words in (
+                ("FAIL", 1, "ended with exit status 1"), ("FAIL", -11, "died by SIGSEGV"),
+                ("TIMEOUT", -15, "was ended after its time limit"),
+                ("ERROR", 99, "ended with exit status 99")):
+            self.expect(self.sum(("x", result, status, good)), 1, "2 passed, 1 failed, 0 skipped",
+                        f"FAILED in a: x: {words}")
+        for out, last in (("2 passed, 3 failed, 0 skipped\n", "2 passed, 3 failed, 0 skipped"),
+                          ("0 passed, 0 failed, 0 skipped\n", "0 passed, 1 failed, 0 skipped")):
+            self.expect(self.sum(("x", "OK", 0, out)), 1, last)
 
-    def test_failures_that_ended_well_count(self):
-        self.total(1, "2 passed, 3 failed, 0 skipped",
-                    ("x", "OK", "2 passed, 3 failed, 0 skipped\n"))
+    def test_a_failure_is_named_with_its_round_and_seed(self):
+        a = self.log("a", 1, ("x", "OK", 0, "quiet\n"))
+        self.log("a", 2, ("x", "FAIL", 1, "x --seed 17\nFAIL: y: 1, not 2\n0 passed, 1 failed, 0 skipped"))
+        found = run(SUM, "3", a)
+        self.expect(found, 1, "1 passed, 2 failed, 0 skipped", "FAIL: y: 1, not 2",
+                    "FAILED in a, round 2: x (seed 17): y: 1, not 2",
+                    "FAILED in a, round 3: its tests did not run")
+        self.assertNotIn("quiet", found[1])
 
-    def test_zero_of_everything_fails(self):
-        self.total(1, "0 passed, 1 failed, 0 skipped",
-                    ("x", "OK", "0 passed, 0 failed, 0 skipped\n"))
-
-    def test_only_failed_tests_are_shown(self):
-        out = self.total(1, "1 passed, 1 failed, 0 skipped", ("x", "OK", "quiet\n"),
-                          ("y", "FAIL", "loud\n"))
-        self.assertIn("loud", out)
-        self.assertNotIn("quiet", out)
-
-    def test_skips_name_their_reason(self):
-        out = self.total(0, "1 passed, 0 failed, 3 skipped",
-                          ("x", "OK", "SKIP: a: no cat\n1 passed, 0 failed, 1 skipped\n"),
-                          ("y", "SKIP", "no dog\n"), ("z", "SKIP", ""))
-        self.assertIn("skipped in a: x: a: no cat\n", out)
-        self.assertIn("skipped in a: y: no dog\n", out)
-        self.assertIn("skipped in a: z: no reason given\n", out)
-
-    def test_help(self):
-        for word in "--help", "-h":
-            status, out = run(SUM, word)
-            self.assertEqual(status, 0)
-            self.assertIn("\nusage: sum_tests.py BUILD_DIRECTORY...\n", out)
-        self.assertEqual((run(SUM), run(SUM, "--nope")), ((2, ""), (2, "")))
-
-    def test_a_directory_without_log_fails(self):
-        status, out = run(SUM, os.path.join(self.temp.name, "none"))
-        self.assertEqual(status, 1)
-        self.assertIn("its tests did not run", out)
-        self.assertTrue(out.endswith("0 passed, 1 failed, 0 skipped\n"))
+    def test_usage(self):
+        self.assertEqual((run(SUM), run(SUM, "a", "b")), ((2, ""), (2, "")))
+        self.assertIn("\nusage: sum_tests.py ROUNDS BUILD_DIRECTORY...\n", run(SUM, "-h")[1])
 
 
 class CheckCost(WithDirectory):
-    def check(self, *args):
-        p = subprocess.run(["bash", os.path.join(ROOT, "scripts", "check_cost.sh"), *args],
-                           capture_output=True, text=True)
-        return p.returncode, p.stdout, p.stderr
-
-    def test_help(self):
-        for word in "--help", "-h":
-            status, out, err = self.check(word)
-            self.assertEqual((status, err), (0, ""))
-            self.assertTrue(out.startswith("usage: check_cost.sh COUNT_RMW PAGE\n"), out)
-        self.assertEqual(self.check(), (2, "", "usage: check_cost.sh COUNT_RMW PAGE\n"))
-
     def test_rows(self):
         program = self.write("count_rmw", "#!/bin/sh\necho '| push | 1 |'\necho '| read | 2 |'\n")
         page = self.write("page", "| push | 1 |\n| read | 3 |\n")
-        status, out, _ = self.check(program, page)
-        self.assertEqual((status, out.splitlines()[-1]), (1, "1 passed, 1 failed, 0 skipped"))
+        p = subprocess.run(["bash", os.path.join(ROOT, "scripts/check_cost.sh"), program, page],
+                           capture_output=True, text=True)
+        self.expect((p.returncode, p.stdout), 1, "1 passed, 1 failed, 0 skipped")
 
 
 if __name__ == "__main__":
