@@ -4,19 +4,23 @@
 
 usage: check_header.py HEADER [PAGE]
 
-  - the SPDX line; fewer than 4,650 lines of at most 100 columns, 80 where there is only comment;
-    no // comments
-  - the contents list in the opening comment equals the section banners
-  - ordering labels: unique, on every access, and in the pair table of [7] PROOF
+  - the SPDX line; the length of the file and of its lines; no // comments
+  - the sections, the contents list in the opening comment, and the version, which stands twice
+  - ordering labels: unique, on every access whose word has an order, and in the pair table of [7]
   - invariants that are cited exist in the list of [7] PROOF
   - environment tests and #includes only in [3] and [6]
-  - every function declared in [5] API or defined in [17] PROGRAM has a complete kernel-doc comment
+  - the kernel-doc comment of every function declared in [5] API or defined in [17] PROGRAM: what it
+    does, every parameter, Context, and Return if it returns something; a line
+    `As bpf_stream_x(), but ...` stands for what is missing there
   - the ordering labels that PAGE (docs/memory-ordering.md) cites exist
 
 All errors are printed. Exit status: 0 nothing wrong, 1 errors, 2 usage.
 """
 import re
 import sys
+
+# The limits. They are only ever lowered.
+MAX_LINES, MAX_COLUMNS, MAX_COMMENT_COLUMNS, MAX_SECTION = 4649, 100, 80, 250
 
 SPDX = "/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */"
 SECTIONS = (
@@ -25,11 +29,9 @@ SECTIONS = (
     "READER", "LIFECYCLE", "PROGRAM", "SELFCHECK",
 )
 ENVIRONMENT, API, BODIES, PROOF, PROGRAM = 3, 5, 6, 7, 17
-MAX_LINES, MAX_COLUMNS, MAX_COMMENT_COLUMNS, MAX_SECTION = 4650, 100, 80, 250
 
 RULE = "=" * 70
-BANNER_TOP = f"/* {RULE} *"
-BANNER_END = f" * {RULE} */"
+BANNER_TOP, BANNER_END = f"/* {RULE} *", f" * {RULE} */"
 BANNER_TITLE = re.compile(r" \* \[(\d+)\] (\S.*)")
 SUB_BANNER = re.compile(r"/\* ---- \[(\d+)([a-z])\] (\S.*?) -{3,} \*/")
 CONTENTS_ROW = re.compile(r" \*\s+\[(\d+)\]\s+(\S.*?)(?:\s+-\s.*)?")
@@ -43,9 +45,9 @@ INVARIANT_ROW = re.compile(r" \*   (I\d+)\s+\S")
 INVARIANT_CITED = re.compile(r"(?<![\w%])I\d+\b")
 
 ATOMIC_CALL = re.compile(r"\bbse_\w*_(?:relaxed|acquire|release|acq_rel)\s*\((?!\s*\))")
-ENV_NAME = re.compile(r"\b__\w+")
+ENV_NAME = re.compile(r"\b__\w+|\b_WIN32\b")
 ENV_ALLOWED = re.compile(r"__VA_ARGS__|__func__|__BPF_STREAM_\w*H_*")
-DOC_FIELDS = ("Context", "Progress", "Ordering", "Ownership", "Return")
+DOC_FIELDS = ["Context", "Progress", "Ordering", "Ownership", "Return"]
 
 TOKEN = re.compile(
     r"(?P<comment>/\*.*?\*/)|(?P<line>//[^\n]*)"
@@ -62,222 +64,158 @@ class Header:
         self.path = path
         with open(path, encoding="utf-8", newline="") as f:
             self.text = f.read()
-        self.lines = self.text.split("\n")
-        if self.lines and self.lines[-1] == "":
-            self.lines.pop()
+        self.lines = self.text.removesuffix("\n").split("\n")
         self.errors = []
         self.split()
         self.find_banners()
 
-    def error(self, line, wrong, advice):
+    def error(self, line, text):
         """Note an error at a line (counted from 1)."""
-        self.errors.append((line, f"{self.path}:{line}: {wrong}: {advice}"))
+        self.errors.append((line, f"{self.path}:{line}: {text}"))
 
     def split(self):
         """Separate comments from code, both with the columns of the file."""
         code, comments, pos = [], [], 0
-        self.line_comments = []
         for m in TOKEN.finditer(self.text):
             plain, token = self.text[pos:m.start()], m.group()
-            code.append(plain)
-            comments.append(blank(plain))
-            if m.lastgroup == "text":
-                code.append(token[0] + blank(token[1:-1]) + token[-1])
-                comments.append(blank(token))
-            else:
-                if m.lastgroup == "line":
-                    self.line_comments.append(self.line_of(m.start()))
-                code.append(blank(token))
-                comments.append(token)
+            text = m.lastgroup == "text"
+            if m.lastgroup == "line":
+                self.error(self.line_of(m.start()), "a // comment: write /* */")
+            code += [plain, token[0] + blank(token[1:-1]) + token[-1] if text else blank(token)]
+            comments += [blank(plain), blank(token) if text else token]
             pos = m.end()
-        code.append(self.text[pos:])
-        comments.append(blank(self.text[pos:]))
-        self.code = "".join(code).split("\n")[:len(self.lines)]
-        self.comments = "".join(comments).split("\n")[:len(self.lines)]
-        self.directive = [False] * len(self.lines)
+        self.code = ("".join(code) + self.text[pos:]).split("\n")[:len(self.lines)]
+        self.comments = ("".join(comments) + blank(self.text[pos:])).split("\n")[:len(self.lines)]
+        self.directive = []
         inside = False
-        for i, line in enumerate(self.code):
-            self.directive[i] = inside or line.lstrip().startswith("#")
-            inside = self.directive[i] and line.rstrip().endswith("\\")
+        for line in self.code:
+            self.directive.append(inside or line.lstrip().startswith("#"))
+            inside = self.directive[-1] and line.rstrip().endswith("\\")
 
     def line_of(self, pos):
         return self.text.count("\n", 0, pos) + 1
 
     def find_banners(self):
         self.banners, self.subs, used = [], [], set()
+        self.section = [0] * len(self.lines)
         for i, line in enumerate(self.lines):
-            if line == BANNER_TOP and i + 2 < len(self.lines) and self.lines[i + 2] == BANNER_END:
-                m = BANNER_TITLE.fullmatch(self.lines[i + 1])
-                if m:
-                    self.banners.append((i + 1, int(m[1]), m[2]))
-                    used.update((i, i + 2))
+            m = BANNER_TITLE.fullmatch("".join(self.lines[i + 1:i + 2]))
+            if m and line == BANNER_TOP and self.lines[i + 2:i + 3] == [BANNER_END]:
+                self.banners.append((i + 1, int(m[1]), m[2]))
+                self.section[i:] = [int(m[1])] * (len(self.lines) - i)
+                used.update((i, i + 2))
             m = SUB_BANNER.fullmatch(line)
             if m:
                 self.subs.append((i + 1, int(m[1]), m[2], m[3]))
                 used.add(i)
-        self.section = [0] * len(self.lines)
-        for start, number, _ in self.banners:
-            self.section[start - 1:] = [number] * (len(self.lines) - start + 1)
         for i, line in enumerate(self.comments):
-            if i in used:
-                continue
-            if re.search(r"={10}", line):
-                self.error(i + 1, "this is no section banner",
-                           "a banner is exactly three lines, `/* =...= *`, ` * [N] TITLE`, "
-                           "` * =...= */`, with 70 equals signs")
-            if re.match(r"/\* ?-{3}", line):
-                self.error(i + 1, "this is no sub-banner",
-                           "write `/* ---- [12a] TITLE ---...--- */` on one line")
+            if i not in used and re.search(r"={10}", line):
+                self.error(i + 1, "this is no section banner: write three lines, `/* =...= *`, "
+                           "` * [N] TITLE`, ` * =...= */`, with 70 equals signs")
+            if i not in used and re.match(r"/\* ?-{3}", line):
+                self.error(i + 1, "this is no sub-banner: write `/* ---- [12a] TITLE ---...--- */`")
 
     # ---- the file as a whole -------------------------------------------------
 
     def check_file(self):
-        if not self.lines or self.lines[0] != SPDX:
-            self.error(1, "the licence line is missing", f"begin the file with `{SPDX}`")
-        if len(self.lines) >= MAX_LINES:
-            self.error(len(self.lines), f"the header has {len(self.lines)} lines",
-                       f"keep it under {MAX_LINES}")
+        if self.lines[0] != SPDX:
+            self.error(1, f"the licence line is missing: begin the file with `{SPDX}`")
+        if len(self.lines) > MAX_LINES:
+            self.error(len(self.lines), f"the header has {len(self.lines)} lines, at most "
+                       f"{MAX_LINES} are allowed")
         if not self.text.endswith("\n"):
-            self.error(len(self.lines), "the last line has no newline", "add one")
-        for line in self.line_comments:
-            self.error(line, "a // comment", "write /* */")
+            self.error(len(self.lines), "the last line has no newline")
         for i, line in enumerate(self.lines):
             if line != line.rstrip():
-                self.error(i + 1, "blanks at the end of the line", "remove them")
-        self.check_columns()
-
-    def check_columns(self):
-        for i, line in enumerate(self.lines):
+                self.error(i + 1, "blanks at the end of the line")
             width = len(line.expandtabs(8))
             only_comment = self.comments[i].strip() and not self.code[i].strip()
-            if width > MAX_COLUMNS:
-                self.error(i + 1, f"{width} columns",
-                           f"break the line: at most {MAX_COLUMNS}, a tab counts as 8")
-            elif width > MAX_COMMENT_COLUMNS and only_comment:
-                self.error(i + 1, f"{width} columns of comment",
-                           f"break the line: at most {MAX_COMMENT_COLUMNS}, a tab counts as 8")
+            most = MAX_COMMENT_COLUMNS if only_comment else MAX_COLUMNS
+            if width > most:
+                self.error(i + 1, f"{width} columns, at most {most} are allowed; a tab counts as 8")
+        whole = re.search(r'^#define BPF_STREAM_VERSION "(.*)"$', self.text, re.M)
+        parts = re.findall(r"^#define BPF_STREAM_VERSION_(?:MAJOR|MINOR|PATCH) (\d+)$", self.text,
+                           re.M)
+        if whole and whole[1] != ".".join(parts):
+            self.error(self.line_of(whole.start()), f"the version is {whole[1]}, its parts say "
+                       f"{'.'.join(parts)}")
 
     def check_sections(self):
-        for (line, number, title), want in zip(self.banners, enumerate(SECTIONS, 1)):
-            if (number, title) != want:
-                self.error(line, f"banner [{number}] {title} stands where [{want[0]}] {want[1]} "
-                           "belongs", "keep the sections, their numbers and their order")
-                break
-        else:
-            if len(self.banners) < len(SECTIONS):
-                n = len(self.banners) + 1
-                self.error(len(self.lines), f"section [{n}] {SECTIONS[n - 1]} has no banner",
-                           "add the three-line banner")
-            for line, number, title in self.banners[len(SECTIONS):]:
-                self.error(line, f"section [{number}] {title} is not in the design",
-                           f"there are {len(SECTIONS)} sections")
-        self.check_contents()
-        self.check_sub_banners()
-
-    def check_contents(self):
+        found = [(number, title) for _, number, title in self.banners]
+        want = list(enumerate(SECTIONS, 1))
+        if found != want:
+            n = next((n for n, pair in enumerate(zip(found, want)) if pair[0] != pair[1]),
+                     min(len(found), len(want)))
+            there, wanted = ("[{}] {}".format(*pairs[n]) if n < len(pairs) else "the end"
+                             for pairs in (found, want))
+            line = self.banners[n][0] if n < len(found) else len(self.lines)
+            self.error(line, f"{there} is where {wanted} belongs")
         start = next((i for i, c in enumerate(self.comments) if i and c.strip()), len(self.lines))
-        rows = []
-        for i in range(start, len(self.lines)):
-            m = CONTENTS_ROW.fullmatch(self.lines[i])
-            if m:
-                rows.append((i + 1, int(m[1]), m[2]))
-            if "*/" in self.comments[i]:
-                break
-        if not rows:
-            self.error(start + 1, "the opening comment has no contents list",
-                       "list every section there as ` *   [1]  CONTRACT - explanation`")
-            return
-        banners = {number: (line, title) for line, number, title in self.banners}
-        for line, number, title in rows:
-            if number not in banners:
-                self.error(line, f"the contents list names [{number}] {title}, which has no banner",
-                           "add the banner or remove the row")
-            elif banners[number][1] != title:
-                self.error(line, f"the contents list says [{number}] {title}, the banner in line "
-                           f"{banners[number][0]} says {banners[number][1]}", "make them equal")
-        listed = [number for _, number, _ in rows]
-        for line, number, title in self.banners:
-            if number not in listed:
-                self.error(line, f"section [{number}] {title} is not in the contents list",
-                           "add a row to the opening comment")
-        for (line, number, title), previous in zip(rows[1:], listed):
-            if number <= previous:
-                self.error(line, f"[{number}] {title} comes after [{previous}] in the contents "
-                           "list", "list the sections in the order of the file, each once")
+        end = next((i for i in range(start, len(self.lines)) if "*/" in self.comments[i]), start)
+        rows = map(CONTENTS_ROW.fullmatch, self.lines[start:end + 1])
+        rows = [(int(m[1]), m[2]) for m in rows if m]
+        for number, title in [row for row in rows if row not in found]:
+            self.error(start + 1, f"the contents list has [{number}] {title}, which has no banner")
+        for number, title in [banner for banner in found if banner not in rows]:
+            self.error(start + 1, f"[{number}] {title} is not in the contents list")
+        if sorted(rows) == sorted(found) != rows:
+            self.error(start + 1, "the contents list has another order than the file")
+        self.check_sub_banners()
 
     def check_sub_banners(self):
         last = {}
         for line, number, letter, title in self.subs:
-            name = f"[{number}{letter}] {title}"
-            if number != self.section[line - 1]:
-                self.error(line, f"sub-banner {name} lies in section [{self.section[line - 1]}]",
-                           "give it the section's number")
-                continue
             want = chr(ord(last.get(number, "`")) + 1)
-            if letter != want:
-                self.error(line, f"sub-banner {name} is out of order",
-                           f"the next letter of section [{number}] is {want}")
+            if number != self.section[line - 1] or letter != want:
+                self.error(line, f"sub-banner [{number}{letter}] {title} is out of order: the next "
+                           f"letter of section [{number}] is {want}, and it belongs there")
             last[number] = letter
         ends = [line for line, _, _ in self.banners[1:]] + [len(self.lines) + 1]
         for (line, number, title), end in zip(self.banners, ends):
             if end - line > MAX_SECTION and number not in last:
                 self.error(line, f"section [{number}] {title} has {end - line} lines and no "
-                           "sub-banner", f"divide it: `/* ---- [{number}a] TITLE ---...--- */`")
+                           f"sub-banner: divide it, `/* ---- [{number}a] TITLE ---...--- */`")
 
     # ---- orderings and invariants ----------------------------------------------
 
     def check_labels(self):
-        labels, used = {}, set()
-        places = []                     # (line, column, label), in the order of the file
+        self.labels, free = {}, []      # free: places of labels that no access has yet
         for i, line in enumerate(self.comments):
             for m in LABEL_COMMENT.finditer(line):
-                places.append((i, m.start(), m[1]))
-                if m[1] in labels:
-                    self.error(i + 1, f"ordering label {m[1]} is already in line "
-                               f"{labels[m[1]]}", "take the next free letter")
-                else:
-                    labels[m[1]] = i + 1
+                free.append(i)
+                if m[1] in self.labels:
+                    self.error(i + 1, f"label {m[1]} is already in line {self.labels[m[1]]}")
+                self.labels.setdefault(m[1], i + 1)
             for m in re.finditer(r"ORD\(([^)]*)\)", LABEL_COMMENT.sub("", line)):
-                self.error(i + 1, f"ORD({m[1]}) is no ordering label",
-                           "a label is a comment of its own, `/* ORD(function:X) */`; in prose "
-                           "write function:X without ORD")
+                self.error(i + 1, f"ORD({m[1]}) is no label: a label is a comment of its own, "
+                           "`/* ORD(function:X) */`; in prose write function:X without ORD")
         for i, call, last in self.atomic_calls():
-            free = [p for p in places if i <= p[0] <= last and p not in used]
-            if free:
-                used.add(free[0])
+            place = next((p for p in free if i <= p <= last), None)
+            if place is None:
+                self.error(i + 1, f"{call} has no label: add `/* ORD(function:X) */` behind it and "
+                           "a row to the pair table")
             else:
-                self.error(i + 1, f"{call} has no ordering label",
-                           "add `/* ORD(function:X) */` behind it and a row to the pair table")
-        self.check_pairs(labels)
-        self.labels = labels
+                free.remove(place)
+        self.check_pairs()
 
     def atomic_calls(self):
-        """Yield (line index, word, index of the statement's last line) of labelled words."""
+        """Yield (line index, word, index of the statement's last line) of words that order."""
         depth = 0
         for i, line in enumerate(self.code):
-            if self.directive[i]:
+            if self.directive[i] or re.search(r'extern\s+"\s*"\s*\{', line):
                 continue
-            if line.startswith("}"):
-                depth = 1
-            if re.search(r'extern\s+"\s*"\s*\{', line):
-                continue
-            calls = list(ATOMIC_CALL.finditer(line))
-            for k, ch in enumerate(line):
-                while calls and calls[0].start() == k:
-                    m = calls.pop(0)
-                    if depth and self.section[i] != ENVIRONMENT:
-                        yield i, m.group().split("(")[0].rstrip(), self.statement_end(i, m.end())
-                if ch == "{":
-                    depth += 1
-                elif ch == "}":
-                    depth = max(0, depth - 1)
+            depth = 1 if line.startswith("}") else depth
+            for m in re.finditer(rf"{ATOMIC_CALL.pattern}|[{{}}]", line):
+                if m.group() in "{}":
+                    depth = max(0, depth + (1 if m.group() == "{" else -1))
+                elif depth and self.section[i] != ENVIRONMENT:
+                    yield i, m.group().rstrip(" ("), self.statement_end(i, m.end())
 
     def statement_end(self, i, column):
-        for k in range(i, len(self.code)):
-            if re.search(r"[;{]", self.code[k][column:]) and not self.directive[k]:
-                return k
-            column = 0
-        return len(self.code) - 1
+        while i + 1 < len(self.code) and not (re.search("[;{]", self.code[i][column:]) and
+                                              not self.directive[i]):
+            i, column = i + 1, 0
+        return i
 
     def proof_rows(self, pattern):
         """Yield (line, match, whole text) of rows in [7]; deeper lines continue a row."""
@@ -292,51 +230,42 @@ class Header:
                 text += " " + more.replace("*/", "")[2:].strip()
             yield i + 1, m, text
 
-    def check_pairs(self, labels):
+    def check_pairs(self):
         tabled = set()
         for line, _, text in self.proof_rows(PAIR_ROW):
             fields = text.split(" - ")
-            names = fields[0].split(" / ")
+            names = [n.strip() for n in fields[0].split(" / ")]
             relaxed = len(fields) > 1 and fields[1].strip().startswith("relaxed: ")
             if len(fields) < 3 or len(names) > 2 and not relaxed or \
-                    not all(re.fullmatch(LABEL, n.strip()) for n in names):
-                self.error(line, f"row of {fields[0]} is not as the pair table wants it",
-                           "write `a:A / b:B - what the pair guarantees - x.litmus` (or planned); "
+                    not all(re.fullmatch(LABEL, n) for n in names):
+                self.error(line, f"row of {fields[0]} is not as the pair table wants it: write "
+                           "`a:A / b:B - what the pair guarantees - x.litmus` (or planned); "
                            "more than two labels only as `a:A / b:B / c:C - relaxed: why - ...`")
                 continue
             if not LITMUS.fullmatch(fields[-1].strip()):
-                self.error(line, f"row of {fields[0]} ends with `{fields[-1].strip()}`",
-                           "end it with the name of a .litmus file or `planned`")
-            for name in (n.strip() for n in names):
-                tabled.add(name)
-                if name not in labels:
-                    self.error(line, f"the pair table names {name}, which labels nothing",
-                               "correct the row, or label the access")
-        for name, line in labels.items():
-            if name not in tabled:
-                self.error(line, f"ordering label {name} is not in the pair table",
-                           "add a row to section [7] PROOF")
+                self.error(line, f"row of {fields[0]} ends with `{fields[-1].strip()}`, not with "
+                           "the name of a .litmus file or `planned`")
+            tabled.update(names)
+            for name in set(names) - set(self.labels):
+                self.error(line, f"the pair table names {name}, which labels nothing")
+        for name in set(self.labels) - tabled:
+            self.error(self.labels[name], f"ordering label {name} is not in the pair table of [7]")
         for i, line in enumerate(self.comments):
-            if self.section[i] == PROOF and PAIR_ROW.match(line):
-                continue
-            for m in LABEL_CITED.finditer(LABEL_COMMENT.sub("", line)):
-                if m.group() not in labels:
-                    self.error(i + 1, f"the comment speaks of {m.group()}, which labels nothing",
-                               "name a label that exists")
+            if self.section[i] != PROOF or not PAIR_ROW.match(line):
+                for name in LABEL_CITED.findall(LABEL_COMMENT.sub("", line)):
+                    if name not in self.labels:
+                        self.error(i + 1, f"the comment speaks of {name}, which labels nothing")
 
     def check_invariants(self):
         known = {}
         for line, m, _ in self.proof_rows(INVARIANT_ROW):
             if m[1] in known:
-                self.error(line, f"invariant {m[1]} is already in line {known[m[1]]}",
-                           "give it the next free number")
-            else:
-                known[m[1]] = line
+                self.error(line, f"invariant {m[1]} is already in line {known[m[1]]}")
+            known.setdefault(m[1], line)
         for i, line in enumerate(self.comments):
-            for m in INVARIANT_CITED.finditer(line):
-                if m.group() not in known:
-                    self.error(i + 1, f"invariant {m.group()} is cited, but not listed",
-                               "add ` *   I1  text` to section [7] PROOF or correct the number")
+            for name in INVARIANT_CITED.findall(line):
+                if name not in known:
+                    self.error(i + 1, f"invariant {name} is cited, but not listed in [7] PROOF")
 
     # ---- environment and API ---------------------------------------------------
 
@@ -344,35 +273,36 @@ class Header:
         for i, line in enumerate(self.code):
             if self.section[i] in (ENVIRONMENT, BODIES):
                 continue
-            advice = "only [3] and [6] know the environment; use or add a word there"
+            names = [n for n in ENV_NAME.findall(line) if not ENV_ALLOWED.fullmatch(n)]
             if self.directive[i] and re.match(r"\s*#\s*include\b", line):
-                self.error(i + 1, "#include outside [3] and [6]", advice)
-            for m in ENV_NAME.finditer(line):
-                if not ENV_ALLOWED.fullmatch(m.group()):
-                    self.error(i + 1, f"{m.group()} outside [3] and [6]", advice)
-            if self.directive[i] and "_WIN32" in line:
-                self.error(i + 1, "_WIN32 outside [3] and [6]", advice)
+                names.append("#include")
+            for name in names:
+                self.error(i + 1, f"{name} outside [3] and [6], which alone know the environment: "
+                           "use or add a word there")
 
     def declarations(self):
         """Yield (first line index, name, parameter names) of the public functions: what [5]
         declares, and what [17] defines inline."""
+        for first, end, text in self.statements():
+            m = re.search(r"\b(bpf_\w+)\s*\(", text)
+            if m and (self.section[first], end) in ((API, ";"), (PROGRAM, "{")) and \
+                    not text.startswith("typedef"):
+                yield first, m[1], self.parameters(text[m.end():])
+
+    def statements(self):
+        """Yield (first line index, what ends it, text) of what stands outside all braces: up to a
+        semicolon, or to the brace that a function's body begins with."""
         text, first, depth = "", 0, 0
         for i, line in enumerate(self.code):
-            if self.section[i] not in (API, PROGRAM) or self.directive[i] or \
-                    re.search(r'extern\s+"\s*"\s*\{', line):
-                continue
-            if not text.strip() and re.fullmatch(r"\s*[A-Z][A-Z0-9_]*\s*", line):
+            if self.directive[i] or re.search(r'extern\s+"\s*"\s*\{', line) or \
+                    not text.strip() and re.fullmatch(r"\s*[A-Z][A-Z0-9_]*\s*", line):
                 continue                # a macro that opens or closes the declarations
             for ch in line + "\n":
                 if depth == 0 and ch in ";{}":
-                    m = re.search(r"\b(bpf_\w+)\s*\(", text)
-                    wanted = ch == "{" if self.section[i] == PROGRAM else ch == ";"
-                    if m and wanted and not text.startswith("typedef"):
-                        yield first, m[1], self.parameters(text[m.end():])
+                    yield first, ch, text.strip()
                     text = ""
                 elif depth == 0:
-                    if not text.strip() and ch.strip():
-                        first, text = i, ""
+                    first = i if not text.strip() else first
                     text += ch
                 depth = max(0, depth + (ch == "{") - (ch == "}"))
 
@@ -388,73 +318,47 @@ class Header:
                     break
             else:
                 part += ch
-        out = []
-        for p in names:
-            m = re.search(r"\(\s*\*\s*(\w+)", p) or re.search(r"(\w+)\s*(?:\[[^]]*\]\s*)*$", p)
-            if p == "...":
-                out.append("...")
-            elif m and p != "void":
-                out.append(m[1])
-        return out
+        found = (re.search(r"\(\s*\*\s*(\w+)", p) or
+                 re.search(r"(\w+|\.\.\.)\s*(?:\[[^]]*\]\s*)*$", p) for p in names if p != "void")
+        return [m[1] for m in found if m]
 
     def check_api(self):
         for first, name, params in self.declarations():
-            line = first + 1
-            end = first - 1
-            if end < 0 or not self.lines[end].rstrip().endswith("*/"):
-                self.error(line, f"{name}() has no comment", "put its kernel-doc comment, "
-                           "`/** ... */`, on the lines directly above")
-                continue
-            start = end
-            while start > 0 and "/*" not in self.comments[start]:
+            start = first - 1
+            while start > 0 and self.comments[start].strip() and "/*" not in self.comments[start]:
                 start -= 1
-            if self.lines[start].strip() != "/**":
-                self.error(start + 1, f"the comment of {name}() is no kernel-doc comment",
-                           "begin it with `/**` alone on the line")
+            if self.lines[start].strip() != "/**" or not self.lines[first - 1].endswith("*/"):
+                self.error(first + 1, f"{name}() has no kernel-doc comment, `/** ... */`, on the "
+                           "lines directly above")
                 continue
-            self.check_doc(start + 1, self.lines[start + 1:end], name, params)
+            doc = [re.sub(r"^ \* ?", "", d) for d in self.lines[start + 1:first - 1]]
+            void = re.match(r"[\w\s]*\bvoid\s+\w+\s*\(", self.code[first])
+            for text in self.wrong_in_doc(doc, name, params, bool(void)):
+                self.error(start + 1, f"{name}(): {text}")
 
-    def check_doc(self, base, doc, name, params):
-        doc = [re.sub(r"^ \* ?", "", d) for d in doc]
-        if not doc or not re.match(rf"{name}\(\) - \S", doc[0]):
-            self.error(base + 1, f"the comment of {name}() does not name it",
-                       f"begin with ` * {name}() - what it does`")
-        described, fields = {}, []
-        for i, text in enumerate(doc):
-            m = re.match(r"@(\w+|\.\.\.):(.*)", text)
-            if m:
-                described[m[1]] = base + 1 + i
-                if not m[2].strip():
-                    self.error(base + 1 + i, f"@{m[1]} of {name}() says nothing", "describe it")
-            m = re.match(r"(\w+):(.*)", text)
-            if m and m[1] in DOC_FIELDS:
-                fields.append((base + 1 + i, m[1]))
-                if not m[2].strip():
-                    self.error(base + 1 + i, f"{m[1]}: of {name}() says nothing",
-                               'fill it in; "none" is an answer')
-        for p in params:
-            if p not in described:
-                self.error(base, f"parameter {p} of {name}() is not described",
-                           f"add ` * @{p}: ...`")
-        for p, line in described.items():
-            if p not in params:
-                self.error(line, f"{name}() has no parameter {p}", "remove or rename it")
-        names = [f for _, f in fields]
-        for f in DOC_FIELDS:
-            if names.count(f) != 1:
-                self.error(base, f"{name}() has {names.count(f)} lines `{f}:`",
-                           f"state {', '.join(DOC_FIELDS)}, each once")
-        if sorted(names) == sorted(DOC_FIELDS) and tuple(names) != DOC_FIELDS:
-            self.error(fields[0][0], f"{name}() states {', '.join(names)}",
-                       f"the order is {', '.join(DOC_FIELDS)}")
+    @staticmethod
+    def wrong_in_doc(doc, name, params, void):
+        if not re.match(rf"{name}\(\) - \S", "".join(doc[:1])):
+            yield f"its comment begins with another line than ` * {name}() - what it does`"
+        matches = (re.match(r"(@(?:\w+|\.\.\.)|[A-Z]\w+):\s*(.*)", text) for text in doc)
+        found = [m for m in matches if m and (m[1][0] == "@" or m[1] in DOC_FIELDS)]
+        fields = [m[1] for m in found if m[1] in DOC_FIELDS]
+        described = [m[1][1:] for m in found if m[1][0] == "@"]
+        yield from (f"{m[1]}: says nothing" for m in found if not m[2])
+        yield from (f"there is no parameter {p}" for p in described if p not in params)
+        if fields != [f for f in DOC_FIELDS if f in fields]:
+            yield f"the order is {', '.join(DOC_FIELDS)}, each at most once"
+        if not any(re.match(r"As \w+\(\)", text) for text in doc):
+            missing = [f"@{p}" for p in params if p not in described]
+            missing += [f for f in ["Context"] + ["Return"] * (not void) if f not in fields]
+            yield from (f"nothing is said of {m}, nor `As bpf_stream_x(), ...`" for m in missing)
 
     def check_page(self, path):
         """Return the errors of a page about the header: labels that it cites and nobody has."""
         with open(path, encoding="utf-8") as f:
-            cited = [(i, m.group()) for i, line in enumerate(f, 1)
-                     for m in LABEL_CITED.finditer(line)]
-        return [f"{path}:{i}: the page speaks of {label}, which labels nothing in the header: "
-                "name a label that exists" for i, label in cited if label not in self.labels]
+            return [f"{path}:{i}: the page speaks of {label}, which labels nothing in the header"
+                    for i, line in enumerate(f, 1) for label in LABEL_CITED.findall(line)
+                    if label not in self.labels]
 
     def check(self):
         self.check_file()
@@ -467,27 +371,18 @@ class Header:
 
 
 def main(argv):
-    if argv[1:] in (["-h"], ["--help"]):
-        print(__doc__.strip())
-        return 0
     if len(argv) not in (2, 3) or argv[1].startswith("-"):
-        print("usage: check_header.py HEADER [PAGE] (--help says what is checked)",
-              file=sys.stderr)
-        return 2
-    try:
-        header = Header(argv[1])
-        errors = header.check()
-        for page in argv[2:]:
-            errors += header.check_page(page)
-    except (OSError, UnicodeDecodeError) as e:
-        print(f"check_header.py: cannot read {' or '.join(argv[1:])}: {e}", file=sys.stderr)
-        return 2
+        print(__doc__.strip())
+        return 0 if argv[1:] in (["-h"], ["--help"]) else 2
+    header = Header(argv[1])
+    errors = header.check()
+    for page in argv[2:]:
+        errors += header.check_page(page)
     for text in errors:
         print(text)
-    functions = len(list(header.declarations()))
-    labels = sum(len(LABEL_COMMENT.findall(c)) for c in header.comments)
     print(f"{argv[1]}: {len(header.lines)} lines, {len(header.banners)} sections, "
-          f"{labels} ordering labels, {functions} public functions: {len(errors)} errors")
+          f"{len(header.labels)} ordering labels, {len(list(header.declarations()))} public "
+          f"functions: {len(errors)} errors")
     return 1 if errors else 0
 
 

@@ -11,15 +11,15 @@ usage: check_porting.py [PROJECT_DIRECTORY]
   - every environment name on the page is in the header
   - tests/unit/test_environment.c calls each word
 
-Exit status: 0 all is so, 1 it is not, 2 usage.
+Exit status: 0 all is so, 1 it is not.
 """
 import os
 import re
 import sys
 
-import project
 from check_header import BODIES, ENVIRONMENT, Header
 
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 NAME = re.compile(r"\b(?:bse|bsi|BSE)_\w*[a-zA-Z0-9]\b(?!_)")
 WORD = re.compile(r"#define (bse_\w+) bse_base_\w+$")
 BUILT_IN = re.compile(r"^static (?:inline )?([^;{}()#]*?\b)bse_base_(\w+)(\([^)]*\))\n\{", re.M)
@@ -38,7 +38,7 @@ def read(root, path):
         return f.read()
 
 
-def check(root):
+def main(root=ROOT):
     header = Header(os.path.join(root, "include/bpf_stream.h"))
     page = read(root, "docs/porting.md")
     test = re.sub(r"/\*.*?\*/", "", read(root, "tests/unit/test_environment.c"), flags=re.S)
@@ -78,11 +78,6 @@ def check(root):
                and name != "bse_base_x" and name != "bse_x"]
     errors += [f"tests/unit/test_environment.c does not call {word}"
                for word in sorted(words - KERNEL_ONLY) if not re.search(rf"\b{word}\s*\(", test)]
-    return words, errors
-
-
-def report(root):
-    words, errors = check(root)
     for text in errors:
         print(f"docs/porting.md: {text}")
     print(f"docs/porting.md: {len(words)} words: {len(errors)} errors")
@@ -90,4 +85,4 @@ def report(root):
 
 
 if __name__ == "__main__":
-    sys.exit(project.main(sys.argv, __doc__, report))
+    sys.exit(main(*sys.argv[1:]))

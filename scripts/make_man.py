@@ -23,7 +23,7 @@ import re
 import sys
 import textwrap
 
-from check_header import API, PROGRAM, Header
+from check_header import API, DOC_FIELDS, PROGRAM, Header
 
 CONFIGURATION, TYPES = 2, 4
 MARK = re.compile(r"^@([A-Z_]+)(?: (\w+))?@$", re.M)
@@ -47,13 +47,13 @@ class Item:
         self.params, self.fields, self.text = [], {}, [""]
         into = None
         for line in lines[1:]:
-            m = re.match(r"@(\w+|\.\.\.):\s*(.*)", line) or re.match(r"([A-Z]\w+):\s+(.*)", line)
-            if m and line.startswith("@"):
-                into = [m[1], m[2]]
-                self.params.append(into)
-            elif m:
-                into = [m[1], m[2]]
-                self.fields[m[1]] = into
+            m = re.match(r"(@?)(\w+|\.\.\.):\s*(.*)", line)
+            if m and (m[1] or m[2] in DOC_FIELDS):
+                into = [m[2], m[3]]
+                if m[1]:
+                    self.params.append(into)
+                else:
+                    self.fields[m[2]] = into
             elif not line.strip():
                 into = None
                 self.text.append("")
@@ -62,28 +62,27 @@ class Item:
             else:
                 self.text[-1] += " " + line.strip()
         self.text = [text.strip() for text in self.text if text.strip()]
+        # The function that this one is like, and the sentence that says so.
+        likes = [re.match(r"(As (\w+)\(\)).*?\.(?= |$)", text) for text in self.text]
+        self.like = next((m for m in likes if m), None)
 
 
 def items(header):
     """The documented types and functions, in the order of the header."""
-    functions = {name: first for first, name, _ in header.declarations()}
-    sub, starts = "", {}
-    for i in range(len(header.lines)):
-        for line, number, letter, _ in header.subs:
-            if line == i + 1:
-                sub = letter
-        for line, _, _ in header.banners:
-            if line == i + 1:
-                sub = ""
-        starts[i] = f"{header.section[i]}{sub}"
-    header.starts = starts
+    functions = {name for _, name, _ in header.declarations()}
+    subs = {line - 1: letter for line, _, letter, _ in header.subs}
+    subs.update((line - 1, "") for line, _, _ in header.banners)
+    letter, header.starts = "", []
+    for i, number in enumerate(header.section):
+        letter = subs.get(i, letter)
+        header.starts.append(f"{number}{letter}")
     for m in DOC.finditer(header.text):
-        first = header.line_of(m.start()) - 1
-        if header.section[first] not in (TYPES, API, PROGRAM) or starts[first] == IN_KERNELS:
+        start = header.starts[header.line_of(m.start()) - 1]
+        if int(re.match(r"\d+", start)[0]) not in (TYPES, API, PROGRAM) or start == IN_KERNELS:
             continue
         following = header.line_of(m.end()) - 1
         code = " ".join(" ".join(header.code[following:following + 5]).split())
-        item = Item(starts[first], m[1], re.split(r"[;{]", code)[0].strip())
+        item = Item(start, m[1], re.split(r"[;{]", code)[0].strip())
         if re.match(r"(struct|typedef) ", item.title):
             text = re.match(r"[^{;]*(\{.*?^\})?;", header.text[m.end():], re.M | re.S)[0]
             item.definition = re.sub(r"\bbse_(u32|u64)\b", r"\1", text)    # atomic: private
@@ -148,17 +147,24 @@ def describe(item):
     for text in item.text:
         out += [".Pp", prose(text)]
     # What functions return has a section of its own.
-    fields = [f for f in item.fields.values() if f[0] != "Return" or "Context" not in item.fields]
+    fields = [f for f in item.fields.values() if f[0] != "Return" or item.definition]
     if fields:
         out += [".Pp", tagged(fields, "Em ")]
     return "\n".join(out)
 
 
 def signal_safe(item, functions):
-    """Of the context it says "Any" or refers to another function."""
-    context = item.fields["Context"][1]
+    """Its context begins with "Any", or is that of the function that it is like."""
+    context = item.fields["Context"][1] if "Context" in item.fields else item.like[1]
     m = re.match(r"As (\w+)\(\)", context)
     return signal_safe(functions[m[1]], functions) if m else context.startswith("Any")
+
+
+def returns(item):
+    """What a function returns, or nothing."""
+    if "Return" in item.fields:
+        return item.fields["Return"][1].replace("none.", "")
+    return item.like[1] + "." if item.like and "void " + item.name not in item.prototype else ""
 
 
 def contexts(header, overview, functions):
@@ -203,8 +209,8 @@ def fill(template, header, found, functions, macros):
             "SYNOPSIS": lambda: "\n".join(map(synopsis, here)),
             "TYPES": lambda: "\n".join(map(describe, here)),
             "FUNCTIONS": lambda: "\n".join(map(describe, here)),
-            "RETURNS": lambda: tagged([(item.name, item.fields["Return"][1]) for item in here
-                                       if item.fields["Return"][1] != "none."], "Fn "),
+            "RETURNS": lambda: tagged([(item.name, returns(item)) for item in here
+                                       if returns(item)], "Fn "),
         }.get(kind, lambda: "")()
         if not here or not made:
             sys.exit(f"make_man.py: the template's {m.group()} stands for nothing")
@@ -242,39 +248,30 @@ def differences(header, functions, macros, names, template, overview):
 
 
 def main(argv):
-    if argv[1:] in (["-h"], ["--help"]):
-        print(__doc__.strip())
-        return 0
     if len(argv) < 4:
-        print("usage: make_man.py PROJECT_DIRECTORY OUTPUT_DIRECTORY NAME...", file=sys.stderr)
-        return 2
+        print(__doc__.strip())
+        return 0 if argv[1:] in (["-h"], ["--help"]) else 2
     root, out = argv[1:3]
+    header = Header(os.path.join(root, "include/bpf_stream.h"))
     pages = []
-    try:
-        header = Header(os.path.join(root, "include/bpf_stream.h"))
-        for name in ("bpf_stream.3.in", "bpf_stream.7"):
-            with open(os.path.join(root, "man", name), encoding="utf-8") as f:
-                pages.append(f.read())
-    except OSError as e:
-        print(f"make_man.py: cannot read {e.filename}: {e.strerror}", file=sys.stderr)
-        return 2
+    for name in ("bpf_stream.3.in", "bpf_stream.7"):
+        with open(os.path.join(root, "man", name), encoding="utf-8") as f:
+            pages.append(f.read())
     found = list(items(header))
-    functions = {item.name: item for item in found if "Context" in item.fields}
+    functions = {item.name: item for item in found if item.title.endswith("()")}
     macros = re.findall(r"^#define (bpf_\w+)\(", header.text, re.M)
     errors = list(differences(header, set(functions), set(macros), set(argv[3:]), *pages))
-    errors += contexts(header, pages[1], functions)
+    errors += [f"bpf_stream.h: {item.name}() tells no context" for item in functions.values()
+               if "Context" not in item.fields and not (item.like and item.like[2] in functions)]
+    errors += [] if errors else contexts(header, pages[1], functions)
     for text in errors:
         print(f"make_man.py: {text}", file=sys.stderr)
     if errors:
         return 1
     text = fill(pages[0], header, found, functions, macros)
-    try:
-        for name in ["bpf_stream", *argv[3:]]:
-            with open(os.path.join(out, name + ".3"), "w", encoding="utf-8") as f:
-                f.write(text if name == "bpf_stream" else ".so man3/bpf_stream.3\n")
-    except OSError as e:
-        print(f"make_man.py: cannot write {e.filename}: {e.strerror}", file=sys.stderr)
-        return 2
+    for name in ["bpf_stream", *argv[3:]]:
+        with open(os.path.join(out, name + ".3"), "w", encoding="utf-8") as f:
+            f.write(text if name == "bpf_stream" else ".so man3/bpf_stream.3\n")
     return 0
 
 

@@ -23,7 +23,8 @@ SEED = re.compile(r"\bseed[ =](\d+)")
 
 def read_log(build, number):
     tests = []
-    for path in glob.glob(os.path.join(glob.escape(build), "meson-logs", f"round{number}[.-]*json")):
+    logs = os.path.join(glob.escape(build), "meson-logs")
+    for path in glob.glob(f"{logs}/round{number}[.-]*json"):
         with open(path, encoding="utf-8") as f:
             tests += [json.loads(line) for line in f if line.strip()]
     return tests
@@ -56,7 +57,7 @@ def end(test):
     if test["result"] == "TIMEOUT":
         return "was ended after its time limit"
     if status < 0:
-        return "died by " + signal.Signals(-status).name
+        return "was killed by " + signal.Signals(-status).name
     return f"ended with exit status {status}"
 
 

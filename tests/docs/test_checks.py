@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-"""scripts/check_porting.py and check_links.py notice what they are for: each test breaks a copy of
-the project and wants the message. And the environment that docs/porting.md shows is one: it passes
-the conformance test in the way that the page says.
+"""scripts/check_porting.py, check_links.py and check_readme.py notice what they are for: each row
+breaks a copy of the project and wants the message. And the environment that docs/porting.md shows
+is one: it passes the conformance test in the way that the page says.
 
-Seen to fail with: each check taken out of the two scripts; a shown environment that returns another
+Seen to fail with: each check taken out of these scripts; a shown environment that returns another
 error than the built-in word.
 """
 import os
@@ -37,51 +37,32 @@ class Porting(Check):
         for path in (HEADER, PAGE, TEST):
             self.write(path, read(path))
 
-    def broken(self, path, old, new, message):
-        text = read(path)
-        self.assertIn(old, text)
-        self.write(path, text.replace(old, new))
-        self.finds("check_porting.py", message)
-
     def test_the_project_passes(self):
         status, out = self.run_check("check_porting.py")
         self.assertEqual(status, 0, out)
 
-    def test_a_new_word(self):
-        self.broken(HEADER, "#define bse_usable bse_base_usable\n",
-                    "#define bse_usable bse_base_usable\n#define bse_new bse_base_new\n",
-                    "bse_new is not documented")
-
-    def test_a_word_without_test(self):
-        self.broken(TEST, "bse_slot_set(", "other(", "does not call bse_slot_set")
-
-    def test_a_word_that_is_called_in_comments_only(self):
-        self.broken(TEST, "bse_slot_set(", "other(/* bse_slot_set() */",
-                    "does not call bse_slot_set")
-
-    def test_a_word_that_went(self):
-        self.broken(HEADER, "#define bse_unkeep bse_base_unkeep\n", "",
-                    "bse_unkeep is documented, but is no word")
-
-    def test_an_atomic_that_is_not_documented(self):
-        self.broken(PAGE, "`bse_u32_load_relaxed`, ", "", "bse_u32_load_relaxed is not documented")
-
-    def test_a_prototype_that_is_missing(self):
-        self.broken(PAGE, "void bse_unkeep(void);\n", "", "bse_unkeep is not documented")
-
-    def test_a_word_in_a_table_without_prototype(self):
-        self.broken(PAGE, "void bse_unkeep(void);\n```\n", "```\n\n| `bse_unkeep` | gives up |\n",
-                    "bse_unkeep has no prototype")
-
-    def test_a_prototype_that_changed(self):
-        self.broken(HEADER, "static void bse_base_unkeep(void)", "static int bse_base_unkeep(void)",
-                    "[6] says `int bse_unkeep(void)`")
-
-    def test_a_type_that_is_not_named(self):
-        self.broken(PAGE, "bse_mutex", "bse_lock", "uses bse_mutex, which the page does not name")
-
-    def test_a_name_that_does_not_exist(self):
-        self.broken(PAGE, "`BSE_PIECES`", "`BSE_PIECES_MAX`", "BSE_PIECES_MAX, which is not in")
+    def test_each_kind_of_error(self):
+        for path, old, new, message in (
+                (HEADER, "#define bse_usable bse_base_usable\n",
+                 "#define bse_usable bse_base_usable\n#define bse_new bse_base_new\n",
+                 "bse_new is not documented"),
+                (HEADER, "#define bse_unkeep bse_base_unkeep\n", "",
+                 "bse_unkeep is documented, but is no word"),
+                (HEADER, "static void bse_base_unkeep(void)", "static int bse_base_unkeep(void)",
+                 "[6] says `int bse_unkeep(void)`"),
+                (TEST, "bse_slot_set(", "other(/* bse_slot_set() */", "does not call bse_slot_set"),
+                (PAGE, "`bse_u32_load_relaxed`, ", "", "bse_u32_load_relaxed is not documented"),
+                (PAGE, "void bse_unkeep(void);\n", "", "bse_unkeep is not documented"),
+                (PAGE, "void bse_unkeep(void);\n```\n", "```\n\n| `bse_unkeep` | gives up |\n",
+                 "bse_unkeep has no prototype"),
+                (PAGE, "bse_mutex", "bse_lock", "uses bse_mutex, which the page does not name"),
+                (PAGE, "`BSE_PIECES`", "`BSE_PIECES_MAX`", "BSE_PIECES_MAX, which is not in")):
+            with self.subTest(message):
+                text = read(path)
+                self.assertIn(old, text)
+                self.write(path, text.replace(old, new))
+                self.finds("check_porting.py", message)
+                self.write(path, text)
 
 
 class Links(Check):
@@ -99,36 +80,45 @@ class Links(Check):
         p = self.run_command(sys.executable, "-B", os.path.join(ROOT, "scripts/check_links.py"))
         self.assertEqual(p.returncode, 0, p.stdout)
 
-    def test_no_such_file(self):
-        self.write("docs/c.md", "\n[x](d.md)\n")
-        self.finds("check_links.py", "docs/c.md:2: there is no d.md")
-
-    def test_no_such_heading(self):
-        self.write("docs/c.md", "[x](b.md#three)\n")
-        self.finds("check_links.py", "b.md#three names no heading")
-
-    def test_out_of_the_project(self):
-        self.write("docs/c.md", "[x](../../etc)\n")
-        self.finds("check_links.py", "leaves the project")
-
-    def test_a_heading_in_code_is_none(self):
-        self.write("docs/c.md", "[x](#y)\n```sh\n# y\n```\n")
-        self.finds("check_links.py", "#y names no heading")
+    def test_each_kind_of_error(self):
+        for text, message in (("\n[x](d.md)\n", "docs/c.md:2: d.md is not there"),
+                              ("[x](b.md#three)\n", "b.md#three names no heading"),
+                              ("[x](../../etc)\n", "leaves the project"),
+                              ("[x](#y)\n```sh\n# y\n```\n", "#y names no heading")):
+            self.write("docs/c.md", text)
+            self.finds("check_links.py", message)
 
 
-class Usage(Check):
-    def test_a_project_that_is_not_there_is_told_without_a_traceback(self):
-        for name in ("check_links.py", "check_porting.py", "check_readme.py", "check_versions.py"):
-            with self.subTest(name):
-                check = [sys.executable, "-B", os.path.join(ROOT, "scripts", name)]
-                p = self.run_command(*check, "nowhere")
-                self.assertEqual((p.returncode, p.stdout), (
-                    2, f"{name}: nowhere: there is no such directory; see --help\n"))
-                p = self.run_command(*check, self.dir, "more")
-                self.assertEqual(p.returncode, 2, p.stdout)
-                self.assertIn("usage: " + name, p.stdout)
-        self.assertIn("cannot read the project", self.run_check("check_readme.py")[1])
+class Readme(Check):
+    README = """```c
+#include <stdio.h>
+#include "h.h"
+int main(void) { return puts(TEXT) < 0; }
+```
+Then
+```sh
+cc -Iinclude hello.c -o hello
+./hello
+```
+it says
+```text
+hello
+```
+"""
 
+    def test_each_kind_of_error(self):
+        self.write("include/h.h", '#define TEXT "hello"\n')
+        self.write("README.md", self.README)
+        self.assertEqual(self.run_check("check_readme.py")[0], 0)
+        for old, new, message in (("text\nhello", "text\nhallo", "printed\nhello\nbut"),
+                                  ("puts(TEXT)", "puts(TEXT", "ended with status"),
+                                  ("int main", "\n" * 20 + "int main", "at most 20"),
+                                  ("```text", "```", "there is no ```c block")):
+            self.write("README.md", self.README.replace(old, new))
+            self.finds("check_readme.py", message)
+
+
+class Gdb(Check):
     def test_the_command_for_gdb_says_so(self):
         p = self.run_command(sys.executable, os.path.join(ROOT, "scripts/gdb_bpf_stream.py"))
         self.assertEqual(p.returncode, 2)

@@ -136,8 +136,8 @@ class Dev(unittest.TestCase):
         status, out, _ = self.run_it("test", "repeat=3", "plain", "docs", "plain", "tsan")
         self.assertEqual(status, 1)
         self.assertIn("== build/tsan, round 3 of 3\n 1/1 docs / pages\n", out)
-        self.assertTrue(out.endswith("\nFAILED in test, round 2: pages: died by SIGSEGV\n"
-                                     "FAILED in tsan, round 2: pages: died by SIGSEGV\n"
+        self.assertTrue(out.endswith("\nFAILED in test, round 2: pages: was killed by SIGSEGV\n"
+                                     "FAILED in tsan, round 2: pages: was killed by SIGSEGV\n"
                                      "4 passed, 2 failed, 0 skipped\n"), out)
         with open(self.calls, encoding="utf-8") as f:
             self.assertEqual(f.read().count("meson setup "), 2)

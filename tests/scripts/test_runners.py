@@ -84,7 +84,7 @@ class RunCriterion(WithDirectory):
         program, source = self.build(CASES)
         self.expect(run(CRITERION, program, source), 1, "1 passed, 3 failed, 1 skipped",
                     "ok   a::good", f"FAIL a::wrong: {source}:5: Assertion failed: one is not 2",
-                    f"FAIL a::segv: died by SIGSEGV after {source}:6", "SKIP: a::skip: no cat",
+                    f"FAIL a::segv: was killed by SIGSEGV after {source}:6", "SKIP: a::skip: no cat",
                     "FAIL a::left: ended early, with an exit status other than 0")
 
     def test_programs_that_do_not_run_what_they_should(self):
@@ -140,7 +140,7 @@ class SumTests(WithDirectory):
     def test_the_status_overrules_the_line(self):
         good = "2 passed, 0 failed, 0 skipped\n"
         for result, status, words in (
-                ("FAIL", 1, "ended with exit status 1"), ("FAIL", -11, "died by SIGSEGV"),
+                ("FAIL", 1, "ended with exit status 1"), ("FAIL", -11, "was killed by SIGSEGV"),
                 ("TIMEOUT", -15, "was ended after its time limit"),
                 ("ERROR", 99, "ended with exit status 99")):
             self.expect(self.sum(("x", result, status, good)), 1, "2 passed, 1 failed, 0 skipped",

@@ -25,7 +25,7 @@ static void tell(int sig)
 		add(text, criterion_current_test->category);
 		add(text, "::");
 		add(text, criterion_current_test->name);
-		add(text, ": died by SIG");
+		add(text, ": was killed by SIG");
 		add(text, sigabbrev_np(sig));
 		add(text, "\n");
 		(void)!write(STDERR_FILENO, text, strlen(text));
