@@ -123,8 +123,8 @@ def sentence(text):
 
 
 def synopsis(item):
-    text = re.sub(r"\b(BSE_API(?:_STAGE)?|static|inline)\b|\bBSE_PRINTF\(.*?\)", "", item.prototype).strip()
-    m = re.fullmatch(r"(.*?)\s*\b(\w+)\((.*)\)", text)
+    text = re.sub(r"\b(BSE_API(?:_STAGE)?|static|inline)\b|\bBSE_PRINTF\(.*?\)", "", item.prototype)
+    m = re.fullmatch(r"(.*?)\s*\b(\w+)\((.*)\)", text.strip())
     out = [f".Ft {m[1]}", f".Fo {m[2]}"]
     out += [f'.Fa "{parameter.strip()}"' for parameter in m[3].split(",")]
     return "\n".join(out + [".Fc"])
