@@ -7,7 +7,8 @@ or make one that says what the header says now.
 In the environment: MAN, the directory where the pages of section 3 were made. Seen to fail with: a
 list that is not closed; an example that misses a semicolon, and one that prints something else; a
 page that does not refer to bpf_stream.3; a knob with another range, or without one; types without
-their definitions, or with the name of a private one; checks taken out of make_man.py one by one.
+their definitions, or with the name of a private one; checks taken out of make_man.py one by one; a
+streamcat.1 without one of its options, or with one that is not there.
 """
 import os
 import re
@@ -19,6 +20,7 @@ from case import ROOT, Case, read
 
 MADE = os.path.abspath(os.environ["MAN"])
 OVERVIEW = os.path.join(ROOT, "man/bpf_stream.7")
+PROGRAM = os.path.join(ROOT, "man/streamcat.1")
 REFERENCE = os.path.join(MADE, "bpf_stream.3")
 NAMES = sorted(name[:-2] for name in os.listdir(MADE)
                if name.endswith(".3") and name != "bpf_stream.3")
@@ -27,7 +29,7 @@ NAMES = sorted(name[:-2] for name in os.listdir(MADE)
 class Form(Case):
     @unittest.skipUnless(shutil.which("mandoc"), "no mandoc")
     def test_mandoc_has_no_complaint(self):
-        p = self.run_command("mandoc", "-T", "lint", "-W", "warning", OVERVIEW, REFERENCE)
+        p = self.run_command("mandoc", "-T", "lint", "-W", "warning", OVERVIEW, PROGRAM, REFERENCE)
         self.assertEqual((p.returncode, p.stdout), (0, ""))
 
     def plain_text(self, name):
@@ -67,9 +69,17 @@ class Form(Case):
                          "hello from main\nsignal 10 arrived\n")
         self.assertEqual(self.example(REFERENCE, "reference"), "2 lines\n")
 
+    def test_streamcat_has_its_options(self):
+        source, page = read("examples/streamcat.c"), read(PROGRAM)
+        known = set(re.findall(r'^\t\t{ "(\w+)", ', source, re.M))
+        self.assertGreater(len(known), 8)
+        told = re.findall(r"^\.It Fl (?:\w , Fl )?-(\w+)", page, re.M)
+        self.assertEqual(sorted(told), sorted(known))
+        shown = re.findall(r'^"  (?:-\w, )?--(\w+)', source, re.M)
+        self.assertEqual(sorted(shown), sorted(known))
 
     def test_no_page_has_a_private_name(self):
-        for page in (OVERVIEW, REFERENCE):
+        for page in (OVERVIEW, PROGRAM, REFERENCE):
             self.assertNotRegex(read(page), r"(?i)\bbs[ei]_")
 
 

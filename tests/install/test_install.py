@@ -8,7 +8,8 @@ writes libdir; with cmake.write_basic_package_version_file(), which needs CMake;
 default; with a file installed by a script; with an absolute path in bpf_streamConfig.cmake; with
 any version accepted, 0 refused, or the end of a range ignored; without Threads; without the guard
 of CMakeLists.txt, with a VERSION or CMAKE_C_STANDARD there; without subdir_done() in meson.build;
-with a wrong name in README.md; with links to the tests in docs/porting.md.
+with a wrong name in README.md; with links to the tests in docs/porting.md; with streamcat not
+installed, or installed only where tests are enabled; without its page.
 """
 import json
 import os
@@ -28,6 +29,7 @@ from check_readme import BLOCK  # noqa: E402
 
 # Where README.md builds what it installs: ./dev knows nothing of it.
 BUILD = "builddir"
+PROGRAM = "bin/streamcat"
 WANTED = {
     "include/bpf_stream.h",
     "share/cmake/bpf_stream/bpf_streamConfig.cmake",
@@ -139,13 +141,19 @@ class Installation(Case):
     def install(self, build, destdir):
         run("meson", "install", "-C", build, cwd=TOP, DESTDIR=destdir)
 
-    def test_install__puts_everything_into_include_and_share(self):
+    def test_install__puts_everything_into_bin_include_and_share(self):
         files = files_below(PREFIX)
         self.assertLessEqual(WANTED, files)
-        self.assertLessEqual({"share/man/man3/bpf_stream_push.3", "share/man/man7/bpf_stream.7"},
-                             files)
-        self.assertEqual({path.split("/")[0] for path in files}, {"include", "share"})
+        self.assertLessEqual({PROGRAM, "share/man/man1/streamcat.1", "share/man/man7/bpf_stream.7",
+                              "share/man/man3/bpf_stream_push.3"}, files)
+        self.assertEqual({path.split("/")[0] for path in files}, {"bin", "include", "share"})
         self.assertEqual([path for path in files if path.endswith("meson.build")], [])
+
+    def test_installed_program__does_what_its_page_shows(self):
+        page = read(PREFIX, "share/man/man1/streamcat.1")
+        command, shown = re.search(r"^\.Bd -literal.*\n\$ (.*)\n([^.]*)^\.Ed", page, re.M).groups()
+        path = f"{os.path.join(PREFIX, 'bin')}:{os.environ['PATH']}"
+        self.assertEqual(run("sh", "-ec", command, cwd=self.dir, PATH=path), shown)
 
     def test_installed_pages__link_to_what_is_installed(self):
         out = run(sys.executable, "-B", os.path.join(ROOT, "scripts/check_links.py"),
@@ -158,6 +166,8 @@ class Installation(Case):
             build = self.configure("--prefix=/usr", "--libdir", libdir)
             self.install(build, os.path.join(self.dir, libdir))
             found.append(below(os.path.join(self.dir, libdir, "usr")))
+            # What is compiled has the build directory in it, for debuggers.
+            found[-1][PROGRAM] = b""
         self.assertEqual(found[0], found[1])
         self.assertEqual({path for path, data in found[0].items() if data is not None},
                          files_below(PREFIX))
@@ -197,11 +207,12 @@ class Installation(Case):
         run("ninja", "-C", build, "uninstall", cwd=TOP)
         self.assertEqual(files_below(self.dir), set())
 
-    def test_installing__builds_the_manual_pages_only(self):
+    def test_installing__builds_streamcat_and_the_manual_pages_only(self):
         build = os.path.join(TOP, "build")
         self.assertEqual(json.loads(run("meson", "introspect", "--tests", build, cwd=TOP)), [])
         targets = json.loads(run("meson", "introspect", "--targets", build, cwd=TOP))
-        self.assertEqual([t["name"] for t in targets if t["build_by_default"]], ["man"])
+        self.assertEqual({t["name"] for t in targets if t["build_by_default"]},
+                         {"man", "streamcat"})
 
     def test_install__needs_only_a_compiler_meson_and_ninja(self):
         tools = os.path.join(self.dir, "bin")
