@@ -24,7 +24,7 @@
  * What the numbers of one lane do not show, the stamps do: a push that returned
  * before another one of the same thread began, at whatever level, comes first.
  *
- * Exit: 0 clean, 1 a check failed, 2 usage, 77 no timers here.
+ * Exit: 0 clean, 1 a check failed, or no message was accepted, 2 usage, 77 no timers here.
  *
  * With BPF_STREAM_STRESS_PLANT there is --plant, which damages a run on
  * purpose, to show that each check works.
@@ -1131,6 +1131,11 @@ static int show_result(double elapsed)
 		       check.drift_at);
 	if (atomic_load(&unexpected))
 		printf("the last unexpected result was %d\n", atomic_load(&unexpected_code));
+	if (!totals.messages) {		/* then nothing was checked */
+		printf("no message was accepted%s\n",
+		       pool.total ? "" : ": the pool could not be mapped; see ulimit -v");
+		bad = true;
+	}
 	printf("verdict: %s\n", bad ? "FAILED" : "clean");
 	return bad ? 1 : 0;
 }
@@ -1308,7 +1313,7 @@ static void help(void)
 		printf(")\n");
 	}
 	printf("  %-24s %s\n  %-24s %s\n  %-24s %s\n", "--quiet", "no progress lines",
-	       "--help", "this text", "--version", "the library's version");
+	       "-h, --help", "this text", "-V, --version", "the library's version");
 #ifdef BPF_STREAM_STRESS_PLANT
 	printf("  %-24s ", "--plant BUG");
 	for (i = TORN; i < PLANTS; i++)
@@ -1333,7 +1338,8 @@ static void help(void)
 	       "  unexpected results       are return values that the header does not allow\n"
 	       "From torn on, each must be 0.\n"
 	       "\n"
-	       "Exit: 0 clean, 1 a check failed, 2 usage, 77 no timers here.\n");
+	       "Exit: 0 clean, 1 a check failed, or no message was accepted, 2 usage, 77 no\n"
+	       "timers here.\n");
 }
 
 static bool parse_number(const struct option *o, const char *text, uint64_t *value)
@@ -1437,10 +1443,15 @@ static struct option *find_option(const char *arg, size_t len)
 	return NULL;
 }
 
+static bool asks_for_help(const char *arg)
+{
+	return !strcmp(arg, "--help") || !strcmp(arg, "-h");
+}
+
 /* Whether @arg is one of the options that only show something. */
 static bool is_question(const char *arg)
 {
-	return !strcmp(arg, "--help") || !strcmp(arg, "--version");
+	return asks_for_help(arg) || !strcmp(arg, "--version") || !strcmp(arg, "-V");
 }
 
 static void read_arguments(int argc, char **argv)
@@ -1454,8 +1465,13 @@ static void read_arguments(int argc, char **argv)
 		bool planted = false;
 		char name[32];
 
+		snprintf(name, sizeof(name), "%.*s", (int)len, argv[i]);
+		if (joined && (is_question(name) || !strcmp(name, "--quiet"))) {
+			fprintf(stderr, "stress: %s: takes no value\n", name);
+			exit(2);
+		}
 		if (is_question(argv[i])) {
-			if (!strcmp(argv[i], "--help"))
+			if (asks_for_help(argv[i]))
 				help();
 			else
 				printf("stress " BPF_STREAM_VERSION "\n");
@@ -1478,7 +1494,6 @@ static void read_arguments(int argc, char **argv)
 			fprintf(stderr, "stress: %s: needs a value\n", argv[i]);
 			exit(2);
 		}
-		snprintf(name, sizeof(name), "%.*s", (int)len, argv[i]);
 		if (!joined)
 			i++;
 #ifdef BPF_STREAM_STRESS_PLANT

@@ -548,7 +548,8 @@ static const char help[] =
 "read if there is no INPUT. At most 256; options and inputs may be mixed.\n"
 "\n"
 "  --command CMD  read the output of CMD (by /bin/sh -c, with /dev/null to read)\n"
-"  --name NAME    the next input or command is called NAME in labels and messages\n"
+"  --name NAME    the next input or command is called NAME in labels and messages;\n"
+"                 so is standard input, if no input is named\n"
 "  --group        keep groups of lines together; an empty line ends its group\n"
 "  --label        begin each line with the name of its input, as in \"NAME: \"\n"
 "  --stdout       inputs that follow go to standard output, as at the beginning\n"
@@ -590,8 +591,8 @@ static size_t parse_capacity(const char *text)
 	unsigned long long n = strtoull(text, NULL, 10);
 
 	if (unit == text || (*unit && !shift) || n < 1 || n > MAX_CAPACITY >> shift)
-		complain(EXIT_USAGE, "--capacity: '%s': not a number of bytes from 1 to 128m "
-			 "with a suffix k (1024) or m (1048576) or none", text);
+		complain(EXIT_USAGE, "--capacity %s: must be 1 to 128m bytes; k stands for 1024, "
+			 "m for 1048576", *text ? text : "''");
 	return (size_t)n << shift;
 }
 

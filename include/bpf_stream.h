@@ -2,9 +2,10 @@
 /*
  * bpf_stream.h - message streams that can be written from every context
  *
- * Threads and signal handlers push messages; one reader at a time takes them
- * out in push order. A push never locks, never blocks and never calls malloc;
- * memory has a hard bound; every message that a stream refuses is counted.
+ * Threads and signal handlers push messages. One reader at a time takes them
+ * out, in the order in which they were pushed. A push takes no lock, never
+ * blocks and never calls malloc. Memory has a hard bound. A message that a
+ * stream refuses is counted.
  *
  * Use: include this file wherever streams are used. In exactly one C file,
  * before any other include:
@@ -19,19 +20,18 @@
  *   [3]  ENVIRONMENT - compiler, types of shared words, atomics
  *   [4]  TYPES - streams, stages, statistics
  *   [5]  API - every public function, with its promises
- *   [6]  ENVIRONMENT BODIES - threads, CPUs, pool, log, lock, sinks, drop-in
+ *   [6]  ENVIRONMENT BODIES - threads, CPUs, pool, log, lock, sinks
  *   [7]  PROOF - invariants and ordering pairs
- *   [8]  LIST - links, chains, publish, detach, reverse
+ *   [8]  LIST - chains of elements, reversal
  *   [9]  PAGE - reserving in pages, retiring and returning them
  *   [10] ELEMENT - elements and messages
- *   [11] CAPACITY - fit, charge, refund, refusals
+ *   [11] CAPACITY - fit and refusals
  *   [12] FORMAT - the formatter
  *   [13] STREAM - push and print
  *   [14] STAGE - groups
  *   [15] READER - drain and read
- *   [16] LIFECYCLE - init, destroy
+ *   [16] LIFECYCLE - streams, threads, processes, modules
  *   [17] PROGRAM - the two streams of a program
- *   [18] SELFCHECK - the invariants as code
  */
 
 #ifndef BPF_STREAM_H
@@ -41,17 +41,16 @@
  * [1] CONTRACT
  * ====================================================================== */
 /*
- * Words used here:
+ * Terms:
  *
  * - A *message* is what one push or print stores. A *group* is what a stage
- *   collects; it is committed as a whole. Reading gives bytes: the text of
- *   messages in the order in which they were published, without separators.
- * - *Any context*: a thread, or a signal handler that interrupted anything,
- *   this library and malloc included.
- * - *Pending* bytes are accepted and not yet taken by a reader. They are what
- *   a stream's capacity bounds.
- * - *Refused* means that a call returned an error and nothing was stored. The
- *   stream counts it. A message is lost only when its writer gives up.
+ *   collects; it is committed as a whole. A reader gets bytes: the texts of the
+ *   messages in push order, with nothing between them.
+ * - *Any context* is a thread, or a signal handler, whatever it interrupted:
+ *   malloc and this library included.
+ * - *Pending* bytes are stored and not yet read; the capacity bounds them.
+ * - *Refused* means that a call returned an error and stored nothing. The
+ *   stream counts it. A message is lost only if its writer then gives up.
  *
  * What may run beside what, on the same object:
  *
@@ -59,141 +58,105 @@
  *                    print commit read   drain stats  destroy
  *   push, print       yes   yes   yes    yes   yes    NO
  *   stage_commit_to   yes   yes   yes    yes   yes    NO
- *   drain, read,check yes   yes   waits  busy  yes    NO
+ *   drain, read       yes   yes   waits  busy  yes    NO
  *   try_drain/_read   yes   yes   busy   busy  yes    NO
  *   get_stats         yes   yes   yes    yes   yes    NO
  *   init, destroy     NO    NO    NO     NO    NO     NO
  *
  *   waits: one after the other.  busy: the try variant returns -EBUSY.
- *   A stage is the caller's own: one user at a time, no handler beside it.
- *   pool_use, pool_trim, pool_get_stats and thread_release run beside all. The
- *   self-check of the pool runs beside nothing.
+ *   A stage has one user at a time; a handler beside it is a second one.
+ *   pool_use, pool_trim, pool_get_stats and thread_release run beside all.
  *
  * From where:
  *
  *   any context:      push, printf, vprintf, bprintf, stage_*, try_drain,
  *                     try_read, get_stats, pool_get_stats, pool_trim
  *   threads only:     drain, read, drain_fd, init, destroy, pool_use,
- *                     thread_release, selfcheck
- *   inside a sink:    any push, also to the stream being drained; draining
- *                     other streams, where sinks of theirs drain none back
- *                     (two would wait for each other for ever), or by the try
- *                     variants. Draining the same one: -EDEADLK. Never
- *                     longjmp, throw or exit the thread out of a sink.
+ *                     thread_release
+ *   inside a sink:    any push, also to the stream that is being drained.
+ *                     Draining that gives -EDEADLK. Draining another stream,
+ *                     if no sink of that one drains this one, or by the try
+ *                     variants: else two could wait for each other for ever.
+ *                     A sink returns: no longjmp(), exception, exit or fork.
  *
- * Order: messages of one thread come out in the order in which their pushes
- * began to be published, those of a handler included; a push that returned
+ * Order: the messages of one thread, with those of handlers that interrupt it,
+ * come out in the order in which their publishing began. A push that returned
  * before another one began comes out first. A group is contiguous.
  *
- * Jumping out of a handler, or cancelling a thread, in the middle of a push or
- * a stage call loses its message with its pages; at most one page more; and, in
- * a process's first push, the pool that is being set up. Until the thread ends
- * or releases, it also costs one of its BPF_STREAM_LEVELS, with the page kept
- * there. Later pushes work. Such a stage may only be initialised again. Never
- * jump out of a sink, of try_drain, or of what interrupted a drain, read,
- * destroy, pool_use, trim or release, nor out of a fault's handler in a push. A
- * thread that is cancelled asynchronously may end with its signals blocked.
+ * siglongjmp() out of a handler that interrupted a push, or cancellation in the
+ * middle of one, loses that message. It can also lose the message's pages, the
+ * page that was just full, and in the first push of a process the pool that was
+ * being mapped. The thread has one nesting level less (BPF_STREAM_LEVELS) until
+ * it ends or calls bpf_stream_thread_release(). A stage whose call was cut off
+ * may only be initialised again. Not allowed: siglongjmp() out of a sink, out
+ * of a handler that interrupted a drain, a read, destroy, pool_use, trim or
+ * release, or out of a handler for a fault inside a push.
  *
- * Threads keep pages only where an exit hook can be set. glibc cannot do so in
- * a push if 32 pthread keys were made before this library's, at its load: then
- * each message takes a page until it is read. A thread whose first push comes
- * in the last round of destructors, or a handler then, leaves its page behind.
+ * A thread keeps a page between its pushes, and gives it back at its end. In
+ * glibc that needs a pthread key below 32: for others it allocates. If 32 keys
+ * exist when this library is loaded, or in destructors that run after its own,
+ * each message takes a page until it is read. A thread that first pushes in the
+ * last round of its destructors leaves its page behind.
  *
- * Libraries: a stream or stage is used by one copy of the bodies, the one that
- * made it. Shared libraries should hide theirs: with BPF_STREAM_STATIC, or with
- * -fvisibility=hidden. If two export them, the loader picks one for both, and
- * what a compiler inlined of the other one corrupts the streams.
+ * Libraries: the symbols are hidden, so each program and shared library has its
+ * own copy and pool. A stream or stage is used only by the copy that made it.
+ * BPF_STREAM_EXPORT is for one library of a process: the loader would mix two.
  *
- * dlopen: needs initial-exec TLS, which glibc has and musl has not. dlclose is
- * allowed when no call is under way, nor a fork, nor the end of a thread that
- * pushed. The pool stays mapped (trim it first), and glibc loses the TLS of a
- * library not loaded last. If linked with -z nodelete, it just stays.
+ * dlopen() needs initial-exec TLS, which glibc has and musl has not. dlclose()
+ * is allowed when no call is under way, no fork, and no thread that pushed is
+ * ending. The pool stays mapped: trim it first. A library linked with
+ * -z nodelete just stays loaded.
  *
- * fork: with the pool that is set up by itself, or with a private region,
- * both processes go on, each with its own copy of what was pending. Pages that
- * other threads kept are lost to the child. A stream whose reader was another
- * thread in that moment answers -EBUSY to readers in the child until
- * bpf_stream_destroy() and bpf_stream_init(); one whose own sink forked, until
- * its drain ends. With a region marked BPF_STREAM_POOL_SHARED the child is
- * refused with -EPERM; if a handler or sink forked, it must not return there. A
- * child made without the C library's fork() (bare clone, _Fork) must not use
- * streams, nor may handlers of pthread_atfork() registered before this library
- * was loaded; these, and what they start, run with all signals but faults
- * blocked, and a mask that they set does not last.
+ * fork(): with a private pool, parent and child go on, each with its copy of
+ * what was pending. Drain before the fork, or destroy in the child, if that
+ * must come out once. What the parent's other threads held is lost to the
+ * child: the pages that they kept, and, if one of them was taking bytes out of
+ * a stream, what it had detached from that stream. The next reader in the child
+ * sees that this thread is gone and goes on behind it; the bytes are counted as
+ * lost. If that thread was in its sink, nothing is lost, and the sink's bytes
+ * come again. With a region marked BPF_STREAM_POOL_SHARED, what stores or reads
+ * in the child gives -EPERM, until bpf_stream_pool_use() gives it a region of
+ * its own; then streams and stages must be initialised again. With a shared
+ * region nothing may push in the child before its fork() returns: block signals
+ * around the fork, if handlers push. Not supported: fork() in a signal handler
+ * or in a sink; streams in a child that was made without the C library's
+ * fork(), as by vfork(), _Fork() or a bare clone().
  *
- * Kernels: a line of execution is a CPU. A push stays there while it reserves
- * memory: preemption is off for that long, interrupts are never. Any context is
- * a task, and soft, hard and non-maskable interrupts, also with PREEMPT_RT.
- * Streams are read, made and destroyed by tasks, which alone may call [5d];
- * nothing runs beside pool_start, and nothing begins beside pool_stop.
- * "Threads" means tasks that may sleep, a signal handler is an interrupt, and
- * nothing jumps. A module has streams and a pool of its own, from
- * bpf_stream_pool_start() on; its copy of the bodies goes with it. In the
- * drop-in all streams share the kernel's pages.
+ * Kernels: what is said of a thread holds for a CPU. Any context is a task, or
+ * a soft, hard or non-maskable interrupt, with PREEMPT_RT too. A push disables
+ * preemption while it reserves memory, and never interrupts. "Threads" are
+ * tasks that may sleep; they alone read, make and destroy streams, and call
+ * [5d]. Nothing runs beside pool_start, and no call may begin beside pool_stop.
  */
 
 /* ====================================================================== *
  * [2] CONFIGURATION
  * ====================================================================== */
 /*
+ * For each file that includes this one:
+ *
  * BPF_STREAM_IMPLEMENTATION	this file gets the bodies, once in a program
  * BPF_STREAM_STATIC		this file gets a private copy of everything
+ * BPF_STREAM_EXPORT		visible symbols; in users' files, too; see [1]
  * BPF_STREAM_PROG		also the program layer, see [17]
- * BPF_STREAM_SELFCHECK		1: also bpf_stream_selfcheck(); default 0
- * BPF_STREAM_ENV_HEADER	"file": may replace any word of the vocabulary,
- *				see [6a]; for tests
- * BPF_STREAM_KERNEL_DROPIN	in a kernel: in place of kernel/bpf/stream.c
+ * BPF_STREAM_ENVIRONMENT	in kernels: "file" that has types, memory, log,
+ *				lock and counts in place of ours, as
+ *				kernel/dropin/bpf_stream_dropin.h has them
  *
- * These are for each file that includes the header, the knobs below for the one
- * that has the bodies.
+ * For the file that has the bodies, which has the defaults, see [6]:
+ *
+ * BPF_STREAM_DEFAULT_CAPACITY	bytes in a stream that asks for none: 4 MiB
+ * BPF_STREAM_POOL_BYTES	bytes that the pool reserves by itself: 64 MiB
+ * BPF_STREAM_PAGE_SIZE		bytes in a page of the pool: a power of two from
+ *				1024 to 65536; 4096
+ * BPF_STREAM_LEVELS		how deep handlers may nest and still keep a page
+ *				of their own: 1 to 8; 4
+ * BPF_STREAM_ENV_HEADER	"file" with macros for words of [6a]; for tests
  */
 #define BPF_STREAM_VERSION_MAJOR 0
 #define BPF_STREAM_VERSION_MINOR 1
 #define BPF_STREAM_VERSION_PATCH 0
 #define BPF_STREAM_VERSION "0.1.0"
-
-/* Capacity of a stream that asks for none, in bytes of text. */
-#ifndef BPF_STREAM_DEFAULT_CAPACITY
-#define BPF_STREAM_DEFAULT_CAPACITY (4u << 20)
-#endif
-
-/* Bytes that the process's pool reserves, unless it is given a region. */
-#ifndef BPF_STREAM_POOL_BYTES
-#define BPF_STREAM_POOL_BYTES (64u << 20)
-#endif
-
-/* Bytes in a page of the pool: a power of two, 1024 to 65536. */
-#ifndef BPF_STREAM_PAGE_SIZE
-#define BPF_STREAM_PAGE_SIZE 4096u
-#endif
-
-/* How deep handlers may nest and still keep a page of their own: 1 to 8. */
-#ifndef BPF_STREAM_LEVELS
-#define BPF_STREAM_LEVELS 4u
-#endif
-
-/*
- * In the drop-in: the most pages of the kernel for all streams together, and
- * how many more each CPU has ready for each nesting level. With
- * BPF_STREAM_KERNEL_KMALLOC 1, elements come from kmalloc_nolock() and not from
- * pages, to compare the two.
- */
-#ifndef BPF_STREAM_MAX_PAGES
-#define BPF_STREAM_MAX_PAGES ((64 << 20) / PAGE_SIZE)
-#endif
-#ifndef BPF_STREAM_SPARES
-#define BPF_STREAM_SPARES (PAGE_SIZE > 16384 ? 1 : 4)
-#endif
-#ifndef BPF_STREAM_KERNEL_KMALLOC
-#define BPF_STREAM_KERNEL_KMALLOC 0
-#endif
-
-#ifndef BPF_STREAM_SELFCHECK
-#define BPF_STREAM_SELFCHECK 0
-#endif
-#if BPF_STREAM_SELFCHECK != 0 && BPF_STREAM_SELFCHECK != 1
-#error "BPF_STREAM_SELFCHECK: use 0 or 1"
-#endif
 
 /* The longest text that a print stores, in bytes; not a knob. */
 #define BPF_STREAM_PRINT_MAX 1023u
@@ -211,24 +174,19 @@
 /*
  * What the rest asks about its environment, each defined or not:
  *
- *   BSE_OWN_TYPES	streams, stages and elements are those of [4] and [6a]
- *   BSE_OWN_FORMATTER	texts are formatted by [12]
- *   BSE_HAS_POOL	pages are numbered, in one pool: figures, self-check
+ *   BSE_STANDALONE	types, pool and formatter are those of this file
  *   BSE_HAS_THREADS	it is userspace: threads come and go, processes fork
- *   BSE_HAS_USER	there is memory of users, BSE_USER, which may be away
+ *   BSE_USER		the mark of pointers to a user's memory, which may fault
  *   BSE_GATHER		bytes of several messages that a sink is offered at once
  */
 #ifndef __KERNEL__
 
 /* ---- [3a] USERSPACE -------------------------------------------------- */
 
-#if !defined(__GNUC__) || (defined(__cplusplus) && __cplusplus < 201103L) || \
-	(!defined(__cplusplus) && !(defined(__STDC_VERSION__) && __STDC_VERSION__ >= 201112L))
-#error "bpf_stream.h: needs GCC or Clang, and C11 or C++11: -std=c11 or newer"
+#if !defined(__GNUC__) || (defined(__cplusplus) ? __cplusplus < 201103L : \
+	!defined(__STDC_VERSION__) || __STDC_VERSION__ < 199901L)
+#error "bpf_stream.h: needs GCC or Clang, and C99 or C++11: -std=c99 or newer"
 #include "no more than this error"	/* it is not there: compilers stop */
-#elif defined(__cplusplus) && (defined(BPF_STREAM_IMPLEMENTATION) || defined(BPF_STREAM_STATIC))
-#error "bpf_stream.h: the bodies are C: define BPF_STREAM_IMPLEMENTATION in a .c file"
-#include "no more than this error"	/* as above */
 #endif
 
 /* For names that strict ISO mode hides; [6] checks that it came in time. */
@@ -241,27 +199,28 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define BSE_OWN_TYPES
-#define BSE_OWN_FORMATTER
-#define BSE_HAS_POOL
+#define BSE_STANDALONE
 #define BSE_HAS_THREADS
 #define BSE_GATHER 2048u
 
 #ifdef __cplusplus
 #define BSE_DECLS_BEGIN extern "C" {
 #define BSE_DECLS_END }
+#define BSE_CAST(type, value) static_cast<type>(value)
 #else
 #define BSE_DECLS_BEGIN
 #define BSE_DECLS_END
+#define BSE_CAST(type, value) ((type)(value))
 #endif
 
 #ifdef BPF_STREAM_STATIC
 #define BSE_API static __attribute__((__unused__))
 #define BSE_API_IS_STATIC
+#elif defined(BPF_STREAM_EXPORT)
+#define BSE_API extern __attribute__((__visibility__("default")))
 #else
-#define BSE_API extern
+#define BSE_API extern __attribute__((__visibility__("hidden")))
 #endif
-
 #define BSE_API_STAGE BSE_API
 
 /* Errors that the inline functions of [17] return; <errno.h> is for [6]. */
@@ -270,10 +229,11 @@
 #define BSE_PRINTF(fmt, args) __attribute__((__format__(__printf__, fmt, args)))
 #define BSE_INLINE inline __attribute__((__always_inline__))
 #define BSE_NOINLINE __attribute__((__noinline__))
+#define BSE_CONSTRUCTOR __attribute__((__constructor__))
+#define BSE_DESTRUCTOR __attribute__((__destructor__))
 
 /* Compiler barrier. */
 #define BSE_BARRIER() __atomic_signal_fence(__ATOMIC_SEQ_CST)
-
 #else /* __KERNEL__ */
 
 /* ---- [3b] KERNEL ----------------------------------------------------- */
@@ -283,7 +243,6 @@
 #include <linux/compiler.h>
 #include <linux/errno.h>
 #include <linux/limits.h>
-#include <linux/llist.h>
 #include <linux/mutex.h>
 #include <linux/stdarg.h>
 #include <linux/stddef.h>
@@ -296,7 +255,6 @@
 #error "bpf_stream.h: BPF_STREAM_PROG is for userspace; kernels have kernel/dropin/stream.c"
 #endif
 
-#define BSE_HAS_USER
 #define BSE_USER __user
 #define BSE_GATHER 512u
 #define BSE_DECLS_BEGIN
@@ -306,43 +264,22 @@
 #define BSE_NOINLINE noinline
 #define BSE_BARRIER() barrier()
 
-#ifndef UINT32_C
-#define UINT32_C(c) c##U
-#define UINT64_C(c) c##ULL
-#endif
-
-#ifdef BPF_STREAM_KERNEL_DROPIN
-/*
- * Types, capacity and the three functions on stages that kernel/bpf/stream.c
- * shares with us are the kernel's own, formatting is, too.
- */
-#ifdef BPF_STREAM_IMPLEMENTATION
-#error "bpf_stream.h: for the drop-in define BPF_STREAM_STATIC, as kernel/dropin/stream.c does"
-#endif
-#if BPF_STREAM_SELFCHECK
-#error "bpf_stream.h: the drop-in has no self-check"
-#endif
-#define BSE_API static __maybe_unused
-#define BSE_API_STAGE
-#define BSE_API_IS_STATIC
-#undef BPF_STREAM_DEFAULT_CAPACITY
-#define BPF_STREAM_DEFAULT_CAPACITY BPF_STREAM_MAX_CAPACITY
-#else /* !BPF_STREAM_KERNEL_DROPIN */
-#define BSE_OWN_TYPES
-#define BSE_OWN_FORMATTER
-#define BSE_HAS_POOL
 #ifdef BPF_STREAM_STATIC
 #define BSE_API static __maybe_unused
 #define BSE_API_IS_STATIC
 #else
 #define BSE_API
 #endif
+
+#ifdef BPF_STREAM_ENVIRONMENT
+#include BPF_STREAM_ENVIRONMENT
+#else /* !BPF_STREAM_ENVIRONMENT: a module */
+#define BSE_STANDALONE
 #define BSE_API_STAGE BSE_API
 
 /*
- * Kernels from 6.17 on declare streams of their own in <linux/bpf.h>. Whoever
- * includes this file gets ours under the same names, which the compiler and
- * the linker know by these.
+ * Kernels from 6.17 on declare streams of their own in <linux/bpf.h>. Who
+ * includes this file gets ours instead; compiler and linker see these names.
  */
 #undef bpf_stream_stage
 #undef bpf_stream_printk
@@ -360,31 +297,31 @@
 /* The formatter's %jd. */
 typedef __INTMAX_TYPE__ intmax_t;
 typedef __UINTMAX_TYPE__ uintmax_t;
-#endif /* !BPF_STREAM_KERNEL_DROPIN */
-
+#endif /* !BPF_STREAM_ENVIRONMENT */
 #endif /* __KERNEL__ */
 
 /* ---- [3c] TYPES OF SHARED WORDS -------------------------------------- */
 /*
- * One-member structs: only an environment word reaches the value, so an
- * access without a stated order does not compile.
+ * One-member structs: an access by anything but a word does not compile.
+ *
+ *   bse_u32, bse_u64, bse_ptr	order something, or race
+ *   bse_figure			a number for people; any thread may change it
+ *   bse_own			of one thread, and of handlers that interrupt it
  */
 #ifdef __KERNEL__
 typedef struct { atomic_t bse_v; } bse_u32;
 typedef struct { atomic64_t bse_v; } bse_u64;
-typedef struct { void *bse_v; } bse_ptr;
+#define BSE_U32(v) ((bse_u32){ ATOMIC_INIT(v) })	/* where nobody else looks */
 #else
 typedef struct { uint32_t bse_v; } bse_u32;
 typedef struct { uint64_t bse_v __attribute__((__aligned__(8))); } bse_u64;
-typedef struct { void *bse_v; } bse_ptr;
+#define BSE_U32(v) ((bse_u32){ v })
 #endif
+typedef struct { void *bse_v; } bse_ptr;
+typedef struct { bse_u64 word; } bse_figure;
+typedef struct { bse_u32 word; } bse_own;
 
-#ifdef BPF_STREAM_KERNEL_DROPIN
-/* An element is its node, and a page begins with its head; NULL: none. */
-typedef struct llist_node *bse_link;
-typedef struct bse_page_head *bse_page;
-typedef struct mutex bse_mutex;
-#else
+#ifdef BSE_STANDALONE
 /* An element's place in the pool, in 8 bytes from its base; 0: none. */
 typedef uint32_t bse_link;
 
@@ -403,17 +340,18 @@ typedef struct {
 #else
 typedef struct {
 	bse_u32 word;
-	bse_ptr owner;
-	int cancel;
+	bse_u32 in_sink;	/* 1: the holder is in its sink */
+	int cancel;		/* the holder's cancellation state before; lock held */
 } bse_mutex;
 #endif
-#endif /* !BPF_STREAM_KERNEL_DROPIN */
+#endif /* BSE_STANDALONE */
 
 /* ---- [3d] ATOMICS ---------------------------------------------------- */
 /*
- * bse_base_<kind>_<what>_<order>() promises what its name says and no more.
- * All but load and store return the value before. A cas tells whether *p was
- * *old and is v now; if not, *old is what was found, and nothing is ordered.
+ * A word promises the order in its name, and no more. All but load and store
+ * return the value before. A cas tells whether *p was *old and is v now; if
+ * not, *old is what was found, and nothing is ordered. A row of the table is a
+ * type, an operation, its order, and what it is in userspace and in kernels.
  */
 #ifndef __KERNEL__
 
@@ -421,108 +359,106 @@ typedef struct {
 #error "bpf_stream.h: needs a lock-free 64-bit compare-exchange (32-bit x86: -march=i586)"
 #endif
 
-#define BSE_LOAD(kind, type, order, ORDER)						\
-static inline type bse_base_##kind##_load_##order(const bse_##kind *p)			\
+#define BSE_LOAD(kind, type, order, ORDER, in_kernel)					\
+static inline type bse_##kind##_load_##order(const bse_##kind *p)			\
 {											\
 	return __atomic_load_n(&p->bse_v, __ATOMIC_##ORDER);				\
 }
-#define BSE_STORE(kind, type, order, ORDER)						\
-static inline void bse_base_##kind##_store_##order(bse_##kind *p, type v)		\
+#define BSE_STORE(kind, type, order, ORDER, in_kernel)					\
+static inline void bse_##kind##_store_##order(bse_##kind *p, type v)			\
 {											\
 	__atomic_store_n(&p->bse_v, v, __ATOMIC_##ORDER);				\
 }
-#define BSE_RMW(kind, type, what, builtin, order, ORDER)				\
-static inline type bse_base_##kind##_##what##_##order(bse_##kind *p, type v)		\
+#define BSE_RMW(kind, type, what, order, builtin, ORDER, in_kernel)			\
+static inline type bse_##kind##_##what##_##order(bse_##kind *p, type v)			\
 {											\
 	return __atomic_##builtin(&p->bse_v, v, __ATOMIC_##ORDER);			\
 }
-#define BSE_CAS(kind, type, order, ORDER)						\
-static inline bool bse_base_##kind##_cas_##order(bse_##kind *p, type *old, type v)	\
+#define BSE_CAS(kind, type, order, ORDER, in_kernel, signed_type)			\
+static inline bool bse_##kind##_cas_##order(bse_##kind *p, type *old, type v)		\
 {											\
 	return __atomic_compare_exchange_n(&p->bse_v, old, v, false,			\
 					   __ATOMIC_##ORDER, __ATOMIC_RELAXED);		\
 }
-
-BSE_LOAD(u32, uint32_t, relaxed, RELAXED)
-BSE_LOAD(u32, uint32_t, acquire, ACQUIRE)
-BSE_STORE(u32, uint32_t, relaxed, RELAXED)
-BSE_RMW(u32, uint32_t, fetch_add, fetch_add, relaxed, RELAXED)
-BSE_RMW(u32, uint32_t, fetch_sub, fetch_sub, relaxed, RELAXED)
-BSE_RMW(u32, uint32_t, fetch_add, fetch_add, acq_rel, ACQ_REL)
-BSE_RMW(u32, uint32_t, fetch_sub, fetch_sub, acq_rel, ACQ_REL)
-BSE_RMW(u32, uint32_t, xchg, exchange_n, release, RELEASE)
-BSE_CAS(u32, uint32_t, relaxed, RELAXED)
-BSE_CAS(u32, uint32_t, acquire, ACQUIRE)
-BSE_LOAD(u64, uint64_t, relaxed, RELAXED)
-BSE_LOAD(u64, uint64_t, acquire, ACQUIRE)
-BSE_STORE(u64, uint64_t, relaxed, RELAXED)
-BSE_RMW(u64, uint64_t, fetch_add, fetch_add, relaxed, RELAXED)
-BSE_RMW(u64, uint64_t, fetch_sub, fetch_sub, relaxed, RELAXED)
-BSE_RMW(u64, uint64_t, fetch_and, fetch_and, acquire, ACQUIRE)
-BSE_CAS(u64, uint64_t, acquire, ACQUIRE)
-BSE_CAS(u64, uint64_t, release, RELEASE)
-BSE_LOAD(ptr, void *, relaxed, RELAXED)
-BSE_LOAD(ptr, void *, acquire, ACQUIRE)
-BSE_STORE(ptr, void *, relaxed, RELAXED)
-BSE_CAS(ptr, void *, release, RELEASE)
-
 #else /* __KERNEL__ */
-
-/* On the kernel's atomic_t and atomic64_t, whose values are signed. */
-#define BSE_LOAD(kind, type, order, atomic_load)					\
-static inline type bse_base_##kind##_load_##order(const bse_##kind *p)			\
+/* atomic_t and atomic64_t have signed values. */
+#define BSE_LOAD(kind, type, order, ORDER, in_kernel)					\
+static inline type bse_##kind##_load_##order(const bse_##kind *p)			\
 {											\
-	return (type)atomic_load(&p->bse_v);						\
+	return (type)in_kernel(&p->bse_v);						\
 }
-#define BSE_STORE(kind, type, order, atomic_store)					\
-static inline void bse_base_##kind##_store_##order(bse_##kind *p, type v)		\
+#define BSE_STORE(kind, type, order, ORDER, in_kernel)					\
+static inline void bse_##kind##_store_##order(bse_##kind *p, type v)			\
 {											\
-	atomic_store(&p->bse_v, v);							\
+	in_kernel(&p->bse_v, v);							\
 }
-#define BSE_RMW(kind, type, what, order, atomic_rmw)					\
-static inline type bse_base_##kind##_##what##_##order(bse_##kind *p, type v)		\
+#define BSE_RMW(kind, type, what, order, builtin, ORDER, in_kernel)			\
+static inline type bse_##kind##_##what##_##order(bse_##kind *p, type v)			\
 {											\
-	return (type)atomic_rmw(v, &p->bse_v);						\
+	return (type)in_kernel(v, &p->bse_v);						\
 }
-#define BSE_CAS(kind, type, order, signed_type, atomic_cas)				\
-static inline bool bse_base_##kind##_cas_##order(bse_##kind *p, type *old, type v)	\
+#define BSE_CAS(kind, type, order, ORDER, in_kernel, signed_type)			\
+static inline bool bse_##kind##_cas_##order(bse_##kind *p, type *old, type v)		\
 {											\
-	return atomic_cas(&p->bse_v, (signed_type *)old, v);				\
+	return in_kernel(&p->bse_v, (signed_type *)old, v);				\
 }
 #define BSE_XCHG(v, p) atomic_xchg_release(p, v)
 #define BSE_READ(p) READ_ONCE(*(p))
 #define BSE_WRITE(p, v) WRITE_ONCE(*(p), v)
-
-BSE_LOAD(u32, u32, relaxed, atomic_read)
-BSE_LOAD(u32, u32, acquire, atomic_read_acquire)
-BSE_STORE(u32, u32, relaxed, atomic_set)
-BSE_RMW(u32, u32, fetch_add, relaxed, atomic_fetch_add_relaxed)
-BSE_RMW(u32, u32, fetch_sub, relaxed, atomic_fetch_sub_relaxed)
-BSE_RMW(u32, u32, fetch_add, acq_rel, atomic_fetch_add)
-BSE_RMW(u32, u32, fetch_sub, acq_rel, atomic_fetch_sub)
-BSE_RMW(u32, u32, xchg, release, BSE_XCHG)
-BSE_CAS(u32, u32, relaxed, int, atomic_try_cmpxchg_relaxed)
-BSE_CAS(u32, u32, acquire, int, atomic_try_cmpxchg_acquire)
-BSE_LOAD(u64, u64, relaxed, atomic64_read)
-BSE_LOAD(u64, u64, acquire, atomic64_read_acquire)
-BSE_STORE(u64, u64, relaxed, atomic64_set)
-BSE_RMW(u64, u64, fetch_add, relaxed, atomic64_fetch_add_relaxed)
-BSE_RMW(u64, u64, fetch_sub, relaxed, atomic64_fetch_sub_relaxed)
-BSE_RMW(u64, u64, fetch_and, acquire, atomic64_fetch_and_acquire)
-BSE_CAS(u64, u64, acquire, s64, atomic64_try_cmpxchg_acquire)
-BSE_CAS(u64, u64, release, s64, atomic64_try_cmpxchg_release)
-BSE_LOAD(ptr, void *, relaxed, BSE_READ)
-BSE_LOAD(ptr, void *, acquire, smp_load_acquire)
-BSE_STORE(ptr, void *, relaxed, BSE_WRITE)
-BSE_CAS(ptr, void *, release, void *, try_cmpxchg_release)
-
 #endif /* __KERNEL__ */
+
+BSE_LOAD(u32, uint32_t, relaxed, RELAXED, atomic_read)
+BSE_LOAD(u32, uint32_t, acquire, ACQUIRE, atomic_read_acquire)
+BSE_STORE(u32, uint32_t, relaxed, RELAXED, atomic_set)
+BSE_RMW(u32, uint32_t, fetch_add, acq_rel, fetch_add, ACQ_REL, atomic_fetch_add)
+BSE_RMW(u32, uint32_t, fetch_sub, acq_rel, fetch_sub, ACQ_REL, atomic_fetch_sub)
+BSE_RMW(u32, uint32_t, xchg, release, exchange_n, RELEASE, BSE_XCHG)
+BSE_CAS(u32, uint32_t, relaxed, RELAXED, atomic_try_cmpxchg_relaxed, int)
+BSE_CAS(u32, uint32_t, acquire, ACQUIRE, atomic_try_cmpxchg_acquire, int)
+BSE_LOAD(u64, uint64_t, relaxed, RELAXED, atomic64_read)
+BSE_LOAD(u64, uint64_t, acquire, ACQUIRE, atomic64_read_acquire)
+BSE_STORE(u64, uint64_t, relaxed, RELAXED, atomic64_set)
+BSE_RMW(u64, uint64_t, fetch_add, relaxed, fetch_add, RELAXED, atomic64_fetch_add_relaxed)
+BSE_RMW(u64, uint64_t, fetch_sub, relaxed, fetch_sub, RELAXED, atomic64_fetch_sub_relaxed)
+BSE_RMW(u64, uint64_t, fetch_and, acquire, fetch_and, ACQUIRE, atomic64_fetch_and_acquire)
+BSE_CAS(u64, uint64_t, acquire, ACQUIRE, atomic64_try_cmpxchg_acquire, s64)
+BSE_CAS(u64, uint64_t, release, RELEASE, atomic64_try_cmpxchg_release, s64)
+BSE_LOAD(ptr, void *, relaxed, RELAXED, BSE_READ)
+BSE_LOAD(ptr, void *, acquire, ACQUIRE, smp_load_acquire)
+BSE_STORE(ptr, void *, relaxed, RELAXED, BSE_WRITE)
+BSE_CAS(ptr, void *, release, RELEASE, try_cmpxchg_release, void *)
+
+/* Figures are for people, and a thread's own words are in order for itself. */
+static inline uint64_t bse_figure_get(const bse_figure *figure)
+{
+	return bse_u64_load_relaxed(&figure->word);
+}
+
+static inline void bse_figure_set(bse_figure *figure, uint64_t v)
+{
+	bse_u64_store_relaxed(&figure->word, v);
+}
+
+static inline uint64_t bse_figure_add(bse_figure *figure, uint64_t n)
+{
+	return bse_u64_fetch_add_relaxed(&figure->word, n);
+}
+
+static inline uint32_t bse_own_get(const bse_own *own)
+{
+	return bse_u32_load_relaxed(&own->word);
+}
+
+static inline void bse_own_set(bse_own *own, uint32_t v)
+{
+	bse_u32_store_relaxed(&own->word, v);
+}
 
 /* ====================================================================== *
  * [4] TYPES
  * ====================================================================== */
 
-#ifdef BSE_OWN_TYPES
+#ifdef BSE_STANDALONE
 /* The two streams of a program; see [17]. */
 enum bpf_stream_id {
 	BPF_STDOUT = 1,
@@ -535,7 +471,7 @@ enum bpf_stream_refusal {
 	BPF_STREAM_REFUSED_FULL,	/* -ENOSPC: the stream's capacity is used up */
 	BPF_STREAM_REFUSED_POOL,	/* -ENOMEM: no page, no pool, or no buffer to format in */
 	BPF_STREAM_REFUSED_SIZE,	/* -E2BIG: can never fit, or printed text too long */
-	BPF_STREAM_REFUSED_INVALID,	/* the format, its arguments or a length is not valid */
+	BPF_STREAM_REFUSED_INVALID,	/* -EINVAL and others: format, arguments or length */
 	BPF_STREAM_REFUSED_FOREIGN,	/* -EPERM: child of a process with a shared pool */
 	BPF_STREAM_REFUSALS		/* how many reasons there are */
 };
@@ -561,7 +497,9 @@ struct bpf_stream_count {
 /**
  * struct bpf_stream_stats - a stream in figures
  * @capacity:  the most bytes that may be pending
- * @pending:   bytes accepted and not yet taken by a reader
+ * @pending:   bytes stored and not yet taken by a reader
+ * @lost:      bytes that were stored, and lost with a reader that was gone
+ *             before it had handed them on; see fork() in [1]
  * @delivered: what readers took; a message counts when its last byte is taken
  * @refused:   what was refused, by enum bpf_stream_refusal; what is not valid
  *             counts with 0 bytes
@@ -569,11 +507,12 @@ struct bpf_stream_count {
 struct bpf_stream_stats {
 	size_t capacity;
 	size_t pending;
+	uint64_t lost;
 	struct bpf_stream_count delivered;
 	struct bpf_stream_count refused[BPF_STREAM_REFUSALS];
 };
 
-#ifdef BSE_HAS_POOL
+#ifdef BSE_STANDALONE
 /**
  * struct bpf_stream_pool_stats - the process's pool in figures
  * @page_size: bytes in a page
@@ -592,14 +531,6 @@ struct bpf_stream_pool_stats {
 	size_t highest;
 	uint64_t denied;
 };
-#endif
-
-#ifdef BSE_OWN_TYPES
-/* Refusals of one reason. */
-struct bsi_tally {
-	bse_u64 messages;
-	bse_u64 bytes;
-};
 
 /**
  * struct bpf_stream - a stream; its members are private
@@ -609,13 +540,14 @@ struct bsi_tally {
 struct bpf_stream {
 	bse_log log;				/* newest element and pending bytes */
 	uint32_t capacity;			/* frozen since init */
-	struct bsi_tally refused[BPF_STREAM_REFUSALS];
+	bse_figure refused[BPF_STREAM_REFUSALS][2];	/* messages, bytes */
 	char apart[128 - 16 - 16 * BPF_STREAM_REFUSALS];
 
 	bse_mutex lock;				/* one reader at a time */
 	bse_link backlog_head;			/* oldest detached element; lock held */
-	bse_u64 delivered_messages;		/* written with the lock held */
-	bse_u64 delivered_bytes;
+	bse_figure delivered_messages;		/* written with the lock held */
+	bse_figure delivered_bytes;		/* as well */
+	bse_figure lost;			/* as well */
 };
 
 /**
@@ -629,7 +561,7 @@ struct bpf_stream_stage {
 	uint32_t len;				/* bytes in all */
 	uint32_t messages;
 };
-#endif
+#endif /* BSE_STANDALONE */
 
 /**
  * typedef bpf_stream_sink - takes bytes out of a stream for a drain
@@ -647,6 +579,13 @@ typedef int bpf_stream_sink(void *ctx, const void *data, size_t len);
 /* ====================================================================== *
  * [5] API
  * ====================================================================== */
+/*
+ * All calls keep errno if their sinks do, call no malloc, keep no pointer but
+ * pool_use's region, and order nothing beyond what is said. Calls for any
+ * context are lock-free: they retry only when another call got something done.
+ * With -O2 a push takes at most 512 bytes of stack, a print 2 KiB, a drain or
+ * read 4 KiB and what its sink takes.
+ */
 BSE_DECLS_BEGIN
 
 /* ---- [5a] STREAMS ---------------------------------------------------- */
@@ -656,26 +595,20 @@ BSE_DECLS_BEGIN
  * @s:    memory for it, of any content
  * @opts: what it is made of, or NULL for the defaults
  *
- * Context:   Threads. Nobody else may use @s meanwhile.
- * Progress:  Wait-free; allocates nothing.
- * Ordering:  None. Hand @s to other threads in the usual ways.
- * Ownership: @s belongs to the library until bpf_stream_destroy(); it must
- *            not be moved. @opts is read and not kept.
+ * Context:   Threads. Nobody else may use @s meanwhile; hand it to other
+ *            threads in the usual ways.
+ * Ownership: @s is the library's until bpf_stream_destroy(), and must stay
+ *            where it is.
  * Return:    0, or -EINVAL if the capacity is above INT_MAX.
  */
 BSE_API int bpf_stream_init(struct bpf_stream *s, const struct bpf_stream_options *opts);
 
 /**
- * bpf_stream_destroy() - give back all that a stream holds
- * @s: the stream; what is pending in it is dropped
+ * bpf_stream_destroy() - drop what is pending, and give its memory back
+ * @s: the stream
  *
  * Context:   Threads. No writer or reader of @s may be left.
  * Progress:  Linear in the number of pending messages.
- * Ordering:  None: the caller has made sure that all others are finished.
- * Ownership: The memory of @s is the caller's again. In the child of a fork
- *            that cut off a reader, the part that this reader had already
- *            detached stays behind in the pool.
- * Return:    none.
  */
 BSE_API void bpf_stream_destroy(struct bpf_stream *s);
 
@@ -685,12 +618,9 @@ BSE_API void bpf_stream_destroy(struct bpf_stream *s);
  * @data: the bytes; may be anything, NULs included
  * @len:  how many, up to the capacity; 0 stores nothing and succeeds
  *
- * Context:   Any. Keeps errno. At most 512 bytes of stack of its own, without
- *            the C library's (if optimised).
- * Progress:  Lock-free: retries only when another writer or the reader got
- *            something done. The first push of a process may map memory.
+ * Context:   Any.
+ * Progress:  Lock-free. The first push of a process maps memory.
  * Ordering:  Release: who reads the message sees what the writer did before.
- * Ownership: @data is copied.
  * Return:    0; -ENOSPC if the capacity would be exceeded, -ENOMEM if the pool
  *            has no page left (both may succeed after a read) or cannot be
  *            mapped (see bpf_stream_pool_use()); -E2BIG if the message is
@@ -704,33 +634,26 @@ BSE_API int bpf_stream_push(struct bpf_stream *s, const void *data, size_t len);
  * bpf_stream_printf() - format one message and store it
  * @s:   the stream
  * @fmt: d i u o x X c s p %% with flags - + space # 0, width, precision, *
- *       and hh h l ll j z t; with the results of the C library
+ *       and hh h l ll j z t; the text is that of the C library
  * @...: its arguments
  *
- * Context:   Any. Keeps errno. At most 2 KiB of stack. No locale, no malloc.
- * Progress:  As bpf_stream_push().
- * Ordering:  As bpf_stream_push().
- * Ownership: The text and what the arguments point to are copied.
+ * As bpf_stream_push(). Knows no locale.
+ *
+ * Context:   Any.
  * Return:    As bpf_stream_push(); -E2BIG also if the text is longer than
- *            BPF_STREAM_PRINT_MAX bytes; -EINVAL if @fmt holds anything else.
+ *            BPF_STREAM_PRINT_MAX bytes; -EINVAL if @fmt holds anything else,
+ *            such as %f, %e, %g, %a, %m, %n, %ls, %lc, %Lf, %1$d or %'d.
  */
 BSE_API int bpf_stream_printf(struct bpf_stream *s, const char *fmt, ...) BSE_PRINTF(2, 3);
 
 /**
  * bpf_stream_vprintf() - bpf_stream_printf() with a va_list
- * @s:   the stream
- * @fmt: as there
- * @ap:  the arguments; undefined afterwards, as with vprintf()
  *
- * Context:   Any. Keeps errno. At most 2 KiB of stack.
- * Progress:  As bpf_stream_push().
- * Ordering:  As bpf_stream_push().
- * Ownership: As bpf_stream_printf().
- * Return:    As bpf_stream_printf().
+ * As bpf_stream_printf(); @ap is undefined afterwards, as with vprintf().
  */
 BSE_API int bpf_stream_vprintf(struct bpf_stream *s, const char *fmt, va_list ap) BSE_PRINTF(2, 0);
 
-#ifdef BSE_OWN_FORMATTER
+#ifdef BSE_STANDALONE
 /**
  * bpf_stream_bprintf() - format one message from an array of arguments
  * @s:    the stream
@@ -739,10 +662,8 @@ BSE_API int bpf_stream_vprintf(struct bpf_stream *s, const char *fmt, va_list ap
  * @args: one 64-bit word for each conversion; strings by address
  * @len:  the size of @args in bytes: a multiple of 8, at most 96
  *
- * Context:   Any. Keeps errno. At most 2 KiB of stack.
- * Progress:  As bpf_stream_push().
- * Ordering:  As bpf_stream_push().
- * Ownership: The text and what the arguments point to are copied.
+ * As bpf_stream_printf(), but for what is returned.
+ *
  * Return:    As bpf_stream_printf(); -EINVAL also if @len is not valid, @args
  *            is NULL with a @len, or arguments are missing; -ENOSPC also if one
  *            finds no room in the 512 bytes for all; strings are cut to these.
@@ -761,31 +682,27 @@ BSE_API int bpf_stream_bprintf(struct bpf_stream *s, const char *fmt,
  * Takes at most what was pending when it began, so that it ends even if
  * writers are faster than @sink.
  *
- * Context:   Threads. @sink may push, here too; it may not read this stream.
- * Progress:  Blocking: waits for another reader. Never makes writers wait.
+ * Context:   Threads. What @sink may do is said in [1].
+ * Progress:  Blocking: waits for another reader, but never makes writers wait.
  *            Cancellation is off while it runs.
  * Ordering:  Acquire: the sink sees what the writers did before they pushed.
  * Ownership: What @sink took is gone; what it did not take stays.
- * Return:    Bytes taken, 0 if nothing is pending or @max is 0. If nothing was
- *            taken: the error of @sink (-EINVAL if it claims more than it was
- *            given), -EDEADLK if this thread is reading it already (from a
- *            sink or handler), -EBUSY if the reader was lost in a fork,
- *            -EPERM in the child of a shared pool.
+ * Return:    Bytes taken; 0 if nothing is pending, @max is 0, or @sink took 0.
+ *            If nothing was taken: the error of @sink (-EINVAL if it claims
+ *            more than it was given), -EDEADLK if this thread is reading it
+ *            already (from a sink or handler), -EPERM in the child of a shared
+ *            pool, or if the system refuses gettid().
  */
 BSE_API int bpf_stream_drain(struct bpf_stream *s, bpf_stream_sink *sink, void *ctx, size_t max);
 
 /**
  * bpf_stream_try_drain() - bpf_stream_drain() that does not wait
- * @s:    the stream
- * @sink: as there
- * @ctx:  as there
- * @max:  as there
  *
- * Context:   Any, if @sink may be called there. Up to 4 KiB of stack.
- * Progress:  Never waits. Bounded by what is pending.
- * Ordering:  As bpf_stream_drain().
- * Ownership: As bpf_stream_drain().
- * Return:    As bpf_stream_drain(); -EBUSY also if another reader is at work.
+ * As bpf_stream_drain(), but for what follows.
+ *
+ * Context:   Any, if @sink may be called there.
+ * Progress:  Never waits. Linear in what is pending.
+ * Return:    As bpf_stream_drain(), or -EBUSY if another reader is at work.
  */
 BSE_API int bpf_stream_try_drain(struct bpf_stream *s, bpf_stream_sink *sink, void *ctx,
 				 size_t max);
@@ -796,27 +713,22 @@ BSE_API int bpf_stream_try_drain(struct bpf_stream *s, bpf_stream_sink *sink, vo
  * @buf: where to
  * @len: the most bytes to take; with 0, @buf may be NULL
  *
+ * As bpf_stream_drain(), with @buf as the sink.
+ *
  * Context:   Threads.
- * Progress:  As bpf_stream_drain().
- * Ordering:  As bpf_stream_drain().
- * Ownership: What was copied is gone from the stream.
  * Return:    Bytes copied, 0 if nothing is pending or @len is 0; -EINVAL if
- *            @len is above INT_MAX, -EDEADLK, -EBUSY, -EPERM as
- *            bpf_stream_drain().
+ *            @len is above INT_MAX; -EDEADLK and -EPERM as bpf_stream_drain().
  */
 BSE_API int bpf_stream_read(struct bpf_stream *s, void *buf, size_t len);
 
 /**
  * bpf_stream_try_read() - bpf_stream_read() that does not wait
- * @s:   the stream
- * @buf: where to
- * @len: the most bytes to take
+ *
+ * As bpf_stream_read(), but for what follows.
  *
  * Context:   Any.
- * Progress:  Never waits. Linear in what was pushed since the last read.
- * Ordering:  As bpf_stream_drain().
- * Ownership: As bpf_stream_read().
- * Return:    As bpf_stream_read(); -EBUSY also if another reader is at work.
+ * Progress:  Never waits. Linear in what is pending.
+ * Return:    As bpf_stream_read(), or -EBUSY if another reader is at work.
  */
 BSE_API int bpf_stream_try_read(struct bpf_stream *s, void *buf, size_t len);
 
@@ -827,12 +739,13 @@ BSE_API int bpf_stream_try_read(struct bpf_stream *s, void *buf, size_t len);
  * @fd:  where to, with writev()
  * @max: the most bytes to take; SIZE_MAX: all
  *
- * Context:   Threads. May block as the descriptor does; SIGPIPE as write().
- * Progress:  As bpf_stream_drain(). Writers go on while it blocks.
- * Ordering:  As bpf_stream_drain().
- * Ownership: What was written is gone from the stream; the rest stays.
+ * As bpf_stream_drain(), with the descriptor as the sink. Messages are not kept
+ * apart: a datagram may carry several, or a part of one.
+ *
+ * Context:   Threads. Blocks as the descriptor does; SIGPIPE as with write().
+ *            Writers go on meanwhile.
  * Return:    Bytes written; if none, the error of writev() (-EAGAIN and -EINTR
- *            among them), or as bpf_stream_drain(). Keeps errno.
+ *            among them), or as bpf_stream_drain().
  */
 BSE_API int bpf_stream_drain_fd(struct bpf_stream *s, int fd, size_t max);
 #endif
@@ -845,8 +758,6 @@ BSE_API int bpf_stream_drain_fd(struct bpf_stream *s, int fd, size_t max);
  * Context:   Any.
  * Progress:  Wait-free.
  * Ordering:  None: each figure is right by itself, at some moment of the call.
- * Ownership: @stats stays the caller's.
- * Return:    none.
  */
 BSE_API void bpf_stream_get_stats(const struct bpf_stream *s, struct bpf_stream_stats *stats);
 
@@ -857,10 +768,7 @@ BSE_API void bpf_stream_get_stats(const struct bpf_stream *s, struct bpf_stream_
  * @ss: memory for the stage, of any content; for example on the stack
  *
  * Context:   Any. A stage has one user at a time.
- * Progress:  Wait-free; allocates nothing.
- * Ordering:  None.
  * Ownership: @ss holds nothing yet. End with commit or bpf_stream_stage_free().
- * Return:    none.
  */
 BSE_API_STAGE void bpf_stream_stage_init(struct bpf_stream_stage *ss);
 
@@ -869,10 +777,7 @@ BSE_API_STAGE void bpf_stream_stage_init(struct bpf_stream_stage *ss);
  * @ss: the stage; empty and usable afterwards
  *
  * Context:   Any.
- * Progress:  Lock-free; linear in the number of messages.
- * Ordering:  None.
- * Ownership: The messages go back to the pool.
- * Return:    none.
+ * Progress:  Linear in the number of messages.
  */
 BSE_API_STAGE void bpf_stream_stage_free(struct bpf_stream_stage *ss);
 
@@ -882,15 +787,11 @@ BSE_API_STAGE void bpf_stream_stage_free(struct bpf_stream_stage *ss);
  * @data: the bytes
  * @len:  how many; 0 adds nothing and succeeds
  *
- * Context:   Any. Keeps errno.
- * Progress:  Lock-free.
- * Ordering:  None.
- * Ownership: @data is copied.
+ * Context:   Any.
  * Return:    0; -ENOMEM as bpf_stream_push(); -E2BIG if the pool can never hold
  *            it, or the group would pass INT_MAX bytes; -EINVAL if @len is
  *            above INT_MAX; -EPERM in the child of a shared pool. On failure
- *            @ss is as before. No stream is known yet to count it in; the pool
- *            counts the pages that it denied.
+ *            @ss is as before, and no stream counts it.
  */
 BSE_API int bpf_stream_stage_push(struct bpf_stream_stage *ss, const void *data, size_t len);
 
@@ -900,10 +801,7 @@ BSE_API int bpf_stream_stage_push(struct bpf_stream_stage *ss, const void *data,
  * @fmt: as bpf_stream_printf()
  * @...: its arguments
  *
- * Context:   Any. Keeps errno. At most 2 KiB of stack.
- * Progress:  Lock-free.
- * Ordering:  None.
- * Ownership: The text and what the arguments point to are copied.
+ * Context:   Any.
  * Return:    As bpf_stream_stage_push(); -EINVAL also for @fmt. A text above
  *            BPF_STREAM_PRINT_MAX bytes is cut there, and that is a success.
  */
@@ -912,15 +810,8 @@ BSE_API_STAGE int bpf_stream_stage_printk(struct bpf_stream_stage *ss, const cha
 
 /**
  * bpf_stream_stage_vprintk() - bpf_stream_stage_printk() with a va_list
- * @ss:  the stage
- * @fmt: as there
- * @ap:  the arguments; undefined afterwards, as with vprintf()
  *
- * Context:   Any. Keeps errno. At most 2 KiB of stack.
- * Progress:  Lock-free.
- * Ordering:  None.
- * Ownership: As bpf_stream_stage_printk().
- * Return:    As bpf_stream_stage_printk().
+ * As bpf_stream_stage_printk(). For wrappers, which may add a prefix.
  */
 BSE_API int bpf_stream_stage_vprintk(struct bpf_stream_stage *ss, const char *fmt, va_list ap)
 	BSE_PRINTF(2, 0);
@@ -930,8 +821,8 @@ BSE_API int bpf_stream_stage_vprintk(struct bpf_stream_stage *ss, const char *fm
  * @ss: the stage
  * @s:  the stream
  *
- * Context:   Any. Keeps errno.
- * Progress:  Lock-free; constant, in the drop-in linear in the messages.
+ * Context:   Any.
+ * Progress:  Constant; in the drop-in linear in the messages.
  * Ordering:  As bpf_stream_push(). The group is contiguous for the reader.
  * Ownership: On success the messages belong to @s and @ss is empty. On
  *            failure @ss is as before.
@@ -952,10 +843,11 @@ BSE_API int bpf_stream_stage_commit_to(struct bpf_stream_stage *ss, struct bpf_s
  *          streams together
  * @flags:  0, or BPF_STREAM_POOL_SHARED if other processes have it mapped too
  *
- * Without this call the first push reserves BPF_STREAM_POOL_BYTES.
+ * Without this call the first push maps BPF_STREAM_POOL_BYTES.
  *
- * Context:   Threads; before the first push.
- * Progress:  Wait-free.
+ * Context:   Threads; before the first push. Or in the child of a process with
+ *            a shared pool, which has none: its streams and stages must be
+ *            initialised again afterwards.
  * Ordering:  Release, to every later push.
  * Ownership: @region is the library's until the process ends.
  * Return:    0; -EBUSY if there is a pool already; -EINVAL if @region is NULL
@@ -966,11 +858,11 @@ BSE_API int bpf_stream_pool_use(void *region, size_t bytes, unsigned int flags);
 /**
  * bpf_stream_pool_trim() - give the memory of idle pages back to the system
  *
- * Context:   Any. Keeps errno. Beside it a push may find no page, if the last
- *            free one is being given back: -ENOMEM.
- * Progress:  Lock-free. One system call for each idle page.
- * Ordering:  None.
- * Ownership: The pages stay in the pool; only their memory goes.
+ * The pages stay in the pool; only their memory goes.
+ *
+ * Context:   Any. Beside it a push may find no page, if the last free one is
+ *            being given back: -ENOMEM.
+ * Progress:  One system call for each idle page.
  * Return:    How many pages were given back; 0 if BPF_STREAM_PAGE_SIZE is no
  *            multiple of the system's pages, or the region not aligned to them.
  */
@@ -979,19 +871,15 @@ BSE_API size_t bpf_stream_pool_trim(void);
 /**
  * bpf_stream_thread_release() - give back the pages that this thread keeps
  *
- * For a thread that will not push for long. It may push again at any time. A
- * thread that ends does this by itself.
+ * For a thread that will not push for long; one that ends does this by itself.
+ * The pages go back to the pool as soon as their messages are read.
  *
  * Context:   Threads.
- * Progress:  Lock-free. Signals are blocked meanwhile.
- * Ordering:  None.
- * Ownership: The pages go back to the pool as soon as their messages are read.
- * Return:    none.
  */
 BSE_API void bpf_stream_thread_release(void);
 #endif /* BSE_HAS_THREADS */
 
-#ifdef BSE_HAS_POOL
+#ifdef BSE_STANDALONE
 /**
  * bpf_stream_pool_get_stats() - the pool in figures
  * @stats: filled in
@@ -999,49 +887,26 @@ BSE_API void bpf_stream_thread_release(void);
  * Context:   Any.
  * Progress:  Wait-free; linear in the pages that were ever used.
  * Ordering:  None: each figure is right by itself, at some moment of the call.
- * Ownership: @stats stays the caller's.
- * Return:    none.
  */
 BSE_API void bpf_stream_pool_get_stats(struct bpf_stream_pool_stats *stats);
 #endif
 
-#if BPF_STREAM_SELFCHECK
-/**
- * bpf_stream_selfcheck() - verify invariants of [7]
- * @s: a stream, or NULL for the pool
- *
- * Context:   Threads. A stream may be in use; the pool must be quiet, and no
- *            jump or fork in the middle of a call have cost it a page (I4).
- * Progress:  Blocking: waits for a reader. Linear in what is pending.
- * Ordering:  None.
- * Ownership: Changes nothing.
- * Return:    NULL if all hold that it sees (of a stream I1, I3, I9, of the pool
- *            I4, I6, I7); else a text that begins with the number of one that
- *            does not, or says why it could not look.
- */
-BSE_API const char *bpf_stream_selfcheck(struct bpf_stream *s);
-#endif
-
 /* ---- [5d] IN KERNELS ------------------------------------------------- */
 
-#ifdef BSE_HAS_USER
+#ifdef BSE_USER
 /**
  * bpf_stream_read_user() - bpf_stream_read() into a user's memory
- * @s:   the stream
- * @buf: where to; may turn out to be away
- * @len: the most bytes to take; with 0, or if nothing is pending, @buf may be
- *       anything
+ *
+ * As bpf_stream_read(), but @buf may fault; if nothing is pending it is not
+ * touched.
  *
  * Context:   Tasks; may sleep.
- * Progress:  As bpf_stream_drain().
- * Ordering:  As bpf_stream_drain().
- * Ownership: What was copied is gone from the stream; the rest stays.
- * Return:    Bytes copied, also if the rest of @buf is away; -EFAULT if it is
- *            from its first byte on; else as bpf_stream_read().
+ * Return:    Bytes copied, also if the rest of @buf faults; -EFAULT if its
+ *            first byte does; else as bpf_stream_read().
  */
 BSE_API int bpf_stream_read_user(struct bpf_stream *s, void BSE_USER *buf, size_t len);
 
-#ifdef BSE_HAS_POOL
+#ifdef BSE_STANDALONE
 /**
  * bpf_stream_pool_start() - make the pool that all streams of a module share
  * @bytes: its size: the hard bound; 0: BPF_STREAM_POOL_BYTES
@@ -1051,7 +916,6 @@ BSE_API int bpf_stream_read_user(struct bpf_stream *s, void BSE_USER *buf, size_
  * Context:   Tasks; may sleep. At the module's start.
  * Progress:  Maps and clears @bytes.
  * Ordering:  Release, to every later push.
- * Ownership: The pool is the library's until bpf_stream_pool_stop().
  * Return:    0; -EBUSY if there is a pool; -ENOMEM; -EINVAL if @bytes are under
  *            8 pages or above 32 GiB; an error of cpuhp_setup_state().
  */
@@ -1061,24 +925,22 @@ BSE_API int bpf_stream_pool_start(size_t bytes);
  * bpf_stream_pool_stop() - wait for the last writers, and unmap the pool
  *
  * First see to it that no new call begins: stop tasks, timers and work, take
- * handlers back. Calls that are under way in interrupts and NMIs are waited
- * for, but with PREEMPT_RT what irq_work runs: irq_work_sync() does. A stream
- * that these write is destroyed before, and after a synchronize_rcu() of the
- * module's own. Afterwards no stream may be used, nor destroyed.
+ * handlers back. Calls under way in interrupts and NMIs are waited for; for
+ * irq_work with PREEMPT_RT, irq_work_sync() waits. A stream that these write is
+ * destroyed before, and after a synchronize_rcu() of the module's own.
+ * Afterwards no stream may be used, nor destroyed.
  *
  * Context:   Tasks; may sleep. At the module's end.
  * Progress:  Waits for a grace period of RCU.
  * Ordering:  Comes after all that those writers did.
- * Ownership: All memory goes back to the kernel.
  * Return:    How many pages still held messages: 0 if all streams had been
  *            destroyed and all stages freed.
  */
 BSE_API size_t bpf_stream_pool_stop(void);
 #endif
-#endif /* BSE_HAS_USER */
+#endif /* BSE_USER */
 
 BSE_DECLS_END
-
 #endif /* BPF_STREAM_H */
 
 #if (defined(BPF_STREAM_IMPLEMENTATION) || defined(BPF_STREAM_STATIC)) && \
@@ -1089,22 +951,25 @@ BSE_DECLS_END
  * [6] ENVIRONMENT BODIES
  * ====================================================================== */
 
-#if defined(BPF_STREAM_STATIC) && !defined(BSE_API_IS_STATIC)
+#ifdef __cplusplus
+#error "bpf_stream.h: the bodies are C: define BPF_STREAM_IMPLEMENTATION in a .c file"
+#include "no more than this error"	/* as above */
+#elif !defined(__KERNEL__) && __STDC_VERSION__ < 201112L
+#error "bpf_stream.h: the bodies need C11: compile this file with -std=c11 or newer"
+#include "no more than this error"	/* as above */
+#elif defined(BPF_STREAM_STATIC) && !defined(BSE_API_IS_STATIC)
 #error "bpf_stream.h: define BPF_STREAM_STATIC before the file's first inclusion of it"
 #include "no more than this error"	/* as above */
 #endif
 
 #ifdef __KERNEL__
 #include <linux/cpu.h>
-#include <linux/irq_work.h>
-#include <linux/kernel.h>
 #include <linux/percpu.h>
 #include <linux/preempt.h>
 #include <linux/rcupdate.h>
 #include <linux/string.h>
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
-#include <linux/workqueue.h>
 #else
 #include <errno.h>
 #include <limits.h>
@@ -1122,6 +987,20 @@ BSE_DECLS_END
 #endif
 #endif /* !__KERNEL__ */
 
+/* The knobs of [2], here so that files without bodies do not set them. */
+#ifndef BPF_STREAM_DEFAULT_CAPACITY
+#define BPF_STREAM_DEFAULT_CAPACITY (4u << 20)
+#endif
+#ifndef BPF_STREAM_POOL_BYTES
+#define BPF_STREAM_POOL_BYTES (64u << 20)
+#endif
+#ifndef BPF_STREAM_PAGE_SIZE
+#define BPF_STREAM_PAGE_SIZE 4096u
+#endif
+#ifndef BPF_STREAM_LEVELS
+#define BPF_STREAM_LEVELS 4u
+#endif
+
 #if BPF_STREAM_PAGE_SIZE < 1024 || BPF_STREAM_PAGE_SIZE > 65536 || \
 	(BPF_STREAM_PAGE_SIZE & (BPF_STREAM_PAGE_SIZE - 1)) != 0
 #error "BPF_STREAM_PAGE_SIZE: use a power of two from 1024 to 65536"
@@ -1134,42 +1013,26 @@ _Static_assert(BPF_STREAM_DEFAULT_CAPACITY >= 1 && BPF_STREAM_DEFAULT_CAPACITY <
 
 /* ---- [6a] VOCABULARY ------------------------------------------------- */
 /*
- * Every word that the algorithm may use. The built-in meaning of bse_x is
- * bse_base_x, in [3d] and in the rest of [6]. BPF_STREAM_ENV_HEADER may
- * undefine bse_x and define it as something else, which may call bse_base_x. It
- * comes first, so atomics of [6] are replaced, too, and declares what it calls.
+ * Every word that [8] to [15] may use, beside the atomics of [3d]. The file
+ * BPF_STREAM_ENV_HEADER may replace a word by a macro with arguments of that
+ * name. It reaches the function behind the macro as (bse_x)(...), for which C
+ * expands no such macro. For the same reason a word that tests replace is
+ * defined with its name in parentheses.
  *
- *   enter, leave        bracket a reservation; enter gives the slot of this
- *                       nesting level, or NULL where no page can be kept, and
- *                       the depth that leave goes back to
- *   slot_set            change a slot; something may jump out in the middle
- *   may_keep, unkeep    may this slot keep a page (I7); one does no longer
- *   usable              0, or the error with which this process is refused
- *   page_get, page_put  a page that nobody else uses; give it back
- *   page_ref            the count that the holders of a page share
- *   pool_pages          how many pages can hold elements
- *   link_at, page_of    a place in a page as a link; the page of a link
- *   elem_of             the element of a link
- *   next_of, set_next   what an element's own link says
- *   reserve, release    memory for an element; it is not used any more
- *   stream_init         make a stream of a capacity, or -EINVAL
- *   capacity            what it was made with
- *   log_*               see [6d]
- *   stage_load, _store  a stage as a chain, and a chain as a stage
- *   stage_whole         as stage_load; that may not know oldest and messages
- *   format              as vsnprintf(), but with @size bytes and no NUL
- *   lock, trylock, unlock	the reader's lock
- *   scratch_get, _put   memory to format in, or NULL; NULL may be given back
- *   take_memory, take_fd, take_user	hand pieces to memory, to a
- *                       descriptor, to memory of a user
- *   note_refusal, note_delivered	count
- *   get_counts          the figures of a stream, but for what is pending
- *   poison, unpoison    for the address sanitizer
+ *   lines of execution  enter leave slot_set
+ *   pages               may_keep unkeep access page_get page_put page_ref
+ *                       pool_pages link_at page_of
+ *   elements            elem_of next_of set_next reserve release poison
+ *                       unpoison copy fill
+ *   streams, stages     stream_init capacity log_pending log_fits log_publish
+ *                       log_detach log_refund stage_load stage_whole
+ *                       stage_store
+ *   texts               scratch_get scratch_put format
+ *   readers             lock unlock sink_call take_memory take_fd take_user
+ *   counts              note_refusal note_delivered note_lost get_counts
  */
-struct bse_slot;
-struct bsi_returns;
 
-#ifdef BSE_OWN_TYPES
+#ifdef BSE_STANDALONE
 /* A part of a stream's text, in one page. */
 struct bpf_stream_elem {
 	bse_link node;			/* first: see next_of */
@@ -1177,6 +1040,9 @@ struct bpf_stream_elem {
 	uint32_t consumed_len;		/* of these, taken; reader's lock held (I9) */
 	char str[];
 };
+
+/* Bytes for elements in a page. */
+#define BSE_PAGE_ROOM BPF_STREAM_PAGE_SIZE
 #endif
 
 /* Elements that nobody else can reach, linked from newest to oldest (I8). */
@@ -1187,21 +1053,25 @@ struct bse_chain {
 	uint32_t messages;		/* of a stage */
 };
 
-/* Of a slot that may keep a page (I7), and has none at the moment. */
-#define BSE_PAGE_TO_COME ((bse_page)-1)
-
-/* Bytes for elements in a page. */
-#ifdef BPF_STREAM_KERNEL_DROPIN
-#define BSE_PAGE_ROOM ((u32)(PAGE_SIZE - sizeof(struct bse_page_head)))
-#else
-#define BSE_PAGE_ROOM BPF_STREAM_PAGE_SIZE
-#endif
+/*
+ * The page that one nesting level of a thread or CPU is filling. Levels nest
+ * last-in first-out, and only that level touches it: plain members.
+ */
+struct bse_slot {
+	bse_page page;			/* 0: none */
+	uint32_t room;			/* bytes left at its end */
+	uint32_t given;			/* elements handed out of it */
+	uint32_t keeps;			/* 1: it may keep a page (I7) */
+};
 
 /* A part of a stream's text on its way into a sink. */
 struct bse_piece {
 	const void *data;
 	size_t len;
 };
+
+/* Takes the pieces, or a first part: how many bytes, or a negative errno. */
+typedef int bse_take(void *ctx, const struct bse_piece *piece, unsigned int n);
 
 /* The most pieces that a sink is offered at a time. */
 #ifdef __KERNEL__
@@ -1210,78 +1080,22 @@ struct bse_piece {
 #define BSE_PIECES 64u
 #endif
 
-/* Words in the other direction, defined in [9] and [12]. */
-static void bsi_slot_release(struct bse_slot *slot);
-static inline int bsi_page_reserve(uint32_t size, bse_link *at);
-static inline void bsi_returns_add(struct bsi_returns *returns, bse_page page);
-#ifdef BSE_OWN_FORMATTER
-static int bsi_format_va(char *buf, size_t size, const char *fmt, va_list ap);
-#endif
+/*
+ * Memory for an element, its end, and a vsnprintf() of @size bytes without NUL.
+ * These are of later sections, unless another environment has its own.
+ */
+#define bse_reserve bsi_page_reserve
+#define bse_release(link, returns) bsi_returns_add(returns, bse_page_of(link))
+#define bse_format bsi_format_va
 
-#define bse_u32_load_relaxed bse_base_u32_load_relaxed
-#define bse_u32_load_acquire bse_base_u32_load_acquire
-#define bse_u32_store_relaxed bse_base_u32_store_relaxed
-#define bse_u32_fetch_add_relaxed bse_base_u32_fetch_add_relaxed
-#define bse_u32_fetch_sub_relaxed bse_base_u32_fetch_sub_relaxed
-#define bse_u32_fetch_add_acq_rel bse_base_u32_fetch_add_acq_rel
-#define bse_u32_fetch_sub_acq_rel bse_base_u32_fetch_sub_acq_rel
-#define bse_u32_xchg_release bse_base_u32_xchg_release
-#define bse_u32_cas_relaxed bse_base_u32_cas_relaxed
-#define bse_u32_cas_acquire bse_base_u32_cas_acquire
-#define bse_u64_load_relaxed bse_base_u64_load_relaxed
-#define bse_u64_load_acquire bse_base_u64_load_acquire
-#define bse_u64_store_relaxed bse_base_u64_store_relaxed
-#define bse_u64_fetch_add_relaxed bse_base_u64_fetch_add_relaxed
-#define bse_u64_fetch_and_acquire bse_base_u64_fetch_and_acquire
-#define bse_u64_fetch_sub_relaxed bse_base_u64_fetch_sub_relaxed
-#define bse_u64_cas_acquire bse_base_u64_cas_acquire
-#define bse_u64_cas_release bse_base_u64_cas_release
-#define bse_ptr_load_relaxed bse_base_ptr_load_relaxed
-#define bse_ptr_load_acquire bse_base_ptr_load_acquire
-#define bse_ptr_store_relaxed bse_base_ptr_store_relaxed
-#define bse_ptr_cas_release bse_base_ptr_cas_release
-#define bse_enter bse_base_enter
-#define bse_leave bse_base_leave
-#define bse_may_keep bse_base_may_keep
-#define bse_unkeep bse_base_unkeep
-#define bse_slot_set bse_base_slot_set
-#define bse_usable bse_base_usable
-#define bse_page_get bse_base_page_get
-#define bse_page_put bse_base_page_put
-#define bse_page_ref bse_base_page_ref
-#define bse_pool_pages bse_base_pool_pages
-#define bse_link_at bse_base_link_at
-#define bse_page_of bse_base_page_of
-#define bse_elem_of bse_base_elem_of
-#define bse_next_of bse_base_next_of
-#define bse_set_next bse_base_set_next
-#define bse_reserve bse_base_reserve
-#define bse_release bse_base_release
-#define bse_stream_init bse_base_stream_init
-#define bse_capacity bse_base_capacity
-#define bse_log_pending bse_base_log_pending
-#define bse_log_fits bse_base_log_fits
-#define bse_log_publish bse_base_log_publish
-#define bse_log_detach bse_base_log_detach
-#define bse_log_peek bse_base_log_peek
-#define bse_log_refund bse_base_log_refund
-#define bse_stage_load bse_base_stage_load
-#define bse_stage_store bse_base_stage_store
-#define bse_stage_whole bse_base_stage_whole
-#define bse_lock bse_base_lock
-#define bse_trylock bse_base_trylock
-#define bse_unlock bse_base_unlock
-#define bse_scratch_get bse_base_scratch_get
-#define bse_scratch_put bse_base_scratch_put
-#define bse_format bse_base_format
-#define bse_take_memory bse_base_take_memory
-#define bse_take_fd bse_base_take_fd
-#define bse_take_user bse_base_take_user
-#define bse_note_refusal bse_base_note_refusal
-#define bse_note_delivered bse_base_note_delivered
-#define bse_get_counts bse_base_get_counts
-#define bse_poison bse_base_poison
-#define bse_unpoison bse_base_unpoison
+/* The builtins, because checking variants may be bound late, see [16]. */
+#ifdef __KERNEL__
+#define bse_copy(to, from, n) memcpy(to, from, n)
+#define bse_fill(to, c, n) memset(to, c, n)
+#else
+#define bse_copy(to, from, n) __builtin_memcpy(to, from, n)
+#define bse_fill(to, c, n) __builtin_memset(to, c, n)
+#endif
 
 #ifdef BPF_STREAM_ENV_HEADER
 #include BPF_STREAM_ENV_HEADER
@@ -1289,64 +1103,21 @@ static int bsi_format_va(char *buf, size_t size, const char *fmt, va_list ap);
 
 /* ---- [6b] THREADS AND CPUS ------------------------------------------- */
 
-/*
- * The page that one nesting level of a line of execution, a thread or a CPU,
- * is filling. Only that level touches it, and levels nest last-in first-out,
- * so plain members do.
- */
-struct bse_slot {
-	bse_page page;		/* 0: none; or BSE_PAGE_TO_COME */
-	uint32_t room;		/* bytes left at its end */
-	uint32_t given;		/* elements handed out of it */
-};
-
 #ifdef __KERNEL__
-
 /* A CPU. */
 struct bse_line {
 	struct bse_slot slot[BPF_STREAM_LEVELS];
-	bse_u32 depth;		/* reservations under way, nested in each other */
-#ifdef BPF_STREAM_KERNEL_DROPIN
-	bse_page spare[BPF_STREAM_LEVELS * BPF_STREAM_SPARES];	/* by level; NULL: none */
-	struct irq_work refill;
-	bse_u64 denied;		/* requests that found no memory */
-	bse_u64 refused[BPF_STREAM_REFUSALS][2];	/* messages, bytes */
-#endif
+	bse_own depth;		/* reservations under way, nested in each other */
 };
 
-#ifdef BPF_STREAM_KERNEL_DROPIN
-static void bse_refill_irq(struct irq_work *work);
-static DEFINE_PER_CPU(struct bse_line, bse_self) = { .refill = IRQ_WORK_INIT(bse_refill_irq) };
-#else
 static DEFINE_PER_CPU(struct bse_line, bse_self);
-#endif
 
-#ifdef BSE_HAS_POOL
-static struct {
-	bse_ptr pool;		/* struct bse_pool *, NULL: not started, or stopped */
-} bse_process;
-#endif
-
-/* Pinned only: this line. */
-static inline struct bse_line *bse_here(void)
-{
-	return this_cpu_ptr(&bse_self);
-}
-
-/* Interrupts stay on. Without traces, because tracers push, too. */
-static inline struct bse_line *bse_pin(void)
-{
-	preempt_disable_notrace();
-	return bse_here();
-}
-
-static inline void bse_unpin(void)
-{
-	preempt_enable_notrace();
-}
-
+/* Interrupts stay on. Not traced, because tracers push, too. */
+#define bse_here() this_cpu_ptr(&bse_self)
+#define bse_pin() preempt_disable_notrace()
+#define bse_unpin() preempt_enable_notrace()
+#define bse_thread_attach() true
 #else /* !__KERNEL__ */
-
 enum bse_attachment {
 	BSE_NEW,		/* no exit hook yet */
 	BSE_ATTACHED,		/* the exit hook will release the slots */
@@ -1356,10 +1127,9 @@ enum bse_attachment {
 /* A thread. */
 struct bse_line {
 	struct bse_slot slot[BPF_STREAM_LEVELS];
-	bse_u32 depth;		/* reservations under way, nested in each other */
-	bse_u32 attachment;	/* enum bse_attachment */
-	uint32_t forking;	/* forks under way, nested in hooks */
-	char mask[_NSIG / 8];	/* the signal mask before them, as Linux has it */
+	bse_own depth;		/* reservations under way, nested in each other */
+	bse_own attachment;	/* enum bse_attachment */
+	bse_own id;		/* see bse_thread_id() */
 };
 
 /* initial-exec: a first access that allocates would not be signal-safe. */
@@ -1368,63 +1138,59 @@ static _Thread_local struct bse_line bse_self
 
 _Static_assert(sizeof(struct bse_line) < 256, "static TLS of dlopen'ed libraries is scarce");
 
-/* What a fork or an unload changes for the process. */
 static struct {
-	bse_ptr pool;		/* struct bse_pool *, NULL before first use */
+	bse_ptr pool;		/* struct bse_pool *; NULL: none */
 	bse_u32 adopting;	/* 1: a region is, or is about to become, the pool */
-	bse_u32 forks;		/* how many forks up from this process */
-	bse_u32 foreign;	/* 1: the pool belongs to the parent */
+	bse_u32 foreign;	/* 1: the parent had a shared pool */
 	bse_u32 hooked;		/* 1: exit_key is valid */
 	pthread_key_t exit_key;	/* frozen while hooked */
-	sigset_t signals;	/* all but faults; frozen while hooked */
+	uint32_t generation;	/* forks up to here, in the 9 bits above BSE_TID */
 } bse_process;
 
-static inline struct bse_line *bse_here(void)
-{
-	return &bse_self;
-}
+#define BSE_TID 0x3fffff	/* no thread's id is larger */
 
-static inline struct bse_line *bse_pin(void)
-{
-	return bse_here();
-}
-
-static inline void bse_unpin(void)
-{
-}
-
+#define bse_here() (&bse_self)
+#define bse_pin() ((void)0)
+#define bse_unpin() ((void)0)
 #endif /* !__KERNEL__ */
 
-static inline struct bse_slot *bse_base_enter(uint32_t *depth)
+/*
+ * Enter and leave bracket a reservation. Enter gives the slot of this nesting
+ * level, or NULL where no page can be kept, and the depth that leave wants.
+ */
+static inline struct bse_slot *(bse_enter)(uint32_t *depth)
 {
-	struct bse_line *self = bse_pin();
+	struct bse_line *self;
 
+	bse_pin();
+	self = bse_here();
 	/*
-	 * Relaxed: shared only with what interrupts this line, and what each
-	 * of these leaves behind, leave:A sets right.
+	 * A handler between the two changes the depth, and leave changes it
+	 * back. One that jumps out leaves it too high: a level is lost, but
+	 * its slot is not used by two.
 	 */
-	*depth = bse_u32_load_relaxed(&self->depth);			/* ORD(enter:A) */
-	bse_u32_store_relaxed(&self->depth, *depth + 1);		/* ORD(enter:B) */
+	*depth = bse_own_get(&self->depth);
+	bse_own_set(&self->depth, *depth + 1);
 	/* The slot is used after the depth says so (I2). */
 	BSE_BARRIER();
 	return *depth < BPF_STREAM_LEVELS ? &self->slot[*depth] : NULL;
 }
 
-static inline void bse_base_leave(uint32_t depth)
+static inline void (bse_leave)(uint32_t depth)
 {
 	/* The slot is used before the depth changes (I2). */
 	BSE_BARRIER();
-	/* Relaxed: as enter:A. What a jump out of a handler left is undone. */
-	bse_u32_store_relaxed(&bse_here()->depth, depth);		/* ORD(leave:A) */
+	/* Not one less: what siglongjmp() out of a handler left is undone. */
+	bse_own_set(&bse_here()->depth, depth);
 	bse_unpin();
 }
 
 /*
- * Usable after every instruction, whatever jumps out here (I2): no room while
- * it changes, and never a page with too small a count. Barriers as in enter.
+ * Whatever jumps out between two of these steps, the slot stays usable (I2): it
+ * has no room while it changes, and never a page with too small a count.
  */
-static inline void bse_base_slot_set(struct bse_slot *slot, bse_page page, uint32_t room,
-				     uint32_t given)
+static inline void bse_slot_set(struct bse_slot *slot, bse_page page, uint32_t room,
+				uint32_t given)
 {
 	slot->room = 0;
 	BSE_BARRIER();
@@ -1435,99 +1201,8 @@ static inline void bse_base_slot_set(struct bse_slot *slot, bse_page page, uint3
 	slot->room = room;
 }
 
-#ifdef __KERNEL__
-
-/* Nothing jumps here, nor forks. */
-struct bse_held {
-};
-
-static inline void bse_thread_hold(struct bse_held *held)
-{
-}
-
-static inline void bse_thread_let_go(const struct bse_held *held)
-{
-}
-
-static inline bool bse_thread_attach(void)
-{
-	return true;
-}
-
-/* On another CPU: this one has come to its end. */
-static int bse_line_dead(unsigned int cpu)
-{
-	struct bse_line *line = per_cpu_ptr(&bse_self, cpu);
-	u32 i;
-
-	for (i = 0; i < BPF_STREAM_LEVELS; i++)
-		bsi_slot_release(&line->slot[i]);
-	return 0;
-}
-
-#else /* !__KERNEL__ */
-
-struct bse_held {
-	sigset_t signals;
-	int cancel;
-};
-
-/* No handler but a fault's comes in, no cancellation. For attached threads. */
-static void bse_thread_hold(struct bse_held *held)
-{
-	/* Signals first: a handler in between might jump out. */
-	pthread_sigmask(SIG_BLOCK, &bse_process.signals, &held->signals);
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &held->cancel);
-}
-
-static void bse_thread_let_go(const struct bse_held *held)
-{
-	pthread_setcancelstate(held->cancel, NULL);
-	pthread_sigmask(SIG_SETMASK, &held->signals, NULL);
-}
-
-/*
- * Gives back the slots that no reservation on this thread is in the middle of.
- * Signals are blocked meanwhile: a handler that pushed in between would use
- * and retire the same slots.
- */
-static void bse_thread_give_back(uint32_t attachment)
-{
-	struct bse_held held;
-	uint32_t i;
-
-	bse_thread_hold(&held);
-	/* Relaxed: this thread's own, and no handler can run (enter:A). */
-	i = bse_u32_load_relaxed(&bse_self.depth);			/* ORD(give_back:A) */
-	for (; i < BPF_STREAM_LEVELS; i++)
-		bsi_slot_release(&bse_self.slot[i]);
-	bse_u32_store_relaxed(&bse_self.attachment, attachment);	/* ORD(give_back:B) */
-	bse_thread_let_go(&held);
-}
-
-static void bse_thread_exit(void *self)
-{
-	(void)self;
-	/* Relaxed: as enter:A. A cancelled reservation does not go on. */
-	bse_u32_store_relaxed(&bse_self.depth, 0);			/* ORD(exit:A) */
-	bse_thread_give_back(BSE_CLOSED);
-}
-
-BSE_API void bpf_stream_thread_release(void)
-{
-	/* Relaxed: this thread's own; a handler beside it changes it once. */
-	uint32_t state = bse_u32_load_relaxed(&bse_self.attachment);	/* ORD(release:A) */
-
-	/* Relaxed: as exit:A. No reservation is under way; undoes jumps. */
-	bse_u32_store_relaxed(&bse_self.depth, 0);			/* ORD(release:B) */
-	if (state != BSE_NEW)
-		bse_thread_give_back(state);
-}
-
-/*
- * The hook that empties the slots when the thread ends. It may have to be set
- * in a handler that interrupted malloc; glibc allocates for keys from 32 on.
- */
+#ifndef __KERNEL__
+/* For the hook at a thread's end. glibc allocates for keys from 32 on. */
 static bool bse_thread_attach(void)
 {
 #ifdef __GLIBC__
@@ -1535,27 +1210,51 @@ static bool bse_thread_attach(void)
 #else
 	const pthread_key_t settable = PTHREAD_KEYS_MAX;
 #endif
-	/* Relaxed: this thread's own. */
-	uint32_t state = bse_u32_load_relaxed(&bse_self.attachment);	/* ORD(attach:A) */
+	uint32_t state = bse_own_get(&bse_self.attachment);
 
 	if (state != BSE_NEW)
 		return state == BSE_ATTACHED;
-	/* Acquire, with load:A: key and signals are valid. */
-	if (!bse_u32_load_acquire(&bse_process.hooked))			/* ORD(attach:B) */
+	/* Acquire, with load:A: the key is valid. */
+	if (!bse_u32_load_acquire(&bse_process.hooked))			/* ORD(attach:A) */
 		return false;
 	if (bse_process.exit_key >= settable)
 		return false;
 	if (pthread_setspecific(bse_process.exit_key, &bse_self))
 		return false;
-	/* Relaxed: as attach:A. */
-	bse_u32_store_relaxed(&bse_self.attachment, BSE_ATTACHED);	/* ORD(attach:C) */
+	/* A handler in between did the same. */
+	bse_own_set(&bse_self.attachment, BSE_ATTACHED);
 	return true;
 }
 
+/* This thread's id, with the process's generation above it; 0: refused. */
+static uint32_t bse_thread_id(void)
+{
+	uint32_t id = bse_own_get(&bse_self.id);
+	long tid = id ? 0 : syscall(SYS_gettid);
+
+	if (tid > 0 && tid <= BSE_TID) {
+		id = bse_process.generation | (uint32_t)tid;
+		bse_own_set(&bse_self.id, id);
+	}
+	return id;
+}
+
+/* After fork() the parent's threads are gone; of others the system is asked. */
+static bool bse_thread_is_gone(uint32_t id, bool ask)
+{
+	return (id & ~(uint32_t)BSE_TID) != bse_process.generation ||
+	       (ask && syscall(SYS_tgkill, getpid(), id & BSE_TID, 0) && errno == ESRCH);
+}
 #endif /* !__KERNEL__ */
 
 /* ---- [6c] POOL ------------------------------------------------------- */
-#ifdef BSE_HAS_POOL
+#ifdef BSE_STANDALONE
+#ifdef __KERNEL__
+static struct {
+	bse_ptr pool;		/* struct bse_pool *; NULL: not started, or stopped */
+} bse_process;
+#endif
+
 /*
  * A region holds, from its base: this struct, the table of pages, and from the
  * next page boundary on the pages that hold elements. Page numbers count from
@@ -1563,7 +1262,7 @@ static bool bse_thread_attach(void)
  */
 struct bse_page_info {
 	bse_u32 next;		/* BSE_PAGE_IN_USE, or the next free page, 0: none */
-	bse_u32 holders;	/* see I4; 0 while free */
+	bse_u32 refs;		/* see I4; 0 while free */
 };
 
 struct bse_pool {
@@ -1576,54 +1275,63 @@ struct bse_pool {
 	bse_u64 cold;		/* free pages whose memory the system has back */
 	char apart2[64 - sizeof(bse_u64)];
 	bse_u32 fresh;		/* pages from here on have never been used */
-	bse_u32 kept;		/* slots that may keep a page, in all threads */
-	bse_u64 denied;		/* requests that found no page */
-	char apart3[64 - 2 * sizeof(bse_u32) - sizeof(bse_u64)];
+	bse_u32 kept;		/* slots that may keep a page, in all threads (I7) */
+	bse_figure denied;	/* requests that found no page */
+	char apart3[64 - 2 * sizeof(bse_u32) - sizeof(bse_figure)];
 	struct bse_page_info page[];
 };
 
 /* A free list's head: page number below, tag above (I6). */
 #define BSE_PAGE_BITS 26
-#define BSE_PAGE_MASK ((UINT64_C(1) << BSE_PAGE_BITS) - 1)
+#define BSE_PAGE_MASK (((uint64_t)1 << BSE_PAGE_BITS) - 1)
 #define BSE_PAGE_IN_USE ((bse_page)BSE_PAGE_MASK)	/* above every page number */
+
+/* For a free list whose first page was @head: @page comes first. */
+static inline uint64_t bse_free_head(uint64_t head, bse_page page)
+{
+	return ((head >> BSE_PAGE_BITS) + 1) << BSE_PAGE_BITS | page;
+}
 
 #define BSE_POOL_MIN_PAGES 8u
 
 /* Links are 32 bits, in units of 8 bytes. */
-#define BSE_POOL_MAX_BYTES (UINT64_C(8) << 32)
+#define BSE_POOL_MAX_BYTES ((uint64_t)8 << 32)
 
 _Static_assert(BPF_STREAM_POOL_BYTES / BPF_STREAM_PAGE_SIZE >= BSE_POOL_MIN_PAGES,
 	       "BPF_STREAM_POOL_BYTES: use at least 8 pages");
-_Static_assert(BPF_STREAM_POOL_BYTES <= BSE_POOL_MAX_BYTES,
-	       "BPF_STREAM_POOL_BYTES: use at most 32 GiB");
-_Static_assert(BPF_STREAM_POOL_BYTES <= SIZE_MAX,
-	       "BPF_STREAM_POOL_BYTES: use less than 4 GiB on 32 bits");
+_Static_assert(BPF_STREAM_POOL_BYTES <= BSE_POOL_MAX_BYTES && BPF_STREAM_POOL_BYTES <= SIZE_MAX,
+	       "BPF_STREAM_POOL_BYTES: use at most 32 GiB, less than 4 GiB on 32 bits");
 
-static int bse_base_usable(void)
+static inline int bse_access(void)
 {
 #ifdef __KERNEL__
 	return 0;
 #else
-	/* Relaxed: set in the child before fork returns there. */
-	return bse_u32_load_relaxed(&bse_process.foreign) ? -EPERM : 0;	/* ORD(usable:A) */
+	/*
+	 * Relaxed, both: foreign is set in the child before fork() returns
+	 * there. Who sees a pool of the child's own here finds it with acquire
+	 * at pool_found:A.
+	 */
+	return bse_u32_load_relaxed(&bse_process.foreign) &&		/* ORD(access:A) */
+	       !bse_ptr_load_relaxed(&bse_process.pool) ? -EPERM : 0;	/* ORD(access:B) */
 #endif
 }
 
-/*
- * Relaxed: for those who hold a link or a page. Whoever made it read the
- * pointer at pool_found:A, and handed it on by a pair that is listed in [7].
- */
 static inline struct bse_pool *bse_pool_known(void)
 {
+	/*
+	 * Relaxed: the caller has a link or a page. Who made it came from
+	 * pool_found:A, and handed it on by a pair of [7].
+	 */
 	return bse_ptr_load_relaxed(&bse_process.pool);			/* ORD(pool_known:A) */
 }
 
-static inline bse_link bse_base_link_at(bse_page page, uint32_t offset)
+static inline bse_link (bse_link_at)(bse_page page, uint32_t offset)
 {
 	return page * (bse_link)(BPF_STREAM_PAGE_SIZE / 8) + offset / 8;
 }
 
-static inline bse_page bse_base_page_of(bse_link link)
+static inline bse_page bse_page_of(bse_link link)
 {
 	return link / (bse_link)(BPF_STREAM_PAGE_SIZE / 8);
 }
@@ -1633,25 +1341,24 @@ static inline void *bse_pool_at(bse_link link)
 	return (char *)bse_pool_known() + (size_t)link * 8;
 }
 
-static inline struct bpf_stream_elem *bse_base_elem_of(bse_link link)
+static inline struct bpf_stream_elem *bse_elem_of(bse_link link)
 {
 	return bse_pool_at(link);
 }
 
-/* An element begins with its link. */
-static inline bse_link bse_base_next_of(bse_link link)
+static inline bse_link bse_next_of(bse_link link)
 {
 	return *(const bse_link *)bse_pool_at(link);
 }
 
-static inline void bse_base_set_next(bse_link link, bse_link next)
+static inline void bse_set_next(bse_link link, bse_link next)
 {
 	*(bse_link *)bse_pool_at(link) = next;
 }
 
-static inline bse_u32 *bse_base_page_ref(bse_page page)
+static inline bse_u32 *(bse_page_ref)(bse_page page)
 {
-	return &bse_pool_known()->page[page].holders;
+	return &bse_pool_known()->page[page].refs;
 }
 
 /* The kernel's sanitizer has no such functions for modules. */
@@ -1671,19 +1378,20 @@ void __asan_unpoison_memory_region(void const volatile *p, size_t size);
 #define BSE_POISON(what, p, size) ((void)(p), (void)(size))
 #endif
 
-static inline void bse_base_poison(const void *p, size_t size)
+static inline void (bse_poison)(const void *p, size_t size)
 {
 	BSE_POISON(poison, p, size);
 }
 
-static inline void bse_base_unpoison(const void *p, size_t size)
+static inline void (bse_unpoison)(const void *p, size_t size)
 {
 	BSE_POISON(unpoison, p, size);
 }
 
-/* NULL before first use. Acquire, with pool_publish:A: its layout is there. */
+/* NULL: there is none yet. */
 static struct bse_pool *bse_pool_found(void)
 {
+	/* Acquire, with pool_publish:A: its layout is there. */
 	return bse_ptr_load_acquire(&bse_process.pool);			/* ORD(pool_found:A) */
 }
 
@@ -1698,8 +1406,7 @@ static struct bse_pool *bse_pool_format(void *region, uint64_t bytes, unsigned i
 	pool->pages = pages;
 	pool->first = first;
 	pool->flags = flags;
-	/* Relaxed: the region is private until pool_publish:A. */
-	bse_u32_store_relaxed(&pool->fresh, first);			/* ORD(format:A) */
+	pool->fresh = BSE_U32(first);	/* private until pool_publish:A */
 	bse_poison((char *)region + (size_t)first * BPF_STREAM_PAGE_SIZE,
 		   (size_t)(pages - first) * BPF_STREAM_PAGE_SIZE);
 	return pool;
@@ -1730,68 +1437,19 @@ static uint32_t bse_pool_in_use(const struct bse_pool *pool)
 }
 
 #ifdef __KERNEL__
-
 static struct bse_pool *bse_pool(void)
 {
 	return bse_pool_found();
 }
-
-static enum cpuhp_state bse_cpuhp;	/* written by pool_start, before the pool is published */
-
-BSE_API int bpf_stream_pool_start(size_t bytes)
-{
-	void *region;
-	int state;
-
-	bytes = bytes ? bytes : BPF_STREAM_POOL_BYTES;
-	if (bytes < BSE_POOL_MIN_PAGES * BPF_STREAM_PAGE_SIZE || bytes > BSE_POOL_MAX_BYTES)
-		return -EINVAL;
-	if (bse_pool_found())
-		return -EBUSY;
-	region = vzalloc(bytes);
-	if (!region)
-		return -ENOMEM;
-	state = cpuhp_setup_state_nocalls(CPUHP_BP_PREPARE_DYN, "bpf_stream:dead", NULL,
-					  bse_line_dead);
-	if (state < 0) {
-		vfree(region);
-		return state;
-	}
-	bse_cpuhp = state;
-	bse_pool_format(region, bytes, 0);
-	bse_pool_publish(region);
-	return 0;
-}
-
-BSE_API size_t bpf_stream_pool_stop(void)
-{
-	struct bse_pool *pool = bse_pool_found();
-	size_t left;
-	int cpu;
-
-	if (!pool)
-		return 0;
-	synchronize_rcu();
-	cpuhp_remove_state_nocalls(bse_cpuhp);
-	for_each_possible_cpu(cpu)
-		bse_line_dead(cpu);
-	left = bse_pool_in_use(pool);
-	/* Relaxed: no call runs beside this one. */
-	bse_ptr_store_relaxed(&bse_process.pool, NULL);			/* ORD(pool_stop:A) */
-	vfree(pool);
-	return left;
-}
-
 #else /* !__KERNEL__ */
-
-/* The pool, set up if this is the first use; NULL if memory is short. */
+/* The pool, set up if this is the first use; NULL: no memory, or not usable. */
 static struct bse_pool *bse_pool(void)
 {
 	void *pool = bse_pool_found();
 	int saved = errno;
 	void *mine;
 
-	if (pool)
+	if (pool || bse_access())
 		return pool;
 	mine = mmap(NULL, BPF_STREAM_POOL_BYTES, PROT_READ | PROT_WRITE,
 		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -1825,7 +1483,7 @@ BSE_API int bpf_stream_pool_use(void *region, size_t bytes, unsigned int flags)
 	if (bse_ptr_load_relaxed(&bse_process.pool) ||			/* ORD(pool_use:A) */
 	    !bse_u32_cas_relaxed(&bse_process.adopting, &nobody, 1))	/* ORD(pool_use:B) */
 		return -EBUSY;
-	memset(region, 0, sizeof(struct bse_pool) +
+	bse_fill(region, 0, sizeof(struct bse_pool) +
 	       bytes / BPF_STREAM_PAGE_SIZE * sizeof(struct bse_page_info));
 	bse_pool_format(region, size, flags);
 	if (bse_pool_publish(region) == region)
@@ -1833,10 +1491,9 @@ BSE_API int bpf_stream_pool_use(void *region, size_t bytes, unsigned int flags)
 	bse_unpoison(region, bytes);
 	return -EBUSY;
 }
-
 #endif /* !__KERNEL__ */
 
-static size_t bse_base_pool_pages(void)
+static size_t bse_pool_pages(void)
 {
 	const struct bse_pool *pool = bse_pool();
 
@@ -1846,48 +1503,44 @@ static size_t bse_base_pool_pages(void)
 static bse_page bse_free_pop(struct bse_pool *pool, bse_u64 *list)
 {
 	uint64_t head;
-	uint64_t next;
 	bse_page page;
+	bse_page next;
 
 	do {
-		/* Acquire, with free_push:B: the page's link is there. */
+		/* Acquire, with free_push:B: the page's next is there. */
 		head = bse_u64_load_acquire(list);			/* ORD(free_pop:A) */
 		page = (bse_page)(head & BSE_PAGE_MASK);
 		if (!page)
 			return 0;
 		/*
 		 * Relaxed: if another thread took the page meanwhile, this is
-		 * a stale number, and the tag makes free_pop:C fail (I6).
+		 * a stale number. It may be on the list again: ABA. Then the
+		 * tag has changed, and makes free_pop:C fail (I6).
 		 */
 		next = bse_u32_load_relaxed(&pool->page[page].next);	/* ORD(free_pop:B) */
-		next |= (head & ~BSE_PAGE_MASK) + BSE_PAGE_MASK + 1;
-		/* Acquire, with free_push:B: all holders were finished. */
-	} while (!bse_u64_cas_acquire(list, &head, next));		/* ORD(free_pop:C) */
+		/* Acquire, with free_push:B: all its users were finished. */
+	} while (!bse_u64_cas_acquire(list, &head,			/* ORD(free_pop:C) */
+				      bse_free_head(head, next)));
 	return page;
 }
 
 static void bse_free_push(struct bse_pool *pool, bse_u64 *list, bse_page page)
 {
-	/* Relaxed: the old head is copied; free_push:B proves it current. */
+	/* Relaxed: a guess, which free_push:B proves current. */
 	uint64_t head = bse_u64_load_relaxed(list);			/* ORD(free_push:A) */
-	uint64_t next;
 
 	do {
-		next = (head & ~BSE_PAGE_MASK) + BSE_PAGE_MASK + 1;
-		next |= page;
 		/* Relaxed: published by free_push:B. */
 		bse_u32_store_relaxed(&pool->page[page].next,		/* ORD(free_push:C) */
 				      (bse_page)(head & BSE_PAGE_MASK));
-		/* Release: this page's link and last use come before. */
-	} while (!bse_u64_cas_release(list, &head, next));		/* ORD(free_push:B) */
+		/* Release: this page's next and last use come before. */
+	} while (!bse_u64_cas_release(list, &head,			/* ORD(free_push:B) */
+				      bse_free_head(head, page)));
 }
 
 static bse_page bse_page_fresh(struct bse_pool *pool)
 {
-	/*
-	 * Relaxed: a number that only grows. What lies in the page was written
-	 * before the pool was published, and by nobody since.
-	 */
+	/* Relaxed: a number that only grows; in the page nobody wrote yet. */
 	uint32_t page = bse_u32_load_relaxed(&pool->fresh);		/* ORD(fresh:A) */
 
 	do {
@@ -1897,10 +1550,10 @@ static bse_page bse_page_fresh(struct bse_pool *pool)
 	return page;
 }
 
-static int bse_base_page_get(bse_page *page)
+static int (bse_page_get)(bse_page *page)
 {
 	struct bse_pool *pool;
-	int err = bse_usable();
+	int err = bse_access();
 
 	if (err)
 		return err;
@@ -1912,48 +1565,60 @@ static int bse_base_page_get(bse_page *page)
 		*page = bse_free_pop(pool, &pool->cold);
 	if (!*page)
 		*page = bse_page_fresh(pool);
-	/* Relaxed, both: figures; and free_pop:B may read anything. */
 	if (!*page) {
-		bse_u64_fetch_add_relaxed(&pool->denied, 1);		/* ORD(page_get:A) */
+		bse_figure_add(&pool->denied, 1);
 		return -ENOMEM;
 	}
-	bse_u32_store_relaxed(&pool->page[*page].next,			/* ORD(page_get:B) */
+	/* Relaxed: read for figures; and free_pop:B may read anything. */
+	bse_u32_store_relaxed(&pool->page[*page].next,			/* ORD(page_get:A) */
 			      BSE_PAGE_IN_USE);
 	return 0;
 }
 
-static void bse_base_page_put(bse_page page)
+static void (bse_page_put)(bse_page page)
 {
 	bse_free_push(bse_pool_known(), &bse_pool_known()->hot, page);
 }
 
-static void bse_base_unkeep(void)
-{
-	/* Relaxed: as keep:B. */
-	bse_u32_fetch_sub_relaxed(&bse_pool_known()->kept, 1);		/* ORD(unkeep:A) */
-}
-
 /*
- * Half of the pages may be kept by threads. The others go from push to push,
- * so that more threads than pages still get on. Held for one step: what is
- * counted stands in a slot, whatever jumps out or forks (I7). Seldom called.
+ * Half of the pages may be kept by threads. The others go from push to push, so
+ * that more threads than pages still get on. The slot is marked before it is
+ * counted: a handler that jumps out in between lets one slot more keep a page
+ * (I7). The other way round it would be one less, for ever.
  */
-static BSE_NOINLINE bool bse_base_may_keep(struct bse_slot *slot)
+static BSE_NOINLINE bool bse_may_keep(struct bse_slot *slot)
 {
 	struct bse_pool *pool = bse_pool_known();
 	const uint32_t most = (pool->pages - pool->first) / 2;
-	struct bse_held held;
 	/* Relaxed, both: a quota; nothing is reached through it. */
 	uint32_t kept = bse_u32_load_relaxed(&pool->kept);		/* ORD(keep:A) */
 
-	if (kept >= most || !bse_thread_attach())
+	if (slot->keeps)
+		return true;
+	if (!bse_thread_attach())
 		return false;
-	bse_thread_hold(&held);
-	while (kept < most && !slot->page)
+	slot->keeps = 1;
+	BSE_BARRIER();
+	while (kept < most)
 		if (bse_u32_cas_relaxed(&pool->kept, &kept, kept + 1))	/* ORD(keep:B) */
-			bse_slot_set(slot, BSE_PAGE_TO_COME, 0, 0);
-	bse_thread_let_go(&held);
-	return slot->page;
+			return true;
+	slot->keeps = 0;
+	return false;
+}
+
+/* Of a slot that is not in use: its thread ends, or releases. */
+static void bse_unkeep(struct bse_slot *slot)
+{
+	struct bse_pool *pool = bse_pool_known();
+	uint32_t kept;
+
+	if (!slot->keeps)
+		return;
+	/* Relaxed, both: as keep:B. Never below 0: see bse_may_keep(). */
+	kept = bse_u32_load_relaxed(&pool->kept);			/* ORD(unkeep:A) */
+	while (kept && !bse_u32_cas_relaxed(&pool->kept, &kept, kept - 1)) /* ORD(unkeep:B) */
+		;
+	slot->keeps = 0;
 }
 
 #ifdef BSE_HAS_THREADS
@@ -1969,7 +1634,7 @@ BSE_API size_t bpf_stream_pool_trim(void)
 	int advice;
 	char *at;
 
-	if (!pool || bse_usable() || BPF_STREAM_PAGE_SIZE % unit)
+	if (!pool || bse_access() || BPF_STREAM_PAGE_SIZE % unit)
 		return 0;
 	advice = pool->flags & BPF_STREAM_POOL_SHARED ? MADV_REMOVE : MADV_DONTNEED;
 	/* Bounded: beside busy writers pages come back all the time. */
@@ -1992,160 +1657,40 @@ BSE_API void bpf_stream_pool_get_stats(struct bpf_stream_pool_stats *stats)
 {
 	struct bse_pool *pool = bse_pool_found();
 
-	memset(stats, 0, sizeof(*stats));
+	bse_fill(stats, 0, sizeof(*stats));
 	if (!pool)
 		return;
 	stats->page_size = BPF_STREAM_PAGE_SIZE;
 	stats->total = pool->pages - pool->first;
 	stats->in_use = bse_pool_in_use(pool);
-	/* Relaxed: figures. Fresh pages are taken last: a high mark. */
-	stats->highest = bse_u32_load_relaxed(&pool->fresh) - pool->first; /* ORD(pool_stats:B) */
-	stats->denied = bse_u64_load_relaxed(&pool->denied);		/* ORD(pool_stats:C) */
+	/* Relaxed: a figure. Fresh pages are taken last: a high mark. */
+	stats->highest = bse_u32_load_relaxed(&pool->fresh) - pool->first; /* ORD(pool_stats:A) */
+	stats->denied = bse_figure_get(&pool->denied);
 }
-
-#ifdef BSE_HAS_THREADS
-
-/* Before bse_process_forked() handlers would take the child for its parent. */
-static void bse_process_forks(void)
-{
-	sigset_t before;
-
-	pthread_sigmask(SIG_BLOCK, &bse_process.signals, &before);
-	if (!bse_self.forking++)
-		memcpy(bse_self.mask, &before, sizeof(bse_self.mask));
-}
-
-static void bse_process_goes_on(void)
-{
-	sigset_t before;
-
-	sigemptyset(&before);
-	memcpy(&before, bse_self.mask, sizeof(bse_self.mask));
-	/* 0: loaded amid a fork, we see its end only. */
-	if (bse_self.forking && !--bse_self.forking)
-		pthread_sigmask(SIG_SETMASK, &before, NULL);
-}
-
-/* In the child: no other thread exists. */
-static void bse_process_forked(void)
-{
-	struct bse_pool *pool = bse_pool_known();
-	uint32_t kept = 0;
-	uint32_t i;
-
-	/* Relaxed, all: the child has one thread. */
-	bse_u32_fetch_add_relaxed(&bse_process.forks, 1);		/* ORD(forked:A) */
-	bse_u32_store_relaxed(&bse_process.adopting, pool ? 1 : 0);	/* ORD(forked:D) */
-	if (pool && pool->flags & BPF_STREAM_POOL_SHARED) {
-		bse_u32_store_relaxed(&bse_process.foreign, 1);		/* ORD(forked:B) */
-		memset(bse_self.slot, 0, sizeof(bse_self.slot));
-	} else if (pool) {
-		/* Slots of other threads are gone, their pages with them. */
-		for (i = 0; i < BPF_STREAM_LEVELS; i++)
-			kept += bse_self.slot[i].page ? 1 : 0;
-		bse_u32_store_relaxed(&pool->kept, kept);		/* ORD(forked:C) */
-	}
-	bse_process_goes_on();
-}
-
-__attribute__((__constructor__)) static void bse_process_load(void)
-{
-	/* A fault of a thread that blocks its signal kills. */
-	const int fault[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS };
-	unsigned int i;
-
-	sigfillset(&bse_process.signals);
-	for (i = 0; i < sizeof(fault) / sizeof(fault[0]); i++)
-		sigdelset(&bse_process.signals, fault[i]);
-	if (pthread_atfork(bse_process_forks, bse_process_goes_on, bse_process_forked) ||
-	    pthread_key_create(&bse_process.exit_key, bse_thread_exit))
-		return;
-	/* Release, with attach:B: a thread may run already, and push. */
-	bse_u32_xchg_release(&bse_process.hooked, 1);			/* ORD(load:A) */
-}
-
-/* Without this, a thread that outlives a dlclose would call into nowhere. */
-__attribute__((__destructor__)) static void bse_process_unload(void)
-{
-	/* Relaxed: nobody may push beside an unload; exit() is fine. */
-	if (!bse_u32_load_relaxed(&bse_process.hooked))			/* ORD(unload:A) */
-		return;
-	bse_u32_store_relaxed(&bse_process.hooked, 0);			/* ORD(unload:B) */
-	pthread_key_delete(bse_process.exit_key);
-}
-
-#endif /* BSE_HAS_THREADS */
-
-#if BPF_STREAM_SELFCHECK
-
-/* Linear. A free list, with nobody beside; adds up its pages (I4, I6). */
-static const char *bse_free_check(struct bse_pool *pool, const bse_u64 *list, uint32_t *pages)
-{
-	/* Relaxed, all: the pool is quiet. */
-	bse_page page = (bse_page)(bse_u64_load_relaxed(list) & BSE_PAGE_MASK);	/* ORD(check:A) */
-	uint32_t fresh = bse_u32_load_relaxed(&pool->fresh);		/* ORD(check:B) */
-
-	while (page) {
-		if (page < pool->first || page >= fresh)
-			return "I6: a free list holds what is no used page";
-		if (bse_u32_load_relaxed(&pool->page[page].holders))	/* ORD(check:C) */
-			return "I4: a free page has holders";
-		if (++*pages > pool->pages)
-			return "I6: a free list goes round in circles";
-		page = bse_u32_load_relaxed(&pool->page[page].next);	/* ORD(check:D) */
-	}
-	return NULL;
-}
-
-static const char *bse_pool_check(void)
-{
-	struct bse_pool *pool = bse_pool_found();
-	const char *broken;
-	uint32_t pages = 0;
-
-	if (!pool)
-		return NULL;
-	broken = bse_free_check(pool, &pool->hot, &pages);
-	if (!broken)
-		broken = bse_free_check(pool, &pool->cold, &pages);
-	if (broken)
-		return broken;
-	pages += bse_pool_in_use(pool);
-	/* Relaxed, both: the pool is quiet. */
-	if (pages != bse_u32_load_relaxed(&pool->fresh) - pool->first)	/* ORD(pool_check:B) */
-		return "I4: pages in use and free pages are not all pages";
-	if (bse_u32_load_relaxed(&pool->kept) >				/* ORD(pool_check:C) */
-	    (pool->pages - pool->first) / 2)
-		return "I7: slots hold too many pages";
-	return NULL;
-}
-
-#endif /* BPF_STREAM_SELFCHECK */
-#endif /* BSE_HAS_POOL */
+#endif /* BSE_STANDALONE */
 
 /* ---- [6d] THE ONE-WORD LOG ------------------------------------------- */
-#ifdef BSE_OWN_TYPES
+#ifdef BSE_STANDALONE
 /*
- * Newest element above, pending bytes below. Publishing and charging are
- * one compare-exchange, detaching one update, refunding one update. Pending
- * is what was published and not refunded, detached elements included.
+ * Newest element above, pending bytes below. Publishing and charging are one
+ * compare-exchange. Pending is what was published and not refunded.
  */
-#define BSE_LOG_PENDING UINT64_C(0xffffffff)
+#define BSE_LOG_PENDING ((uint64_t)0xffffffff)
 #define BSE_LOG_SHIFT 32
 
-static inline size_t bse_base_capacity(const struct bpf_stream *s)
+static inline size_t bse_capacity(const struct bpf_stream *s)
 {
 	return s->capacity;
 }
 
-static inline size_t bse_base_log_pending(const struct bpf_stream *s)
+static inline size_t bse_log_pending(const struct bpf_stream *s)
 {
 	/* Relaxed: a figure. A stale one makes a reader stop early at most. */
 	return (size_t)(bse_u64_load_relaxed(&s->log) & BSE_LOG_PENDING); /* ORD(log_pending:A) */
 }
 
 /* A hint, before anything is allocated; log_publish decides. */
-static inline bool bse_base_log_fits(const struct bpf_stream *s, size_t bytes)
+static inline bool bse_log_fits(const struct bpf_stream *s, size_t bytes)
 {
 	return bytes <= s->capacity && bse_log_pending(s) <= s->capacity - bytes;
 }
@@ -2154,7 +1699,7 @@ static inline bool bse_base_log_fits(const struct bpf_stream *s, size_t bytes)
  * Makes a chain the newest part of the log, and charges it. Returns 1 if the
  * log was empty, 0 if not, or -ENOSPC: then nothing changed.
  */
-static inline int bse_base_log_publish(struct bpf_stream *s, const struct bse_chain *chain)
+static inline int (bse_log_publish)(struct bpf_stream *s, const struct bse_chain *chain)
 {
 	/* Relaxed: only a guess for the compare-exchange. */
 	uint64_t old = bse_u64_load_relaxed(&s->log);			/* ORD(publish:A) */
@@ -2170,58 +1715,56 @@ static inline int bse_base_log_publish(struct bpf_stream *s, const struct bse_ch
 		/* Private until publish:B. */
 		bse_set_next(chain->oldest, (bse_link)(old >> BSE_LOG_SHIFT));
 		/*
-		 * Release, with detach:B: if a reader detaches this chain, the
-		 * texts and links in it are written. That the head may have
-		 * gone and come back does no harm: only its number counts, and
-		 * it is the head now. Litmus: planned
+		 * Release, with detach:B: who detaches this chain sees its
+		 * texts and links. That the head may have gone and come back
+		 * (ABA) does no harm: the link is its number, nothing more.
+		 * Litmus: planned
 		 */
 	} while (!bse_u64_cas_release(&s->log, &old,		/* ORD(publish:B) */
 				      (uint64_t)chain->newest << BSE_LOG_SHIFT | pending));
 	return !(old >> BSE_LOG_SHIFT);
 }
 
-/* Takes the whole list out, newest first; pending stays. 0: it was empty. */
-static inline bse_link bse_base_log_detach(struct bpf_stream *s)
+/*
+ * Takes the whole list out, newest first; 0: it was empty. @pending is what was
+ * pending in that moment, and stays so.
+ */
+static inline bse_link bse_log_detach(struct bpf_stream *s, size_t *pending)
 {
-	/* Relaxed: a hint. A stale "empty" delays to the next call. */
-	if (!(bse_u64_load_relaxed(&s->log) >> BSE_LOG_SHIFT))		/* ORD(detach:A) */
-		return 0;
+	/* Relaxed: a hint. A stale "empty" is seen by the next call. */
+	uint64_t word = bse_u64_load_relaxed(&s->log);			/* ORD(detach:A) */
+
 	/*
 	 * Acquire, with publish:B of every chain in the list: all updates of
-	 * the word are read-modify-writes, so that each release goes on
-	 * through those after it.
+	 * the word are read-modify-writes, so each release goes on through
+	 * those after it.
 	 */
-	return (bse_link)(bse_u64_fetch_and_acquire(&s->log,		/* ORD(detach:B) */
-						    BSE_LOG_PENDING) >> BSE_LOG_SHIFT);
-}
-
-/* The list and what is pending, at one moment; changes nothing. */
-static inline bse_link bse_base_log_peek(const struct bpf_stream *s, uint64_t *pending)
-{
-	/* Acquire, with publish:B, as detach:B. */
-	uint64_t word = bse_u64_load_acquire(&s->log);			/* ORD(peek:A) */
-
-	*pending = word & BSE_LOG_PENDING;
+	if (word >> BSE_LOG_SHIFT)
+		word = bse_u64_fetch_and_acquire(&s->log, BSE_LOG_PENDING); /* ORD(detach:B) */
+	*pending = (size_t)(word & BSE_LOG_PENDING);
 	return (bse_link)(word >> BSE_LOG_SHIFT);
 }
 
-static inline void bse_base_log_refund(struct bpf_stream *s, uint32_t bytes)
+static inline void bse_log_refund(struct bpf_stream *s, uint32_t bytes)
 {
 	/*
-	 * Relaxed: makes room in a number. The memory of the elements goes
-	 * back by the pages' counts, which have their own order. Never below
-	 * zero (I3), so the upper half stays as it is.
+	 * Relaxed: makes room in a number; memory goes back by the pages'
+	 * counts. Never below zero (I3), so the upper half stays as it is.
 	 */
 	bse_u64_fetch_sub_relaxed(&s->log, bytes);			/* ORD(refund:A) */
 }
 
 /* ---- [6e] LOCK ------------------------------------------------------- */
+/*
+ * bse_lock() gives 0; 1 if the holder before is gone and has left the reader's
+ * part of the stream in the middle of a change; -EDEADLK if this thread has the
+ * lock; -EBUSY if it shall not wait; or -EPERM if gettid() is refused.
+ */
 #ifdef __KERNEL__
-
 /* A mutex that knows its holder. Interrupts cannot have it. */
-static int bse_lock_enter(bse_mutex *lock, bool wait)
+static int (bse_lock)(bse_mutex *lock, bool wait)
 {
-	/* Relaxed: as lock:C. */
+	/* Relaxed: this task's own address is there only if it put it there. */
 	if (bse_ptr_load_relaxed(&lock->owner) == current)		/* ORD(mutex:A) */
 		return -EDEADLK;
 	if (wait)
@@ -2233,144 +1776,153 @@ static int bse_lock_enter(bse_mutex *lock, bool wait)
 	return 0;
 }
 
-static void bse_base_unlock(bse_mutex *lock)
+static void bse_unlock(bse_mutex *lock)
 {
 	/* Relaxed: as mutex:B. */
 	bse_ptr_store_relaxed(&lock->owner, NULL);			/* ORD(mutex:C) */
 	mutex_unlock(&lock->mutex);
 }
 
+/* A task that has a mutex does not go away. */
+#define bse_sink_call(lock, take, ctx, piece, n) (take)(ctx, piece, n)
 #else /* !__KERNEL__ */
-
 /*
- * The word is 0, or twice the number of forks up to the holder's process plus
- * 2, plus 1 if somebody may be waiting. A holder that a fork left behind in
- * the parent is known by its number.
+ * The word is 0, or the holder's id and a flag. By the id a reader knows
+ * itself, and others if the holder is in this process, and lives. A second word
+ * says if it is in its sink: read when the holder is gone, its stores done.
  */
-enum {
-	BSE_FUTEX_WAIT_PRIVATE = 128,
-	BSE_FUTEX_WAKE_PRIVATE = 129
-};
+#define BSE_LOCK_WAITED 0x80000000u	/* somebody may be waiting */
 
-static inline uint32_t bse_lock_mine(void)
-{
-	/* Relaxed: a fork changes it, perhaps in a handler here. */
-	return 2 * bse_u32_load_relaxed(&bse_process.forks) + 2;	/* ORD(lock:A) */
-}
+enum { BSE_FUTEX_WAIT_PRIVATE = 128, BSE_FUTEX_WAKE_PRIVATE = 129 };
 
-static int bse_lock_take(bse_mutex *lock, bool wait)
+/* Sleeps while the word is @word; false after a second, or a signal. */
+static bool bse_lock_nap(bse_mutex *lock, uint32_t word)
 {
-	/* As the system call has it, also on 32 bits: a second. */
+	/* As the system call has it, also on 32 bits. */
 	const struct {
 		long s;
 		long ns;
 	} nap = { 1, 0 };
-	uint32_t waiting = 0;
-	uint32_t mine;
+
+	return !syscall(SYS_futex, &lock->word, BSE_FUTEX_WAIT_PRIVATE, word, &nap) ||
+	       errno == EAGAIN;
+}
+
+static int bse_lock_take(bse_mutex *lock, bool wait)
+{
+	const uint32_t mine = bse_thread_id();
+	uint32_t waited = 0;	/* after a nap others may be waiting as well */
+	uint32_t alive = 0;	/* the holder that was found alive since */
+	uint32_t holder;
 	uint32_t word;
 
-	for (;;) {
-		mine = bse_lock_mine();
+	while (mine) {
 		word = 0;
-		/* Acquire, with unlock:B: all is as the last reader left it. */
-		if (bse_u32_cas_acquire(&lock->word, &word, mine | waiting)) { /* ORD(lock:B) */
-			/* Relaxed: forked since; in the child nobody waits. */
-			while (mine != bse_lock_mine()) {
-				mine = bse_lock_mine();
-				bse_u32_store_relaxed(&lock->word, mine); /* ORD(lock:F) */
-			}
+		/* Acquire, with unlock:A: all is as the last reader left it. */
+		if (bse_u32_cas_acquire(&lock->word, &word, mine | waited)) /* ORD(lock:A) */
 			return 0;
-		}
-		if ((word | 1) != (mine | 1))
-			return -EBUSY;
-		/*
-		 * Relaxed: it reads as this thread only if this thread wrote
-		 * it and has not cleared it since.
-		 */
-		if (bse_ptr_load_relaxed(&lock->owner) == &bse_self)	/* ORD(lock:C) */
+		holder = word & ~BSE_LOCK_WAITED;
+		if (holder == mine)
 			return -EDEADLK;
+		if (bse_thread_is_gone(holder, wait && holder != alive)) {
+			/*
+			 * Acquire, as lock:A. If several come here, one has it,
+			 * and the others find a changed word.
+			 */
+			if (!bse_u32_cas_acquire(&lock->word, &word,	/* ORD(lock:B) */
+						 mine | waited | (word & BSE_LOCK_WAITED)))
+				continue;
+			/* Relaxed, both: who wrote it is gone. */
+			word = bse_u32_load_relaxed(&lock->in_sink);	/* ORD(lock:D) */
+			bse_u32_store_relaxed(&lock->in_sink, 0);	/* ORD(lock:E) */
+			return !word;
+		}
 		if (!wait)
 			return -EBUSY;
 		/* Relaxed: only asks the holder to wake somebody. */
-		if (!(word & 1) &&
-		    !bse_u32_cas_relaxed(&lock->word, &word, word | 1))	/* ORD(lock:D) */
+		if (!(word & BSE_LOCK_WAITED) &&
+		    !bse_u32_cas_relaxed(&lock->word, &word,		/* ORD(lock:C) */
+					 word | BSE_LOCK_WAITED))
 			continue;
-		/* Not for ever: a handler may have forked since lock:A. */
-		syscall(SYS_futex, &lock->word, BSE_FUTEX_WAIT_PRIVATE, mine | 1, &nap);
-		waiting = 1;
+		/* Not for ever: the holder may end before it wakes others. */
+		alive = bse_lock_nap(lock, word | BSE_LOCK_WAITED) ? holder : 0;
+		waited = BSE_LOCK_WAITED;
 	}
+	return -EPERM;
 }
 
 /* Cancellation off first: a thread that is cancelled must not hold the lock. */
-static int bse_lock_enter(bse_mutex *lock, bool wait)
+static int (bse_lock)(bse_mutex *lock, bool wait)
 {
 	int saved = errno;
 	int cancel;
-	int err;
+	int ret;
 
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
-	err = bse_lock_take(lock, wait);
+	ret = bse_lock_take(lock, wait);
 	errno = saved;
-	if (err) {
+	if (ret < 0)
 		pthread_setcancelstate(cancel, NULL);
-		return err;
-	}
-	/* Relaxed: for lock:C on this thread. */
-	bse_ptr_store_relaxed(&lock->owner, &bse_self);			/* ORD(lock:E) */
-	lock->cancel = cancel;
-	return 0;
+	else
+		lock->cancel = cancel;
+	return ret;
 }
 
-static void bse_base_unlock(bse_mutex *lock)
+static void bse_unlock(bse_mutex *lock)
 {
 	int saved = errno;
 	int cancel = lock->cancel;
 
-	/* Relaxed: as lock:C. */
-	bse_ptr_store_relaxed(&lock->owner, NULL);			/* ORD(unlock:A) */
-	/* Release, with lock:B. */
-	if (bse_u32_xchg_release(&lock->word, 0) & 1)			/* ORD(unlock:B) */
+	/* Release, with lock:A. */
+	if (bse_u32_xchg_release(&lock->word, 0) & BSE_LOCK_WAITED)	/* ORD(unlock:A) */
 		syscall(SYS_futex, &lock->word, BSE_FUTEX_WAKE_PRIVATE, 1);
 	pthread_setcancelstate(cancel, NULL);
 	errno = saved;
 }
 
+static inline int (bse_sink_call)(bse_mutex *lock, bse_take *take, void *ctx,
+				  const struct bse_piece *piece, unsigned int n)
+{
+	int taken;
+
+	/*
+	 * Relaxed, both: read when this thread is gone. While it is 1 the
+	 * backlog is whole, and no change of it moves in here.
+	 */
+	BSE_BARRIER();
+	bse_u32_store_relaxed(&lock->in_sink, 1);			/* ORD(sink_call:A) */
+	BSE_BARRIER();
+	taken = take(ctx, piece, n);
+	BSE_BARRIER();
+	bse_u32_store_relaxed(&lock->in_sink, 0);			/* ORD(sink_call:B) */
+	BSE_BARRIER();
+	return taken;
+}
 #endif /* !__KERNEL__ */
-
-static int bse_base_lock(bse_mutex *lock)
-{
-	return bse_lock_enter(lock, true);
-}
-
-static int bse_base_trylock(bse_mutex *lock)
-{
-	return bse_lock_enter(lock, false);
-}
-
-#endif /* BSE_OWN_TYPES */
+#endif /* BSE_STANDALONE */
 
 /* ---- [6f] STREAMS, SINKS AND COUNTS ---------------------------------- */
 
 /* Takes all; @ctx is a pointer to where the next byte goes. */
-static int bse_base_take_memory(void *ctx, const struct bse_piece *piece, unsigned int n)
+static int bse_take_memory(void *ctx, const struct bse_piece *piece, unsigned int n)
 {
-	char **at = ctx;
+	void **at = ctx;
 	size_t bytes = 0;
 	unsigned int i;
 
 	for (i = 0; i < n; i++) {
-		memcpy(*at + bytes, piece[i].data, piece[i].len);
+		bse_copy((char *)*at + bytes, piece[i].data, piece[i].len);
 		bytes += piece[i].len;
 	}
-	*at += bytes;
+	*at = (char *)*at + bytes;
 	return (int)bytes;
 }
 
-#ifdef BSE_HAS_USER
+#ifdef BSE_USER
 /* As take_memory, until a byte cannot be written there. */
-static int bse_base_take_user(void *ctx, const struct bse_piece *piece, unsigned int n)
+static int bse_take_user(void *ctx, const struct bse_piece *piece, unsigned int n)
 {
-	char __user **at = ctx;
+	void BSE_USER **at = ctx;
 	size_t bytes = 0;
 	size_t left = 0;
 	unsigned int i;
@@ -2384,19 +1936,9 @@ static int bse_base_take_user(void *ctx, const struct bse_piece *piece, unsigned
 }
 #endif
 
-#ifdef BSE_OWN_FORMATTER
-BSE_PRINTF(3, 0) static inline int bse_base_format(char *buf, size_t size, const char *fmt,
-						   va_list ap)
+#ifdef BSE_STANDALONE
+static int bse_stream_init(struct bpf_stream *s, size_t capacity)
 {
-	return bsi_format_va(buf, size, fmt, ap);
-}
-#endif
-
-#ifdef BSE_OWN_TYPES
-
-static int bse_base_stream_init(struct bpf_stream *s, size_t capacity)
-{
-	/* Private until the stream is handed on. */
 	*s = (struct bpf_stream){ .capacity = (uint32_t)capacity };
 #ifdef __KERNEL__
 	mutex_init(&s->lock.mutex);
@@ -2404,17 +1946,17 @@ static int bse_base_stream_init(struct bpf_stream *s, size_t capacity)
 	return 0;
 }
 
-static inline struct bse_chain bse_base_stage_load(const struct bpf_stream_stage *ss)
+static inline struct bse_chain bse_stage_load(const struct bpf_stream_stage *ss)
 {
 	return (struct bse_chain){ ss->log, ss->tail, ss->len, ss->messages };
 }
 
-static inline struct bse_chain bse_base_stage_whole(const struct bpf_stream_stage *ss)
+static inline struct bse_chain bse_stage_whole(const struct bpf_stream_stage *ss)
 {
-	return bse_base_stage_load(ss);
+	return bse_stage_load(ss);
 }
 
-static inline void bse_base_stage_store(struct bpf_stream_stage *ss, const struct bse_chain *chain)
+static inline void bse_stage_store(struct bpf_stream_stage *ss, const struct bse_chain *chain)
 {
 	*ss = (struct bpf_stream_stage){ chain->newest, chain->oldest, chain->bytes,
 					 chain->messages };
@@ -2424,18 +1966,18 @@ struct bse_scratch {
 	char text[BPF_STREAM_PRINT_MAX];
 };
 
-static inline char *bse_base_scratch_get(struct bse_scratch *scratch)
+static inline char *bse_scratch_get(struct bse_scratch *scratch)
 {
 	return scratch->text;
 }
 
-static inline void bse_base_scratch_put(struct bse_scratch *scratch)
+static inline void bse_scratch_put(struct bse_scratch *scratch)
 {
 	(void)scratch;
 }
 
 #ifdef BSE_HAS_THREADS
-static int bse_base_take_fd(void *ctx, const struct bse_piece *piece, unsigned int n)
+static int bse_take_fd(void *ctx, const struct bse_piece *piece, unsigned int n)
 {
 	const int *fd = ctx;
 	int saved = errno;
@@ -2456,547 +1998,87 @@ static int bse_base_take_fd(void *ctx, const struct bse_piece *piece, unsigned i
 }
 #endif
 
-static inline void bse_base_note_refusal(struct bpf_stream *s, enum bpf_stream_refusal why,
-					 uint64_t messages, uint64_t bytes)
+static inline void bse_note_refusal(struct bpf_stream *s, enum bpf_stream_refusal why,
+				    uint64_t messages, uint64_t bytes)
 {
-	/* Relaxed, both: figures for people. */
-	bse_u64_fetch_add_relaxed(&s->refused[why].messages, messages);	/* ORD(refusal:A) */
+	bse_figure_add(&s->refused[why][0], messages);
 	if (bytes)	/* adding a constant 0, Clang 14 would call libatomic on 32-bit x86 */
-		bse_u64_fetch_add_relaxed(&s->refused[why].bytes, bytes); /* ORD(refusal:B) */
+		bse_figure_add(&s->refused[why][1], bytes);
 }
 
-static inline void bse_base_note_delivered(struct bpf_stream *s, uint64_t messages, uint64_t bytes)
+/* Written only with the reader's lock held, so there is no need to add. */
+static inline void bse_note_delivered(struct bpf_stream *s, uint64_t messages, uint64_t bytes)
 {
-	/* Relaxed, all: written only with the reader's lock held. */
-	bse_u64_store_relaxed(&s->delivered_messages,			/* ORD(delivered:A) */
-		bse_u64_load_relaxed(&s->delivered_messages) + messages); /* ORD(delivered:B) */
-	bse_u64_store_relaxed(&s->delivered_bytes,			/* ORD(delivered:C) */
-		bse_u64_load_relaxed(&s->delivered_bytes) + bytes);	/* ORD(delivered:D) */
+	bse_figure_set(&s->delivered_messages, bse_figure_get(&s->delivered_messages) + messages);
+	bse_figure_set(&s->delivered_bytes, bse_figure_get(&s->delivered_bytes) + bytes);
 }
 
-static void bse_base_get_counts(const struct bpf_stream *s, struct bpf_stream_stats *stats)
+static inline void bse_note_lost(struct bpf_stream *s, uint64_t bytes)
+{
+	bse_figure_set(&s->lost, bse_figure_get(&s->lost) + bytes);
+}
+
+static void bse_get_counts(const struct bpf_stream *s, struct bpf_stream_stats *stats)
 {
 	unsigned int i;
 
 	stats->capacity = s->capacity;
-	/* Relaxed, all: figures for people. */
-	stats->delivered.messages = bse_u64_load_relaxed(&s->delivered_messages); /* ORD(stats:A) */
-	stats->delivered.bytes = bse_u64_load_relaxed(&s->delivered_bytes);	/* ORD(stats:B) */
+	stats->lost = bse_figure_get(&s->lost);
+	stats->delivered.messages = bse_figure_get(&s->delivered_messages);
+	stats->delivered.bytes = bse_figure_get(&s->delivered_bytes);
 	for (i = 0; i < BPF_STREAM_REFUSALS; i++) {
-		const struct bsi_tally *from = &s->refused[i];
-		struct bpf_stream_count *to = &stats->refused[i];
-
-		to->messages = bse_u64_load_relaxed(&from->messages);	/* ORD(stats:C) */
-		to->bytes = bse_u64_load_relaxed(&from->bytes);		/* ORD(stats:D) */
+		stats->refused[i].messages = bse_figure_get(&s->refused[i][0]);
+		stats->refused[i].bytes = bse_figure_get(&s->refused[i][1]);
 	}
 }
+#endif /* BSE_STANDALONE */
 
-#endif /* BSE_OWN_TYPES */
-
-/* ---- [6g] DROP-IN ---------------------------------------------------- */
-#ifdef BPF_STREAM_KERNEL_DROPIN
-/*
- * A page of the kernel begins with its count of holders. It comes from the
- * spares of this CPU and level, or if there is none from the allocator that
- * waits for no lock. That one fails in some contexts: in an NMI that came in
- * the middle of it, and with PREEMPT_RT in hard interrupts. So spares are
- * filled up in better ones, as soon as half of them are gone. Of two who want
- * the same spare, one has it, by xchg(); spares have no order, so nothing can
- * come back unnoticed.
- */
-struct bse_page_head {
-	bse_u32 holders;	/* see I4 */
-} __aligned(8);
-
-#ifndef BSE_ALLOC_PAGE
-#define BSE_ALLOC_PAGE() alloc_pages_nolock(0, NUMA_NO_NODE, 0)
-#endif
-
-_Static_assert(BPF_STREAM_MAX_PAGES >= 8 && BPF_STREAM_MAX_PAGES <= INT_MAX / 2,
-	       "BPF_STREAM_MAX_PAGES: use at least 8");
-_Static_assert(BPF_STREAM_SPARES >= 1 && BPF_STREAM_SPARES <= 64,
-	       "BPF_STREAM_SPARES: use 1 to 64");
-
-/* Pages that hold elements, or that a CPU is filling; not the spares. */
-static atomic_t bse_live_pages;
-static atomic_t bse_kept;		/* slots that may keep a page (I7) */
-
-static int bse_base_usable(void)
-{
-	return 0;
-}
-
-static inline bool bse_base_may_keep(struct bse_slot *slot)
-{
-	if (!atomic_add_unless(&bse_kept, 1, (int)(BPF_STREAM_MAX_PAGES) / 2))
-		return false;
-	slot->page = BSE_PAGE_TO_COME;
-	return true;
-}
-
-static inline void bse_base_unkeep(void)
-{
-	atomic_dec(&bse_kept);
-}
-
-static inline size_t bse_base_pool_pages(void)
-{
-	return BPF_STREAM_MAX_PAGES;
-}
-
-static inline bse_u32 *bse_base_page_ref(bse_page page)
-{
-	return &page->holders;
-}
-
-static inline bse_link bse_base_link_at(bse_page page, u32 offset)
-{
-	return (bse_link)((char *)(page + 1) + offset);
-}
-
-static inline bse_page bse_base_page_of(bse_link link)
-{
-	return (bse_page)((unsigned long)link & PAGE_MASK);
-}
-
-static inline struct bpf_stream_elem *bse_base_elem_of(bse_link link)
-{
-	return container_of(link, struct bpf_stream_elem, node);
-}
-
-static inline bse_link bse_base_next_of(bse_link link)
-{
-	return link->next;
-}
-
-static inline void bse_base_set_next(bse_link link, bse_link next)
-{
-	link->next = next;
-}
-
-static inline void bse_base_poison(const void *p, size_t size)
-{
-}
-
-static inline void bse_base_unpoison(const void *p, size_t size)
-{
-}
-
-/* Spares are no reason to kill a process for memory, nor to use reserves. */
-#define BSE_GFP_SPARE (GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN)
-#define BSE_GFP_IRQ (GFP_NOWAIT | __GFP_NOMEMALLOC | __GFP_NOWARN)
-
-/* From any context. */
-static void bse_page_drop(bse_page page)
-{
-	free_pages_nolock(virt_to_page(page), 0);
-}
-
-/* Fills the places that are empty; false if there is no memory for that. */
-static bool bse_spares_fill(struct bse_line *line, gfp_t gfp, int node)
-{
-	struct page *page;
-	u32 i;
-
-	for (i = 0; i < ARRAY_SIZE(line->spare); i++) {
-		if (READ_ONCE(line->spare[i]))
-			continue;
-		page = alloc_pages_node(node, gfp, 0);
-		if (!page)
-			return false;
-		if (cmpxchg(&line->spare[i], NULL, (bse_page)page_address(page)))
-			bse_page_drop(page_address(page));
-	}
-	return true;
-}
-
-/* Where memory is short, the others would get none, either. */
-static void bse_refill_work(struct work_struct *work)
-{
-	int cpu;
-
-	cpus_read_lock();
-	for_each_online_cpu(cpu) {
-		if (!bse_spares_fill(per_cpu_ptr(&bse_self, cpu), BSE_GFP_SPARE, cpu_to_node(cpu)))
-			break;
-	}
-	cpus_read_unlock();
-}
-
-static DECLARE_DELAYED_WORK(bse_refill, bse_refill_work);
-
-/* At most one round of work for each tick. */
-static void bse_refill_irq(struct irq_work *work)
-{
-	if (!bse_spares_fill(container_of(work, struct bse_line, refill), BSE_GFP_IRQ,
-			     NUMA_NO_NODE))
-		schedule_delayed_work(&bse_refill, 1);
-}
-
-/* Pinned. One of the spares of a level, or NULL. */
-static bse_page bse_spare_take(struct bse_line *line, u32 level)
-{
-	bse_page *spare = &line->spare[level * BPF_STREAM_SPARES];
-	bse_page page = NULL;
-	u32 i = BPF_STREAM_SPARES;
-
-	while (!page && i > 0) {
-		i--;
-		if (READ_ONCE(spare[i]))
-			page = xchg(&spare[i], NULL);
-	}
-	if (i <= BPF_STREAM_SPARES / 2 || !READ_ONCE(spare[0]))
-		irq_work_queue(&line->refill);
-	return page;
-}
-
-/*
- * Pinned. A spare of this level; or a new page; or, as interrupts cannot do
- * what tasks can, which is to try again, any spare for them.
- */
-static bse_page bse_page_find(void)
-{
-	struct bse_line *line = bse_here();
-	/* Relaxed: as enter:A. */
-	u32 level = bse_u32_load_relaxed(&line->depth) - 1;		/* ORD(spare:A) */
-	bse_page page = bse_spare_take(line, min(level, BPF_STREAM_LEVELS - 1));
-	struct page *fresh;
-
-	if (page)
-		return page;
-	fresh = BSE_ALLOC_PAGE();
-	if (fresh || in_task())
-		return fresh ? page_address(fresh) : NULL;
-	for (level = 0; !page && level < BPF_STREAM_LEVELS; level++)
-		page = bse_spare_take(line, level);
-	return page;
-}
-
-static int bse_denied(void)
-{
-	/* Relaxed: a figure for people. */
-	bse_u64_fetch_add_relaxed(&raw_cpu_ptr(&bse_self)->denied, 1);	/* ORD(denied:A) */
-	return -ENOMEM;
-}
-
-/* Pinned. */
-static int bse_base_page_get(bse_page *page)
-{
-	if (!atomic_add_unless(&bse_live_pages, 1, (int)(BPF_STREAM_MAX_PAGES)))
-		return bse_denied();
-	*page = bse_page_find();
-	if (!*page) {
-		atomic_dec(&bse_live_pages);
-		return bse_denied();
-	}
-	/* Relaxed: private until an element of it is published. */
-	bse_u32_store_relaxed(&(*page)->holders, 0);			/* ORD(spare:B) */
-	return 0;
-}
-
-/* Pinned meanwhile, so that a CPU that is gone gets no spares. */
-static void bse_base_page_put(bse_page page)
-{
-	struct bse_line *line = bse_pin();
-	u32 i = ARRAY_SIZE(line->spare);
-
-	atomic_dec(&bse_live_pages);
-	/* The deeper a level, the less its contexts can do without. */
-	while (page && i-- > 0) {
-		if (!READ_ONCE(line->spare[i]) && !cmpxchg(&line->spare[i], NULL, page))
-			page = NULL;
-	}
-	bse_unpin();
-	if (page)
-		bse_page_drop(page);
-}
-
-#if BPF_STREAM_KERNEL_KMALLOC
-static inline int bse_base_reserve(u32 size, bse_link *at)
-{
-	*at = kmalloc_nolock(size, 0, NUMA_NO_NODE);
-	return *at ? 0 : bse_denied();
-}
-
-static inline void bse_base_release(bse_link link, struct bsi_returns *returns)
-{
-	kfree_nolock(link);
-}
-#endif
-
-/* Before the first writer on @cpu. Whoever has no spares asks for them. */
-static int bse_line_ready(unsigned int cpu)
-{
-	if (!BPF_STREAM_KERNEL_KMALLOC)
-		bse_spares_fill(per_cpu_ptr(&bse_self, cpu), BSE_GFP_SPARE, cpu_to_node(cpu));
-	return 0;
-}
-
-static int bse_line_gone(unsigned int cpu)
-{
-	struct bse_line *line = per_cpu_ptr(&bse_self, cpu);
-	bse_page page;
-	u32 i;
-
-	bse_line_dead(cpu);
-	for (i = 0; i < ARRAY_SIZE(line->spare); i++) {
-		page = xchg(&line->spare[i], NULL);
-		if (page)
-			bse_page_drop(page);
-	}
-	return 0;
-}
-
-static int __init bse_start(void)
-{
-	int state = cpuhp_setup_state(CPUHP_BP_PREPARE_DYN, "bpf_stream:prepare",
-				      bse_line_ready, bse_line_gone);
-
-	return state < 0 ? state : 0;
-}
-core_initcall(bse_start);
-
-static int bse_base_stream_init(struct bpf_stream *s, size_t capacity)
-{
-	if (capacity != BPF_STREAM_DEFAULT_CAPACITY)
-		return -EINVAL;
-	atomic_set(&s->capacity, 0);
-	init_llist_head(&s->log);
-	mutex_init(&s->lock);
-	s->backlog_head = NULL;
-	s->backlog_tail = NULL;		/* not used */
-	return 0;
-}
-
-static inline size_t bse_base_capacity(const struct bpf_stream *s)
-{
-	return BPF_STREAM_DEFAULT_CAPACITY;
-}
-
-static inline size_t bse_base_log_pending(const struct bpf_stream *s)
-{
-	return atomic_read(&s->capacity);
-}
-
-static inline bool bse_base_log_fits(const struct bpf_stream *s, size_t bytes)
-{
-	return bytes + bse_log_pending(s) <= BPF_STREAM_DEFAULT_CAPACITY;
-}
-
-/* Charged first: a reader never refunds what is not charged yet (I3). */
-static inline int bse_base_log_publish(struct bpf_stream *s, const struct bse_chain *chain)
-{
-	int old = atomic_read(&s->capacity);
-
-	do {
-		if ((u64)old + chain->bytes > BPF_STREAM_DEFAULT_CAPACITY)
-			return -ENOSPC;
-	} while (!atomic_try_cmpxchg_relaxed(&s->capacity, &old, old + (int)chain->bytes));
-	/* Stands for publish:B. */
-	return llist_add_batch(chain->newest, chain->oldest, &s->log);
-}
-
-/* Stands for detach:B. */
-static inline bse_link bse_base_log_detach(struct bpf_stream *s)
-{
-	return llist_empty(&s->log) ? NULL : llist_del_all(&s->log);
-}
-
-static inline void bse_base_log_refund(struct bpf_stream *s, u32 bytes)
-{
-	atomic_sub((int)bytes, &s->capacity);
-}
-
-/* Without its oldest element and its number of messages. */
-static inline struct bse_chain bse_base_stage_load(const struct bpf_stream_stage *ss)
-{
-	return (struct bse_chain){ .newest = ss->log.first, .bytes = (u32)ss->len };
-}
-
-static inline void bse_base_stage_store(struct bpf_stream_stage *ss, const struct bse_chain *chain)
-{
-	ss->log.first = chain->newest;
-	ss->len = (int)chain->bytes;
-}
-
-/* Linear: each of its messages is one element. */
-static struct bse_chain bse_base_stage_whole(const struct bpf_stream_stage *ss)
-{
-	struct bse_chain chain = bse_base_stage_load(ss);
-	bse_link link;
-
-	for (link = chain.newest; link; link = bse_next_of(link)) {
-		chain.oldest = link;
-		chain.messages++;
-	}
-	return chain;
-}
-
-static int bse_base_lock(bse_mutex *lock)
-{
-	mutex_lock(lock);
-	return 0;
-}
-
-static int bse_base_trylock(bse_mutex *lock)
-{
-	return mutex_trylock(lock) ? 0 : -EBUSY;
-}
-
-static void bse_base_unlock(bse_mutex *lock)
-{
-	mutex_unlock(lock);
-}
-
-struct bse_scratch {
-	struct bpf_bprintf_buffers *buffers;
-};
-
-/* NULL where calls are nested more deeply than the kernel has buffers. */
-static inline char *bse_base_scratch_get(struct bse_scratch *scratch)
-{
-	if (!bpf_try_get_buffers(&scratch->buffers))
-		return scratch->buffers->buf;
-	scratch->buffers = NULL;
-	bse_denied();
-	return NULL;
-}
-
-static inline void bse_base_scratch_put(struct bse_scratch *scratch)
-{
-	if (scratch->buffers)
-		bpf_put_buffers();
-}
-
-/* The buffer has room for the NUL, too. */
-BSE_PRINTF(3, 0) static inline int bse_base_format(char *buf, size_t size, const char *fmt,
-						   va_list ap)
-{
-	BUILD_BUG_ON(BPF_STREAM_PRINT_MAX >= MAX_BPRINTF_BUF);
-	return vsnprintf(buf, size + 1, fmt, ap);
-}
-
-/* For all streams together: the kernel's struct has no room. */
-static inline void bse_base_note_refusal(struct bpf_stream *s, enum bpf_stream_refusal why,
-					 u64 messages, u64 bytes)
-{
-	bse_u64 *to = raw_cpu_ptr(&bse_self)->refused[why];
-
-	/* Relaxed, both: figures for people. */
-	bse_u64_fetch_add_relaxed(&to[0], messages);			/* ORD(denied:B) */
-	bse_u64_fetch_add_relaxed(&to[1], bytes);			/* ORD(denied:C) */
-}
-
-static inline void bse_base_note_delivered(struct bpf_stream *s, u64 messages, u64 bytes)
-{
-}
-
-static void bse_base_get_counts(const struct bpf_stream *s, struct bpf_stream_stats *stats)
-{
-	unsigned int why;
-	int cpu;
-
-	memset(stats->refused, 0, sizeof(stats->refused));
-	memset(&stats->delivered, 0, sizeof(stats->delivered));
-	stats->capacity = BPF_STREAM_DEFAULT_CAPACITY;
-	for_each_possible_cpu(cpu) {
-		for (why = 0; why < BPF_STREAM_REFUSALS; why++) {
-			const bse_u64 *from = per_cpu_ptr(&bse_self, cpu)->refused[why];
-			struct bpf_stream_count *to = &stats->refused[why];
-
-			/* Relaxed, both: figures for people. */
-			to->messages += bse_u64_load_relaxed(&from[0]);	/* ORD(denied:D) */
-			to->bytes += bse_u64_load_relaxed(&from[1]);	/* ORD(denied:E) */
-		}
-	}
-}
-
-/* What the drop-in holds, and could not have. */
-struct bse_figures {
-	u32 live_pages;
-	u32 kept_pages;		/* of these, what CPUs are filling */
-	u32 spare_pages;
-	u64 denied;		/* also for stages, which no stream has refused */
-};
-
-/* Linear in the CPUs, like get_counts. */
-static void bse_get_figures(struct bse_figures *figures)
-{
-	int cpu;
-	u32 i;
-
-	*figures = (struct bse_figures){ .live_pages = (u32)atomic_read(&bse_live_pages) };
-	for_each_possible_cpu(cpu) {
-		const struct bse_line *line = per_cpu_ptr(&bse_self, cpu);
-
-		/* Relaxed: a figure for people. */
-		figures->denied += bse_u64_load_relaxed(&line->denied);	/* ORD(denied:F) */
-		for (i = 0; i < ARRAY_SIZE(line->spare); i++)
-			figures->spare_pages += READ_ONCE(line->spare[i]) ? 1 : 0;
-		for (i = 0; i < BPF_STREAM_LEVELS; i++) {
-			/* Maybe of another CPU: one word, not followed. */
-			bse_page page = READ_ONCE(line->slot[i].page);
-
-			figures->kept_pages += page && page != BSE_PAGE_TO_COME ? 1 : 0;
-		}
-	}
-}
-
-#endif /* BPF_STREAM_KERNEL_DROPIN */
-
-/* ---- [6h] MEMORY OF ELEMENTS ----------------------------------------- */
-#if !BPF_STREAM_KERNEL_KMALLOC
-static inline int bse_base_reserve(uint32_t size, bse_link *at)
-{
-	return bsi_page_reserve(size, at);
-}
-
-static inline void bse_base_release(bse_link link, struct bsi_returns *returns)
-{
-	bsi_returns_add(returns, bse_page_of(link));
-}
+#ifdef BPF_STREAM_ENVIRONMENT
+#include BPF_STREAM_ENVIRONMENT
 #endif
 
 /* ====================================================================== *
  * [7] PROOF
  * ====================================================================== */
 /*
- * Invariants. "Quiet" means that nobody is in the middle of a call.
+ * Invariants. "Quiet" means that no call is under way.
  *
  *   I1  An element is reachable from one place only: the chain of the call or
- *       stage that made it, then one log, then that log's backlog, then the
- *       call of the reader that gives it back. It is written until it is
- *       published and, but for its link and consumed length, never after;
- *       these two belong to who holds the reader's lock.
- *   I2  A slot is touched only by its thread, between enter and leave, at the
- *       nesting level that has its number; or with signals blocked, when no
- *       reservation of that level is under way. In kernels: by its CPU, which
- *       nothing leaves there (figures look at its page); or when that CPU is
- *       dead, or no writer is left. What interrupts a reservation finds a
- *       deeper level, and has left it before the reservation goes on, or was
- *       jumped out of and never goes on. After every instruction a slot is
+ *       stage that made it, then one log, then the backlog of that stream, then
+ *       the call of the reader that gives it back. It is written until it is
+ *       published. After that only its link and its consumed length change, by
+ *       the holder of the reader's lock.
+ *   I2  A slot is touched only by its own thread, between enter and leave, at
+ *       the nesting level of its number; or with no reservation under way, and
+ *       the depth so high that no handler uses a slot. In kernels: by its CPU,
+ *       which the task cannot leave meanwhile; or when that CPU is dead, or no
+ *       writer is left. What interrupts a reservation finds a deeper level. It
+ *       has left that before the reservation goes on, or has jumped out, and
+ *       the reservation never goes on. After every instruction a slot is
  *       usable: it counts at least the reachable elements of its page, and has
  *       no room unless it has a page that is not retired.
  *   I3  Pending is the sum of what all published and not wholly refunded
  *       elements have left, plus what a reader took and has not yet refunded.
  *       A reader refunds what it took, once. When a stream is drained and
  *       quiet, pending is 0.
- *   I4  A page's count of holders is, modulo 2^32: the elements handed out of
- *       it if the page is retired, else 0, minus the elements given back. It
- *       is 0 for a free page, below 0 or 0 while a slot holds the page, and
- *       reaches 0 by a change exactly once: then whoever changed it owns it.
+ *   I4  A page's reference count is, modulo 2^32: the elements handed out of it
+ *       if the page is retired, else 0, minus the elements given back. It is 0
+ *       for a free page, below 0 or 0 while a slot has the page, and reaches 0
+ *       by a change exactly once: then whoever changed it owns the page.
  *   I5  An element is handed out (counted in its slot) before it can be
  *       published, so no page is free while an element of it is reachable.
  *   I6  A free list's tag changes with every change of the list, and comes
  *       round after 2^38 of them; a page's next is frozen while it is listed.
- *       The drop-in has no free lists.
- *   I7  At most half as many slots as the pool has pages may keep one. Counted
- *       are those that have a page or BSE_PAGE_TO_COME, until the release.
- *       In the drop-in: as the cap has pages.
+ *   I7  At most half as many slots as the pool has pages may keep one, and one
+ *       more for each siglongjmp() out of a handler that came in between a
+ *       slot's mark and its count. The count is at most the number of slots
+ *       that have the mark.
  *   I8  Links in a chain go from newest to oldest; in a backlog from oldest
  *       to newest. The elements of one message or group are neighbours.
  *   I9  An element holds at least one byte, and consumed is less than its
  *       length as long as it is reachable.
+ *   I10 If the lock's holder is gone, the backlog is whole if the lock says
+ *       that it was in its sink; else the backlog is not looked at any more.
  *
  * Ordering pairs: what each guarantees, and its litmus test.
  *
@@ -3004,68 +2086,48 @@ static inline void bse_base_release(bse_link link, struct bsi_returns *returns)
  *       length and the links of its chain, for all chains in the list, as the
  *       word changes by read-modify-writes only - planned
  *   page_retire:A / page_give_back:A - whoever brings a page's count to 0 comes
- *       after every access that earlier holders made to the page, and so
+ *       after every access of earlier owners and readers to the page, and so
  *       may hand it out again; each pairs with itself, too - planned
  *   free_push:B / free_pop:A - who looks at a page at the top of a free list
  *       sees its next - planned
  *   free_push:B / free_pop:C - who takes a page comes after the end of its
  *       former life - planned
- *   publish:B / peek:A - as publish:B / detach:B, for the self-check - planned
  *   pool_publish:A / pool_found:A - who sees the pool's address sees it laid
  *       out - planned
- *   load:A / attach:B - who finds the hook set up has key and signals - planned
- *   unlock:B / lock:B - a reader finds backlog and counts as the reader before
+ *   load:A / attach:A - who finds the hook set up has its key - planned
+ *   unlock:A / lock:A - a reader finds backlog and counts as the reader before
  *       it left them - planned
+ *   unlock:A / lock:B - so does one that takes over: the holder that is gone
+ *       wrote its word by a read-modify-write, which passes the release
+ *       on - planned
  *
- * In the drop-in llist_add_batch() and llist_del_all() stand for publish:B
- * and detach:B, mutex_unlock() and mutex_lock() for unlock:B and lock:B. Pages
- * go round by xchg(), cmpxchg() and the kernel's allocator, which order all.
+ *   publish:A / free_push:A / free_push:C / free_pop:B / detach:A /
+ *       refund:A / keep:A / keep:B / unkeep:A / unkeep:B / fresh:A /
+ *       fresh:B / page_get:A / log_pending:A / in_use:A / in_use:B /
+ *       pool_stats:A / pool_known:A / pool_use:A / pool_use:B / access:A /
+ *       access:B / lock:C / mutex:A / mutex:B / mutex:C / unload:A /
+ *       unload:B / lock:D / lock:E / sink_call:A / sink_call:B - relaxed:
+ *       each says why at its line - planned
  *
- * Relaxed accesses, and why each needs no more.
- *
- *   publish:A / free_push:A - relaxed: guesses, proved or replaced by publish:B
- *       and free_push:B - planned
- *   detach:A - relaxed: a hint; a stale "empty" delays a call - planned
- *   refund:A / keep:A / keep:B / unkeep:A - relaxed: numbers only - planned
- *   prog_init:A / format:A / spare:B - relaxed: private until the stream is
- *       handed on, pool_publish:A, or llist_add_batch() - planned
- *   enter:A / enter:B / leave:A / exit:A / spare:A - relaxed: one thread or
- *       CPU, and what interrupts it - planned
- *   give_back:A / give_back:B / attach:A / attach:C / release:A / release:B -
- *       relaxed: one thread; a handler beside it does the same - planned
- *   unload:A / unload:B / pool_stop:A - relaxed: no call runs beside - planned
- *   lock:A / usable:A / forked:A / forked:B / forked:C / forked:D - relaxed:
- *       written while the process has one thread - planned
- *   lock:C / lock:E / unlock:A / mutex:A / mutex:B / mutex:C - relaxed: one
- *       thread, or task, looks for its own value - planned
- *   lock:D - relaxed: asks for a wake-up; unlock:B reads the same
- *       word - planned
- *   lock:F - relaxed: the holder's word, where no other thread of its process
- *       sees the one before as its own - planned
- *   pool_known:A - relaxed: the caller holds a link or page, so pool_found:A,
- *       or a pair that handed it over, comes before - planned
- *   pool_use:A / pool_use:B - relaxed: nothing is reached by them - planned
- *   free_pop:B / free_push:C - relaxed: a stale value makes free_pop:C fail
- *       (I6); a current one came with free_push:B - planned
- *   fresh:A / fresh:B - relaxed: a number that only grows - planned
- *   log_pending:A / page_get:A / page_get:B / in_use:A / in_use:B /
- *       pool_stats:B / pool_stats:C / refusal:A / refusal:B / delivered:A /
- *       delivered:B / delivered:C / delivered:D / stats:A / stats:B /
- *       stats:C / stats:D / prog_limit:A / prog_limit:B / denied:A / denied:B /
- *       denied:C / denied:D / denied:E / denied:F - relaxed: figures - planned
- *   check:A / check:B / check:C / check:D / pool_check:B / pool_check:C -
- *       relaxed: the pool is quiet - planned
+ * In the drop-in llist_add_batch() and llist_del_all() stand for publish:B and
+ * detach:B, and its mutex for unlock:A and lock:A. Pages go round by xchg() and
+ * cmpxchg(), which order all.
  */
 
 /* ====================================================================== *
  * [8] LIST
  * ====================================================================== */
+/*
+ * The log of a stream is a Treiber stack that is only ever taken as a whole: so
+ * there is no pop, and no ABA. A chain is such a list before it is published;
+ * its oldest element's link is still free to point at the log's head.
+ */
 
 /* Puts one element, or a whole chain, on the newer end. */
 static inline void bsi_chain_add(struct bse_chain *chain, bse_link newest, bse_link oldest,
 				 uint32_t bytes)
 {
-	/* Private until publish:B. */
+	/* Private until publish:B, so plain stores will do. */
 	bse_set_next(oldest, chain->newest);
 	if (!chain->newest)
 		chain->oldest = oldest;
@@ -3073,7 +2135,10 @@ static inline void bsi_chain_add(struct bse_chain *chain, bse_link newest, bse_l
 	chain->bytes += bytes;
 }
 
-/* From newest first to oldest first; the list is the caller's. */
+/*
+ * From newest first to oldest first. Detached, so no writer can reach it: one
+ * that read its head before has a number that is not the log's head any more.
+ */
 static bse_link bsi_list_reverse(bse_link newest)
 {
 	bse_link oldest = 0;
@@ -3091,56 +2156,69 @@ static bse_link bsi_list_reverse(bse_link newest)
 /* ====================================================================== *
  * [9] PAGE
  * ====================================================================== */
+/*
+ * Memory is reserved by moving a mark up in a page that belongs to one nesting
+ * level of one thread. The fast path has no atomic read-modify-write: `given`
+ * in the slot says how many elements went out. The page's own count, which
+ * readers share, starts at 0 and goes down by what comes back. The owner adds
+ * `given` at its end. Whoever makes the count 0 by a change, owner or reader,
+ * knows that nobody else is left (I4).
+ */
 
 /*
- * The page gets no more elements; @given were handed out of it. True if all of
- * them came back already: then the page is the caller's.
+ * The page gets no more elements; @given were handed out of it, 0 after a jump.
+ * True if all of them came back already: then the page is the caller's.
  */
 static bool bsi_page_retire(bse_page page, uint32_t given)
 {
-	bse_u32 *holders = bse_page_ref(page);
+	bse_u32 *refs = bse_page_ref(page);
+	uint32_t all_back = given ? ~given + 1 : 0;	/* -given, without wrapping */
 
 	/*
-	 * Release: this owner is finished with the page. Acquire: if the count
-	 * comes to 0, all readers of it are finished, too (I4).
+	 * Release: this owner is finished with the page. If it were relaxed, a
+	 * reader could hand the page out with this owner's texts still on
+	 * their way. Acquire: if the count comes to 0, all readers are
+	 * finished (I4). If it were relaxed, the next text could be written
+	 * before they have read theirs.
 	 * Pairs with page_give_back:A. Litmus: planned
 	 */
-	return bse_u32_fetch_add_acq_rel(holders, given) + given == 0;	/* ORD(page_retire:A) */
+	return bse_u32_fetch_add_acq_rel(refs, given) == all_back;	/* ORD(page_retire:A) */
 }
 
 /* @count elements of the page are not used any more. */
 static void bsi_page_give_back(bse_page page, uint32_t count)
 {
-	bse_u32 *holders = bse_page_ref(page);
+	bse_u32 *refs = bse_page_ref(page);
 
 	/*
 	 * Release: this reader is finished with these elements. Acquire: if
-	 * the count comes to 0, so are all others, and the owner (I4).
-	 * Pairs with page_retire:A and with itself in other readers.
-	 * Litmus: planned
+	 * the count comes to 0, so are all others, and the owner (I4). If it
+	 * were relaxed, the page could have a new life before another reader's
+	 * last look. While a slot has the page the count lacks `given`, and is
+	 * not 0 after a change (I5).
+	 * Pairs with page_retire:A and with itself. Litmus: planned
 	 */
-	if (bse_u32_fetch_sub_acq_rel(holders, count) == count)		/* ORD(page_give_back:A) */
+	if (bse_u32_fetch_sub_acq_rel(refs, count) == count)		/* ORD(page_give_back:A) */
 		bse_page_put(page);
 }
 
-/* The slot of a level that is not in use (I2). */
+/* Of a level that is not in use (I2): its thread ends, or releases. */
 static void bsi_slot_release(struct bse_slot *slot)
 {
 	bse_page page = slot->page;
 	uint32_t given = slot->given;
 
-	if (!page)
-		return;
+	/* Emptied first: see bsi_page_turn(). */
 	bse_slot_set(slot, 0, 0, 0);
-	if (page != BSE_PAGE_TO_COME && bsi_page_retire(page, given))
+	if (page && bsi_page_retire(page, given))
 		bse_page_put(page);
-	bse_unkeep();
+	bse_unkeep(slot);
 }
 
 /*
- * Between enter and leave: room for @size bytes in a new page, as a link.
- * The old page is retired first, and is the new one if all came back. A page
- * that may not be kept serves this once and is retired at once. Seldom called.
+ * Between enter and leave: room in a new page, as a link. The old one is
+ * retired first, and is the new one if all came back. One that may not be kept
+ * serves this once and is retired at once.
  */
 static BSE_NOINLINE int bsi_page_turn(struct bse_slot *slot, uint32_t size, bse_link *at)
 {
@@ -3149,10 +2227,15 @@ static BSE_NOINLINE int bsi_page_turn(struct bse_slot *slot, uint32_t size, bse_
 	int err;
 
 	if (page) {
+		/*
+		 * Emptied first. A handler that jumps out in between costs
+		 * this page, whose count never gets to 0. The other way round
+		 * the slot would have a page that may be free already, and a
+		 * later push would write into it.
+		 */
 		given = slot->given;
-		/* It may keep the next one, also if this never goes on. */
-		bse_slot_set(slot, BSE_PAGE_TO_COME, 0, 0);
-		if (page == BSE_PAGE_TO_COME || !bsi_page_retire(page, given))
+		bse_slot_set(slot, 0, 0, 0);
+		if (!bsi_page_retire(page, given))
 			page = 0;
 	}
 	if (!page) {
@@ -3160,7 +2243,8 @@ static BSE_NOINLINE int bsi_page_turn(struct bse_slot *slot, uint32_t size, bse_
 		if (err)
 			return err;
 	}
-	if (slot && (slot->page || bse_may_keep(slot)))
+	/* Else one element, and retired at once: its count is 1. */
+	if (slot && bse_may_keep(slot))
 		bse_slot_set(slot, page, BSE_PAGE_ROOM - size, 1);
 	else
 		bsi_page_retire(page, 1);
@@ -3170,7 +2254,7 @@ static BSE_NOINLINE int bsi_page_turn(struct bse_slot *slot, uint32_t size, bse_
 
 /*
  * Room for @size bytes, a multiple of 8 and at most a page. Only this is
- * bracketed; what is written there comes later, and so may what interrupts.
+ * bracketed: the text is written after leave.
  */
 static inline int bsi_page_reserve(uint32_t size, bse_link *at)
 {
@@ -3179,7 +2263,12 @@ static inline int bsi_page_reserve(uint32_t size, bse_link *at)
 	int err = 0;
 
 	if (slot && slot->room >= size) {
-		/* Counted before it can be published (I5). */
+		/*
+		 * Counted before it can be published (I5). A handler that jumps
+		 * out behind this costs the page, as one element never comes
+		 * back. If the count came last, the page could become free
+		 * under its element.
+		 */
 		slot->given++;
 		*at = bse_link_at(slot->page, BSE_PAGE_ROOM - slot->room);
 		slot->room -= size;
@@ -3191,8 +2280,8 @@ static inline int bsi_page_reserve(uint32_t size, bse_link *at)
 }
 
 /*
- * Elements on their way back, counted by page, so that a page's shared count
- * is touched once for many of them.
+ * Elements on their way back, counted by page: neighbours in a list mostly lie
+ * in the same few, and each shared count is touched once for many of them.
  */
 #define BSI_RETURNS 16u
 
@@ -3222,7 +2311,7 @@ static BSE_NOINLINE void bsi_returns_find(struct bsi_returns *returns, bse_page 
 	while (i < returns->used && returns->entry[i].page != page)
 		i++;
 	if (i == BSI_RETURNS) {
-		/* All are taken by other pages: the next one goes. */
+		/* All are taken by other pages: the oldest one goes. */
 		i = (returns->last + 1) % BSI_RETURNS;
 		bsi_page_give_back(returns->entry[i].page, returns->entry[i].count);
 		returns->entry[i].count = 0;
@@ -3244,9 +2333,14 @@ static inline void bsi_returns_add(struct bsi_returns *returns, bse_page page)
 /* ====================================================================== *
  * [10] ELEMENT
  * ====================================================================== */
+/*
+ * A message that fits into a page is one element, a longer one is several of
+ * them in a row, of which the last is marked. They are chained and published
+ * together, so a reader never sees a part of a message without the rest.
+ */
 
 /* In total_len: the last element of its message. */
-#define BSI_ELEM_ENDS UINT32_C(0x80000000)
+#define BSI_ELEM_ENDS 0x80000000u
 
 #define BSI_ELEM_HEAD ((uint32_t)offsetof(struct bpf_stream_elem, str))
 #define BSI_ELEM_MAX (BSE_PAGE_ROOM - BSI_ELEM_HEAD)
@@ -3254,7 +2348,7 @@ static inline void bsi_returns_add(struct bsi_returns *returns, bse_page page)
 /* What an element of @len bytes takes in its page. */
 static inline uint32_t bsi_elem_size(uint32_t len)
 {
-	return (BSI_ELEM_HEAD + len + 7) & ~UINT32_C(7);
+	return (BSI_ELEM_HEAD + len + 7) & ~7u;
 }
 
 static inline uint32_t bsi_elem_len(const struct bpf_stream_elem *elem)
@@ -3279,6 +2373,7 @@ static void bsi_list_release(bse_link link)
 
 	returns.used = 0;
 	while (link) {
+		/* Read first: a released element may be gone. */
 		next = bse_next_of(link);
 		bsi_elem_release(link, &returns);
 		link = next;
@@ -3296,12 +2391,15 @@ static BSE_INLINE int bsi_elem_add(struct bse_chain *chain, const void *data, ui
 
 	if (err)
 		return err;
-	/* Private until publish:B (I1). */
+	/*
+	 * Private until publish:B (I1). A handler that pushes meanwhile gets
+	 * other memory, behind this element or in another page.
+	 */
 	elem = bse_elem_of(link);
 	bse_unpoison(elem, BSI_ELEM_HEAD + len);
 	elem->total_len = len | flags;
 	elem->consumed_len = 0;
-	memcpy(elem->str, data, len);
+	bse_copy(elem->str, data, len);
 	bsi_chain_add(chain, link, link, len);
 	return 0;
 }
@@ -3313,8 +2411,9 @@ static BSE_INLINE int bsi_elem_add(struct bse_chain *chain, const void *data, ui
 static int bsi_message_split(struct bse_chain *chain, const char *data, size_t len)
 {
 	size_t pages = bse_pool_pages();
-	int err = bse_usable();
+	int err = bse_access();
 
+	/* Without pages there is no pool, which may be there another time. */
 	if (!err && len > pages * BSI_ELEM_MAX)
 		err = pages ? -E2BIG : -ENOMEM;
 	while (!err && len > BSI_ELEM_MAX) {
@@ -3325,6 +2424,7 @@ static int bsi_message_split(struct bse_chain *chain, const char *data, size_t l
 	if (!err)
 		err = bsi_elem_add(chain, data, (uint32_t)len, BSI_ELEM_ENDS);
 	if (err) {
+		/* All or nothing: what was got goes back. */
 		bsi_list_release(chain->newest);
 		*chain = (struct bse_chain){ 0 };
 	}
@@ -3343,6 +2443,10 @@ static inline int bsi_message_make(struct bse_chain *chain, const void *data, si
 /* ====================================================================== *
  * [11] CAPACITY
  * ====================================================================== */
+/*
+ * Capacity is charged where a message is published, in the same step. What is
+ * asked before is a hint: another writer may be faster.
+ */
 
 /* Counts a refusal, and passes its error on. */
 static int bsi_refuse(struct bpf_stream *s, int err, uint64_t messages, uint64_t bytes)
@@ -3365,7 +2469,8 @@ static inline int bsi_capacity_check(const struct bpf_stream *s, size_t bytes)
 
 	if (bse_log_fits(s, bytes))
 		return 0;
-	err = bse_usable();
+	/* In the child of a shared pool nothing else would be true. */
+	err = bse_access();
 	if (err)
 		return err;
 	if (bytes > bse_capacity(s))
@@ -3376,47 +2481,46 @@ static inline int bsi_capacity_check(const struct bpf_stream *s, size_t bytes)
 /* ====================================================================== *
  * [12] FORMAT
  * ====================================================================== */
-#ifdef BSE_OWN_FORMATTER
+#ifdef BSE_STANDALONE
 /*
  * An async-signal-safe formatter. Of the C library it calls memcpy, memset and
  * strnlen. It knows no locale, does not recurse, and needs a few hundred bytes
- * of stack.
- *
- * There are two grammars: C's for a va_list, and the kernel's for an array of
- * u64. Both write at most @size bytes and no NUL at the end. Both return the
- * length of the whole text, which may be larger than @size; above INT_MAX they
- * return INT_MAX. A format they refuse is a negative errno, and so is a width
- * or precision above INT_MAX. After an error the content of @buf is undefined.
+ * of stack. There are two grammars: C's for a va_list, and the kernel's for an
+ * array of u64. Both write at most @size bytes and no NUL at the end. Both
+ * return the length of the whole text, which may be larger than @size; above
+ * INT_MAX they return INT_MAX. A format they refuse is a negative errno, and so
+ * is a width or precision above INT_MAX. After an error the content of @buf is
+ * undefined.
  */
 
 /* ---- [12a] OUTPUT ---------------------------------------------------- */
 
-struct bsi_fmt_out {
-	char *buf;		/* where the text goes; unused while size is 0 */
+/* One text: where it goes, and the arguments that are left */
+struct bsi_fmt {
+	char *buf;		/* unused while size is 0 */
 	size_t size;		/* bytes that fit there */
-	uint64_t len;		/* length of the text so far */
+	uint64_t len;		/* of the text; each part adds less than 2^32 */
+	va_list ap;		/* within a struct it never decays to a pointer */
+	bool is_array;		/* arguments and grammar are not C's, but the kernel's */
+	const uint64_t *next;	/* argument in the array */
+	size_t left;		/* arguments from there on */
+	size_t used;		/* bytes taken in the area of [12d] */
 };
-
-/* A conversion adds less than 2^32 bytes, so that @len does not wrap. */
-static int bsi_fmt_out_length(const struct bsi_fmt_out *out)
-{
-	return out->len < INT_MAX ? (int)out->len : INT_MAX;
-}
 
 /*
  * Write @n bytes of @s or, if it is NULL, @n times @c. All are counted, but
  * only what fits is touched: a huge width costs no more than a full buffer.
  */
-static void bsi_fmt_out_put(struct bsi_fmt_out *out, const char *s, char c, size_t n)
+static inline void bsi_fmt_put(struct bsi_fmt *f, const char *s, char c, size_t n)
 {
-	uint64_t room = out->len < out->size ? out->size - out->len : 0;
+	uint64_t room = f->len < f->size ? f->size - f->len : 0;
 	size_t fits = n < room ? n : (size_t)room;
 
 	if (fits && s)
-		memcpy(out->buf + out->len, s, fits);
+		bse_copy(f->buf + f->len, s, fits);
 	else if (fits)
-		memset(out->buf + out->len, c, fits);
-	out->len += n;
+		bse_fill(f->buf + f->len, c, fits);
+	f->len += n;
 }
 
 /* ---- [12b] FIELDS ---------------------------------------------------- */
@@ -3437,6 +2541,9 @@ struct bsi_fmt_spec {
 	int precision;		/* negative: none */
 	char length;		/* h l j z t, H for hh, L for ll, 0: none */
 	char conv;		/* the conversion's letter */
+	unsigned char count;	/* numbers of a text as %pI4 is one, else 0 */
+	unsigned char group;	/* numbers between two separators */
+	char separator;
 };
 
 static bool bsi_fmt_is_signed(const struct bsi_fmt_spec *spec)
@@ -3445,29 +2552,32 @@ static bool bsi_fmt_is_signed(const struct bsi_fmt_spec *spec)
 }
 
 /*
- * Pad @len bytes with blanks. This is called before the text with @side 0, and
- * after it with BSI_FMT_LEFT; one of the two writes the blanks.
+ * Write a field: @n bytes of @s and, behind the first @head of them, @zeros.
+ * Blanks fill its width, at the side where flag - wants them.
  */
-static void bsi_fmt_blanks_write(struct bsi_fmt_out *out, const struct bsi_fmt_spec *spec,
-				 size_t len, unsigned int side)
+static inline void bsi_fmt_field_write(struct bsi_fmt *f, const struct bsi_fmt_spec *spec,
+				       const char *s, size_t n, size_t head, size_t zeros)
 {
-	if ((spec->flags & BSI_FMT_LEFT) == side && (size_t)spec->width > len)
-		bsi_fmt_out_put(out, NULL, ' ', (size_t)spec->width - len);
-}
+	size_t width = (size_t)spec->width;
+	size_t blanks = width > n + zeros ? width - n - zeros : 0;
 
-static void bsi_fmt_text_write(struct bsi_fmt_out *out, const struct bsi_fmt_spec *spec,
-			       const char *s, size_t n)
-{
-	bsi_fmt_blanks_write(out, spec, n, 0);
-	bsi_fmt_out_put(out, s, 0, n);
-	bsi_fmt_blanks_write(out, spec, n, BSI_FMT_LEFT);
+	if (blanks && !(spec->flags & BSI_FMT_LEFT))
+		bsi_fmt_put(f, NULL, ' ', blanks);
+	if (zeros) {
+		bsi_fmt_put(f, s, 0, head);
+		bsi_fmt_put(f, NULL, '0', zeros);
+		s += head;
+		n -= head;
+	}
+	bsi_fmt_put(f, s, 0, n);
+	if (blanks && (spec->flags & BSI_FMT_LEFT))
+		bsi_fmt_put(f, NULL, ' ', blanks);
 }
 
 /* Write the digits of @value from the last, just below @end, to the first. */
 static char *bsi_fmt_digits(char *end, uint64_t value, char conv)
 {
 	const char *letters = conv == 'X' ? "0123456789ABCDEF" : "0123456789abcdef";
-	unsigned int shift = conv == 'o' ? 3 : 4;
 
 	if (conv == 'd' || conv == 'i' || conv == 'u') {
 		do {
@@ -3476,80 +2586,68 @@ static char *bsi_fmt_digits(char *end, uint64_t value, char conv)
 		} while (value);
 	} else {
 		do {
-			*--end = letters[value & ((1u << shift) - 1)];
-			value >>= shift;
+			*--end = letters[value & (conv == 'o' ? 7 : 15)];
+			value >>= conv == 'o' ? 3 : 4;
 		} while (value);
 	}
 	return end;
 }
 
 /*
- * Write what goes before a number, its sign and 0x; returns the length. As in
- * glibc, a pointer takes the flags of a signed number but is never negative.
+ * Write sign and 0x of a number just below its first digit. As in glibc, a
+ * pointer takes the flags of a signed number but is never negative.
  */
-static size_t bsi_fmt_prefix(char prefix[3], const struct bsi_fmt_spec *spec, uint64_t value,
-			     bool is_negative)
+static char *bsi_fmt_prefix(char *first, const struct bsi_fmt_spec *spec, uint64_t value,
+			    bool is_negative)
 {
 	bool takes_sign = bsi_fmt_is_signed(spec) || spec->conv == 'p';
 	bool is_hex = spec->conv == 'x' || spec->conv == 'X';
-	size_t n = 0;
 
-	if (is_negative)
-		prefix[n++] = '-';
-	else if (takes_sign && (spec->flags & BSI_FMT_PLUS))
-		prefix[n++] = '+';
-	else if (takes_sign && (spec->flags & BSI_FMT_SPACE))
-		prefix[n++] = ' ';
 	if (spec->conv == 'p' || (is_hex && value && (spec->flags & BSI_FMT_ALT))) {
-		prefix[n++] = '0';
-		prefix[n++] = spec->conv == 'X' ? 'X' : 'x';
+		*--first = spec->conv == 'X' ? 'X' : 'x';
+		*--first = '0';
 	}
-	return n;
+	if (is_negative)
+		*--first = '-';
+	else if (takes_sign && (spec->flags & BSI_FMT_PLUS))
+		*--first = '+';
+	else if (takes_sign && (spec->flags & BSI_FMT_SPACE))
+		*--first = ' ';
+	return first;
 }
 
 /* d i u o x X and p. A signed @value comes sign-extended to 64 bits. */
-static void bsi_fmt_number_write(struct bsi_fmt_out *out, const struct bsi_fmt_spec *spec,
-				 uint64_t value)
+static void bsi_fmt_number_write(struct bsi_fmt *f, const struct bsi_fmt_spec *spec, uint64_t value)
 {
-	char prefix[3];		/* +0x */
-	char digits[22];	/* 64 bits in octal */
-	char *end = digits + sizeof(digits);
-	char *first = end;
 	bool is_negative = bsi_fmt_is_signed(spec) && value >> 63;
-	size_t prefix_len;
-	size_t count;		/* of digits */
+	char text[3 + 22];	/* +0x, and 64 bits in octal */
+	char *end = text + sizeof(text);
+	char *first = end;	/* digit */
+	char *start;
 	size_t zeros = 0;	/* between prefix and digits */
-	size_t len;		/* of all three */
+	size_t count;		/* of digits */
+	size_t len;
 
-	if (is_negative)
-		value = ~value + 1;	/* its magnitude */
-	prefix_len = bsi_fmt_prefix(prefix, spec, value, is_negative);
+	value = is_negative ? ~value + 1 : value;	/* its magnitude */
 	/* Zero with precision 0 has no digit at all. */
 	if (value || spec->precision)
 		first = bsi_fmt_digits(end, value, spec->conv);
+	start = bsi_fmt_prefix(first, spec, value, is_negative);
 	count = (size_t)(end - first);
+	len = (size_t)(end - start);
 	if (spec->precision > 0 && (size_t)spec->precision > count)
 		zeros = (size_t)spec->precision - count;
 	/* # makes the first digit of an octal number a zero. */
 	else if (spec->conv == 'o' && (spec->flags & BSI_FMT_ALT) && (value || !count))
 		zeros = 1;
 	/* - and a precision both switch the flag 0 off. */
-	len = prefix_len + zeros + count;
-	if ((spec->flags & BSI_FMT_ZERO) && !(spec->flags & BSI_FMT_LEFT) &&
-	    spec->precision < 0 && (size_t)spec->width > len) {
-		zeros += (size_t)spec->width - len;
-		len = (size_t)spec->width;
-	}
-
-	bsi_fmt_blanks_write(out, spec, len, 0);
-	bsi_fmt_out_put(out, prefix, 0, prefix_len);
-	bsi_fmt_out_put(out, NULL, '0', zeros);
-	bsi_fmt_out_put(out, first, 0, count);
-	bsi_fmt_blanks_write(out, spec, len, BSI_FMT_LEFT);
+	if ((spec->flags & (BSI_FMT_ZERO | BSI_FMT_LEFT)) == BSI_FMT_ZERO &&
+	    spec->precision < 0 && (size_t)spec->width > len + zeros)
+		zeros = (size_t)spec->width - len;
+	bsi_fmt_field_write(f, spec, start, len, len - count, zeros);
 }
 
 /* ---- [12c] GRAMMAR --------------------------------------------------- */
-/* What both grammars have in common. */
 
 static bool bsi_fmt_is_one_of(char c, const char *set)
 {
@@ -3576,323 +2674,80 @@ static bool bsi_fmt_is_control(char c)
 	return (u < ' ' && !(u >= '\t' && u <= '\r')) || u == 0x7f;
 }
 
-/*
- * Copy plain text and %% up to the next conversion or the end. If @strict, a
- * control character ends it, too.
- */
-static const char *bsi_fmt_plain_write(struct bsi_fmt_out *out, const char *fmt, bool strict)
-{
-	for (;;) {
-		const char *start = fmt;
-
-		while (*fmt && *fmt != '%' && !(strict && bsi_fmt_is_control(*fmt)))
-			fmt++;
-		bsi_fmt_out_put(out, start, 0, (size_t)(fmt - start));
-		if (fmt[0] != '%' || fmt[1] != '%')
-			return fmt;
-		bsi_fmt_out_put(out, fmt, 0, 1);
-		fmt += 2;
-	}
-}
-
-/* Read a number, 0 if there is none; returns what follows, NULL if too big. */
-static const char *bsi_fmt_number_parse(const char *fmt, int *number)
-{
-	int n = 0;
-
-	while (bsi_fmt_is_digit(*fmt)) {
-		int digit = *fmt++ - '0';
-
-		if (n > (INT_MAX - digit) / 10)
-			return NULL;
-		n = n * 10 + digit;
-	}
-	*number = n;
-	return fmt;
-}
-
-static const char *bsi_fmt_flags_parse(const char *fmt, unsigned int *flags)
-{
-	for (*flags = 0; bsi_fmt_is_one_of(*fmt, "-+ #0"); fmt++)
-		*flags |= 1u << (*fmt - ' ');
-	return fmt;
-}
-
-/* Read h hh l ll j z t or nothing; hh becomes H and ll becomes L. */
-static const char *bsi_fmt_length_parse(const char *fmt, char *length)
-{
-	*length = 0;
-	if (bsi_fmt_is_one_of(*fmt, "hljzt"))
-		*length = *fmt++;
-	if (*length == *fmt && bsi_fmt_is_one_of(*fmt, "hl"))
-		*length = *fmt++ == 'h' ? 'H' : 'L';
-	return fmt;
-}
-
-/* ---- [12d] VARIABLE ARGUMENTS ---------------------------------------- */
-
-/* As a parameter a va_list may decay to a pointer; in a struct it does not. */
-struct bsi_fmt_va {
-	va_list ap;
-};
-
-/* Read a width or a precision: digits, or * for the next argument. */
-static const char *bsi_fmt_va_extent(const char *fmt, struct bsi_fmt_va *src, int *extent)
-{
-	if (*fmt != '*')
-		return bsi_fmt_number_parse(fmt, extent);
-	*extent = va_arg(src->ap, int);
-	return fmt + 1;
-}
-
-/* Read a conversion from behind its %; returns what follows, NULL if bad. */
-static const char *bsi_fmt_va_parse(const char *fmt, struct bsi_fmt_va *src,
-				    struct bsi_fmt_spec *spec)
-{
-	fmt = bsi_fmt_flags_parse(fmt, &spec->flags);
-	fmt = bsi_fmt_va_extent(fmt, src, &spec->width);
-	if (!fmt || spec->width == INT_MIN)
-		return NULL;
-	if (spec->width < 0) {
-		spec->flags |= BSI_FMT_LEFT;
-		spec->width = -spec->width;
-	}
-	spec->precision = -1;
-	if (*fmt == '.')
-		fmt = bsi_fmt_va_extent(fmt + 1, src, &spec->precision);
-	if (!fmt)
-		return NULL;
-	fmt = bsi_fmt_length_parse(fmt, &spec->length);
-	spec->conv = *fmt++;
-	/* Wide characters are refused; p takes no length. */
-	return bsi_fmt_is_one_of(spec->conv, spec->length ? "diuoxX" : "diuoxXcsp") ? fmt : NULL;
-}
-
-/* The next integer. The signed form of size_t is taken to be ptrdiff_t. */
-static uint64_t bsi_fmt_va_integer(struct bsi_fmt_va *src, const struct bsi_fmt_spec *spec)
-{
-	bool is_signed = bsi_fmt_is_signed(spec);
-
-	switch (spec->length) {
-	case 'H':
-		return is_signed ? (uint64_t)(signed char)va_arg(src->ap, int) :
-				   (unsigned char)va_arg(src->ap, unsigned int);
-	case 'h':
-		return is_signed ? (uint64_t)(short)va_arg(src->ap, int) :
-				   (unsigned short)va_arg(src->ap, unsigned int);
-	case 'l':
-		return is_signed ? (uint64_t)va_arg(src->ap, long) :
-				   va_arg(src->ap, unsigned long);
-	case 'L':
-		return is_signed ? (uint64_t)va_arg(src->ap, long long) :
-				   va_arg(src->ap, unsigned long long);
-	case 'j':
-		return is_signed ? (uint64_t)va_arg(src->ap, intmax_t) :
-				   va_arg(src->ap, uintmax_t);
-	case 'z':
-	case 't':
-		return is_signed ? (uint64_t)va_arg(src->ap, ptrdiff_t) :
-				   va_arg(src->ap, size_t);
-	default:
-		return is_signed ? (uint64_t)va_arg(src->ap, int) :
-				   va_arg(src->ap, unsigned int);
-	}
-}
-
-static void bsi_fmt_va_write(struct bsi_fmt_out *out, const struct bsi_fmt_spec *spec,
-			     struct bsi_fmt_va *src)
-{
-	size_t max = spec->precision < 0 ? INT_MAX : (size_t)spec->precision;
-	const char *s;
-	size_t n;
-	char c;
-
-	switch (spec->conv) {
-	case 'c':
-		c = (char)va_arg(src->ap, int);
-		s = &c;
-		n = 1;
-		break;
-	case 's':
-		s = va_arg(src->ap, const char *);
-		/* As in glibc: all of "(null)" or nothing of it. */
-		if (!s)
-			s = max < sizeof("(null)") - 1 ? "" : "(null)";
-		/* Without a NUL, only the precision bounds what may be read. */
-		n = strnlen(s, max);
-		break;
-	case 'p':
-		s = va_arg(src->ap, const void *);
-		if (s) {
-			bsi_fmt_number_write(out, spec, (uintptr_t)s);
-			return;
-		}
-		s = "(nil)";
-		n = sizeof("(nil)") - 1;
-		break;
-	default:
-		bsi_fmt_number_write(out, spec, bsi_fmt_va_integer(src, spec));
-		return;
-	}
-	bsi_fmt_text_write(out, spec, s, n);
-}
-
-/* Format for bpf_stream_printf(). */
-static int bsi_format_va(char *buf, size_t size, const char *fmt, va_list ap)
-{
-	struct bsi_fmt_out out = { .buf = buf, .size = size };
-	struct bsi_fmt_spec spec;
-	struct bsi_fmt_va src;
-	int ret = -EINVAL;
-
-	va_copy(src.ap, ap);
-	while (fmt) {
-		fmt = bsi_fmt_plain_write(&out, fmt, false);
-		if (!*fmt) {
-			ret = bsi_fmt_out_length(&out);
-			break;
-		}
-		fmt = bsi_fmt_va_parse(fmt + 1, &src, &spec);
-		if (fmt)
-			bsi_fmt_va_write(&out, &spec, &src);
-	}
-	va_end(src.ap);
-	return ret;
-}
-
-/* ---- [12e] ARGUMENT ARRAY -------------------------------------------- */
-/*
- * The kernel first copies all arguments into an area of 512 bytes. What finds
- * no room there is cut or refused. We keep count of the area, without having
- * it, and cut and refuse the same.
- */
-#define BSI_FMT_AREA_BYTES	512u
-#define BSI_FMT_ARGS_BYTES	96u	/* twelve arguments */
-#define BSI_FMT_LOW_ADDRESS	4096u	/* nothing below is readable */
-
-#define BSI_FMT_CONV_TEXT	'B'	/* spec->conv for %pB %pi4 %pI4 %pi6 %pI6 */
-
-struct bsi_fmt_array {
-	const uint64_t *args;	/* the next argument */
-	size_t left;		/* arguments from there on */
-	size_t used;		/* bytes of the area that are taken */
-	const char *letters;	/* what tells BSI_FMT_CONV_TEXT's apart */
-};
-
-/* The pointer in an argument; NULL if it cannot be read. */
-static const char *bsi_fmt_array_pointer(uint64_t value)
-{
-	uintptr_t address = (uintptr_t)value;
-
-	return address < BSI_FMT_LOW_ADDRESS ? NULL : (const char *)address;
-}
-
-/* A string is silently cut to the room, and not read beyond. */
-static int bsi_fmt_array_string(struct bsi_fmt_out *out, const struct bsi_fmt_spec *spec,
-				struct bsi_fmt_array *src, const char *s)
-{
-	size_t room = BSI_FMT_AREA_BYTES - src->used;
-	size_t len;
-
-	if (!room)
-		return -ENOSPC;
-	if (!s)
-		s = "";
-	len = strnlen(s, room - 1);
-	src->used += len + 1;
-	bsi_fmt_text_write(out, spec, s, len);
-	return 0;
-}
-
-/* %pi4 001.002.003.004, %pI4 1.2.3.4, %pi6 32 digits, %pI6 eight groups. */
-static void bsi_fmt_ip_write(struct bsi_fmt_out *out, const char *letters, const char *raw)
-{
-	bool is_v4 = letters[1] == '4';
-	bool is_lower = letters[0] == 'i';
-	struct bsi_fmt_spec byte = { .conv = is_v4 ? 'u' : 'x' };
-	size_t group = is_v4 ? 1 : 2;	/* bytes between two separators */
-
-	byte.precision = !is_v4 ? 2 : is_lower ? 3 : -1;
-	for (size_t i = 0; i < (is_v4 ? 4 : 16); i++) {
-		if (i && i % group == 0 && (is_v4 || !is_lower))
-			bsi_fmt_out_put(out, NULL, is_v4 ? '.' : ':', 1);
-		bsi_fmt_number_write(out, &byte, raw ? (unsigned char)raw[i] : 0);
-	}
-}
-
-/*
- * The area holds %pB and the IP addresses as text with a NUL. We write the text
- * and then cut it to the room. A text that was cut fills the area, so that the
- * next conversion is refused.
- */
-static int bsi_fmt_array_text(struct bsi_fmt_out *out, struct bsi_fmt_array *src,
-			      uint64_t value)
-{
-	static const struct bsi_fmt_spec code = { .precision = -1, .conv = 'p' };
-	size_t room = BSI_FMT_AREA_BYTES - src->used;
-	const char *letters = src->letters;
-	uint64_t start = out->len;
-
-	if (room < (letters[0] == 'B' ? 1 : letters[1] == '4' ? 4 : 16))
-		return -ENOSPC;
-	if (letters[0] == 'B')
-		bsi_fmt_number_write(out, &code, value);
-	else
-		bsi_fmt_ip_write(out, letters, bsi_fmt_array_pointer(value));
-	if (out->len - start >= room)
-		out->len = start + room - 1;
-	src->used += (size_t)(out->len - start) + 1;
-	return 0;
-}
-
-/* Numbers and characters take 8, 4 or 1 bytes, aligned to their size. */
-static int bsi_fmt_array_scalar(struct bsi_fmt_out *out, const struct bsi_fmt_spec *spec,
-				struct bsi_fmt_array *src, uint64_t value)
-{
-	size_t bytes = spec->conv == 'c' ? 1 : spec->length ? 8 : 4;
-	size_t end = ((src->used + bytes - 1) & ~(bytes - 1)) + bytes;
-	char c = (char)(unsigned char)value;
-
-	if (end > BSI_FMT_AREA_BYTES)
-		return -ENOSPC;
-	src->used = end;
-	if (bytes == 4)
-		value = bsi_fmt_is_signed(spec) ? (uint64_t)(int32_t)(uint32_t)value :
-						  (uint32_t)value;
-	if (spec->conv == 'c')
-		bsi_fmt_text_write(out, spec, &c, 1);
-	else
-		bsi_fmt_number_write(out, spec, value);
-	return 0;
-}
-
-static int bsi_fmt_array_write(struct bsi_fmt_out *out, const struct bsi_fmt_spec *spec,
-			       struct bsi_fmt_array *src)
-{
-	uint64_t value;
-
-	if (!src->left)
-		return -EINVAL;
-	value = *src->args++;
-	src->left--;
-	if (spec->conv == 's')
-		return bsi_fmt_array_string(out, spec, src, bsi_fmt_array_pointer(value));
-	if (spec->conv == BSI_FMT_CONV_TEXT)
-		return bsi_fmt_array_text(out, src, value);
-	return bsi_fmt_array_scalar(out, spec, src, value);
-}
-
 /* May this follow a string or %p? The end, white space and punctuation may. */
 static bool bsi_fmt_is_boundary(char c)
 {
 	return !c || ((unsigned char)c < 0x80 && !bsi_fmt_is_alnum(c) && !bsi_fmt_is_control(c));
 }
 
-/* Read a conversion from behind its %p; returns what follows, NULL if bad. */
-static const char *bsi_fmt_pointer_parse(const char *fmt, struct bsi_fmt_array *src,
-					 struct bsi_fmt_spec *spec)
+/*
+ * Copy plain text and %% up to the next conversion or the end. To the kernel's
+ * grammar, a control character ends it, too.
+ */
+static const char *bsi_fmt_plain_write(struct bsi_fmt *f, const char *fmt)
 {
-	src->letters = fmt;
+	for (;;) {
+		const char *start = fmt;
+
+		while (*fmt && *fmt != '%' && !(f->is_array && bsi_fmt_is_control(*fmt)))
+			fmt++;
+		bsi_fmt_put(f, start, 0, (size_t)(fmt - start));
+		if (fmt[0] != '%' || fmt[1] != '%')
+			return fmt;
+		bsi_fmt_put(f, fmt, 0, 1);
+		fmt += 2;
+	}
+}
+
+/*
+ * Each of these reads a part of a conversion, and returns what follows it, or
+ * NULL if the format is bad. What one grammar does not know, like the kernel's
+ * precision, is left standing, and is then refused as a conversion's letter.
+ */
+
+/* A width or a precision: digits, none for 0, or * for the next argument */
+static const char *bsi_fmt_extent_parse(const char *fmt, struct bsi_fmt *f, int *extent)
+{
+	if (*fmt == '*' && !f->is_array) {
+		*extent = va_arg(f->ap, int);
+		return fmt + 1;
+	}
+	for (*extent = 0; bsi_fmt_is_digit(*fmt); fmt++) {
+		int digit = *fmt - '0';
+
+		if (*extent > (INT_MAX - digit) / 10)
+			return NULL;
+		*extent = *extent * 10 + digit;
+	}
+	return fmt;
+}
+
+/* The length, if there is one, and the letter */
+static const char *bsi_fmt_letters_parse(const char *fmt, struct bsi_fmt_spec *spec)
+{
+	if (bsi_fmt_is_one_of(*fmt, "hljzt"))
+		spec->length = *fmt++;
+	if (spec->length == *fmt && bsi_fmt_is_one_of(*fmt, "hl"))
+		spec->length = *fmt++ == 'h' ? 'H' : 'L';
+	spec->conv = *fmt++;
+	if (bsi_fmt_is_one_of(spec->conv, "diuoxX"))
+		return fmt;
+	/* Wide characters are refused; p takes no length. */
+	return bsi_fmt_is_one_of(spec->conv, "csp") && !spec->length ? fmt : NULL;
+}
+
+/* %pi4 001.002.003.004, %pI4 1.2.3.4, %pi6 32 digits, %pI6 eight groups. */
+static const struct bsi_fmt_spec bsi_fmt_ip[2][2] = {
+	{ { .precision = 3,  .conv = 'u', .count = 4, .group = 1, .separator = '.' },
+	  { .precision = -1, .conv = 'u', .count = 4, .group = 1, .separator = '.' } },
+	{ { .precision = 2,  .conv = 'x', .count = 16, .group = 16 },
+	  { .precision = 2,  .conv = 'x', .count = 16, .group = 2, .separator = ':' } },
+};
+
+/* What follows the kernel's %p */
+static const char *bsi_fmt_pointer_parse(const char *fmt, struct bsi_fmt_spec *spec)
+{
+	spec->length = 'L';
 	switch (*fmt) {
 	case 'k':
 	case 'u':
@@ -3901,22 +2756,21 @@ static const char *bsi_fmt_pointer_parse(const char *fmt, struct bsi_fmt_array *
 		return fmt[1] == 's' && bsi_fmt_is_boundary(fmt[2]) ? fmt + 2 : NULL;
 	case 'i':
 	case 'I':
-	case 'B':
-		spec->conv = BSI_FMT_CONV_TEXT;
-		if (*fmt != 'B' && fmt[1] != '4' && fmt[1] != '6')
+		if (fmt[1] != '4' && fmt[1] != '6')
 			return NULL;
+		*spec = bsi_fmt_ip[fmt[1] == '6'][fmt[0] == 'I'];
+		break;
+	case 'B':
+		*spec = (struct bsi_fmt_spec){ .precision = -1, .conv = 'p', .count = 1 };
 		break;
 	case 's':
 	case 'S':
 		/* Padded as the symbol's name would be: with blanks only. */
-		spec->conv = 'p';
-		spec->length = 'L';
 		spec->flags &= BSI_FMT_LEFT;
 		break;
 	default:
 		/* No width means %016. */
 		spec->conv = 'x';
-		spec->length = 'L';
 		if (!spec->width) {
 			spec->width = 16;
 			spec->flags |= BSI_FMT_ZERO;
@@ -3931,89 +2785,256 @@ static const char *bsi_fmt_pointer_parse(const char *fmt, struct bsi_fmt_array *
 	return fmt;
 }
 
-/* Read a conversion from behind its %; returns what follows, NULL if bad. */
-static const char *bsi_fmt_array_parse(const char *fmt, struct bsi_fmt_array *src,
-				       struct bsi_fmt_spec *spec)
+/* A whole conversion, from behind its % */
+static const char *bsi_fmt_parse(const char *fmt, struct bsi_fmt *f, struct bsi_fmt_spec *spec)
 {
-	spec->precision = -1;
-	fmt = bsi_fmt_flags_parse(fmt, &spec->flags);
-	fmt = bsi_fmt_number_parse(fmt, &spec->width);
-	if (!fmt || (spec->flags & BSI_FMT_ALT))
+	*spec = (struct bsi_fmt_spec){ .precision = -1 };
+	/* Most often a letter follows, which is above all flags. */
+	for (; *fmt <= '0' && bsi_fmt_is_one_of(*fmt, "-+ #0"); fmt++)
+		spec->flags |= 1u << ((*fmt - ' ') & 31);
+	fmt = bsi_fmt_extent_parse(fmt, f, &spec->width);
+	if (!fmt || spec->width == INT_MIN)
 		return NULL;
-	fmt = bsi_fmt_length_parse(fmt, &spec->length);
-	spec->conv = *fmt++;
-	if (bsi_fmt_is_one_of(spec->conv, "diuxX"))
-		return spec->length && !bsi_fmt_is_one_of(spec->length, "lL") ? NULL : fmt;
-	if (spec->length)
+	if (spec->width < 0) {
+		spec->flags |= BSI_FMT_LEFT;
+		spec->width = -spec->width;
+	}
+	if (*fmt == '.' && !f->is_array)
+		fmt = bsi_fmt_extent_parse(fmt + 1, f, &spec->precision);
+	if (fmt)
+		fmt = bsi_fmt_letters_parse(fmt, spec);
+	if (!fmt || !f->is_array)
+		return fmt;
+	if ((spec->flags & BSI_FMT_ALT) || spec->conv == 'o' ||
+	    (spec->length && !bsi_fmt_is_one_of(spec->length, "lL")))
 		return NULL;
 	if (spec->conv == 'p')
-		return bsi_fmt_pointer_parse(fmt, src, spec);
-	if (spec->conv == 's')
-		return bsi_fmt_is_boundary(*fmt) ? fmt : NULL;
-	return spec->conv == 'c' ? fmt : NULL;
+		return bsi_fmt_pointer_parse(fmt, spec);
+	return spec->conv != 's' || bsi_fmt_is_boundary(*fmt) ? fmt : NULL;
 }
 
-/*
- * Format for bpf_stream_bprintf(). l, ll and p are 64 bits on every target. Of
- * several errors the leftmost is returned.
- */
-static int bsi_format_array(char *buf, size_t size, const char *fmt, const uint64_t *args,
-			    uint32_t len)
-{
-	struct bsi_fmt_array src = { .args = args, .left = len / sizeof(*args) };
-	struct bsi_fmt_out out = { .buf = buf, .size = size };
-	struct bsi_fmt_spec spec;
-	int err;
+/* ---- [12d] FORMS ----------------------------------------------------- */
 
-	if (!fmt || (len && !args) || len % sizeof(*args) || len > BSI_FMT_ARGS_BYTES)
-		return -EINVAL;
-	for (;;) {
-		fmt = bsi_fmt_plain_write(&out, fmt, true);
-		if (!*fmt)
-			return bsi_fmt_out_length(&out);
-		if (*fmt != '%')
-			return -EINVAL;
-		fmt = bsi_fmt_array_parse(fmt + 1, &src, &spec);
-		if (!fmt)
-			return -EINVAL;
-		err = bsi_fmt_array_write(&out, &spec, &src);
-		if (err)
-			return err;
+/* The next argument: va_arg() must name the type that it was passed as. */
+#define BSI_FMT_VA_ARG(type, as, unsigned_type, unsigned_as) \
+	(bsi_fmt_is_signed(spec) ? (uint64_t)(as)va_arg(f->ap, type) : \
+				   (unsigned_as)va_arg(f->ap, unsigned_type))
+
+/* The signed form of size_t is taken to be ptrdiff_t. */
+static uint64_t bsi_fmt_va_integer(struct bsi_fmt *f, const struct bsi_fmt_spec *spec)
+{
+	switch (spec->length) {
+	case 'H':
+		return BSI_FMT_VA_ARG(int, signed char, unsigned int, unsigned char);
+	case 'h':
+		return BSI_FMT_VA_ARG(int, short, unsigned int, unsigned short);
+	case 'l':
+		return BSI_FMT_VA_ARG(long, long, unsigned long, unsigned long);
+	case 'L':
+		return BSI_FMT_VA_ARG(long long, long long, unsigned long long, unsigned long long);
+	case 'j':
+		return BSI_FMT_VA_ARG(intmax_t, intmax_t, uintmax_t, uintmax_t);
+	case 'z':
+	case 't':
+		return BSI_FMT_VA_ARG(ptrdiff_t, ptrdiff_t, size_t, size_t);
+	default:
+		return BSI_FMT_VA_ARG(int, int, unsigned int, unsigned int);
 	}
 }
 
-#endif /* BSE_OWN_FORMATTER */
+static int bsi_fmt_va_write(struct bsi_fmt *f, const struct bsi_fmt_spec *spec)
+{
+	size_t max = spec->precision < 0 ? INT_MAX : (size_t)spec->precision;
+	const char *s;
+	char c;
+
+	switch (spec->conv) {
+	case 'c':
+		c = (char)va_arg(f->ap, int);
+		bsi_fmt_field_write(f, spec, &c, 1, 0, 0);
+		break;
+	case 's':
+		s = va_arg(f->ap, const char *);
+		/* As in glibc: all of "(null)" or nothing of it. */
+		if (!s)
+			s = max < sizeof("(null)") - 1 ? "" : "(null)";
+		/* Without a NUL, only the precision bounds what may be read. */
+		bsi_fmt_field_write(f, spec, s, strnlen(s, max), 0, 0);
+		break;
+	case 'p':
+		s = va_arg(f->ap, const void *);
+		if (s)
+			bsi_fmt_number_write(f, spec, (uintptr_t)s);
+		else
+			bsi_fmt_field_write(f, spec, "(nil)", sizeof("(nil)") - 1, 0, 0);
+		break;
+	default:
+		bsi_fmt_number_write(f, spec, bsi_fmt_va_integer(f, spec));
+		break;
+	}
+	return 0;
+}
+
+/*
+ * The kernel first copies all arguments into an area of 512 bytes. What finds
+ * no room there is cut or refused. We keep count of the area, without having
+ * it, and cut and refuse the same.
+ */
+#define BSI_FMT_AREA_BYTES	512u
+#define BSI_FMT_ARGS_BYTES	96u	/* twelve arguments */
+#define BSI_FMT_LOW_ADDRESS	4096u	/* nothing below is readable */
+
+/*
+ * The area holds %pB and the IP addresses as text with a NUL, but at first what
+ * an address is read from. We write the text and then cut it to the room. A
+ * text that was cut fills the area, so that the next conversion is refused.
+ */
+static int bsi_fmt_array_text(struct bsi_fmt *f, const struct bsi_fmt_spec *spec, uint64_t value,
+			      const char *raw)
+{
+	size_t room = BSI_FMT_AREA_BYTES - f->used;
+	uint64_t start = f->len;
+
+	if (room < spec->count)
+		return -ENOSPC;
+	for (size_t i = 0; i < spec->count; i++) {
+		if (i && i % spec->group == 0)
+			bsi_fmt_put(f, &spec->separator, 0, 1);
+		if (spec->count > 1)
+			value = (unsigned char)raw[i];
+		bsi_fmt_number_write(f, spec, value);
+	}
+	if (f->len - start >= room)
+		f->len = start + room - 1;
+	f->used += (size_t)(f->len - start) + 1;
+	return 0;
+}
+
+static int bsi_fmt_array_write(struct bsi_fmt *f, const struct bsi_fmt_spec *spec)
+{
+	size_t bytes = spec->conv == 'c' || spec->conv == 's' ? 1 : spec->length ? 8 : 4;
+	static const char none[16] = "";	/* what an address that cannot be read holds */
+	uintptr_t address;
+	uint64_t value;
+	const char *s;
+	size_t end;
+	char c;
+
+	if (!f->left)
+		return -EINVAL;
+	f->left--;
+	value = *f->next++;
+	address = (uintptr_t)value;
+	s = address < BSI_FMT_LOW_ADDRESS ? none : (const char *)address;
+	if (spec->count)
+		return bsi_fmt_array_text(f, spec, value, s);
+	/* Numbers are aligned to their size; of a string, this is the NUL. */
+	end = ((f->used + bytes - 1) & ~(bytes - 1)) + bytes;
+	if (end > BSI_FMT_AREA_BYTES)
+		return -ENOSPC;
+	f->used = end;
+	switch (spec->conv) {
+	case 'c':
+		c = (char)(unsigned char)value;
+		bsi_fmt_field_write(f, spec, &c, 1, 0, 0);
+		break;
+	case 's':
+		/* Silently cut to the room, and not read beyond */
+		bytes = strnlen(s, BSI_FMT_AREA_BYTES - end);
+		f->used += bytes;
+		bsi_fmt_field_write(f, spec, s, bytes, 0, 0);
+		break;
+	default:
+		if (bytes == 4)
+			value = bsi_fmt_is_signed(spec) ? (uint64_t)(int32_t)(uint32_t)value :
+							  (uint32_t)value;
+		bsi_fmt_number_write(f, spec, value);
+		break;
+	}
+	return 0;
+}
+
+/* Of several errors the leftmost is returned. */
+static int bsi_fmt_run(struct bsi_fmt *f, const char *fmt)
+{
+	struct bsi_fmt_spec spec;
+	int err = 0;
+
+	while (fmt && !err) {
+		fmt = bsi_fmt_plain_write(f, fmt);
+		if (!*fmt)
+			return f->len < INT_MAX ? (int)f->len : INT_MAX;
+		fmt = *fmt == '%' ? bsi_fmt_parse(fmt + 1, f, &spec) : NULL;
+		if (fmt)
+			err = f->is_array ? bsi_fmt_array_write(f, &spec) :
+					    bsi_fmt_va_write(f, &spec);
+	}
+	return err ? err : -EINVAL;
+}
+
+/* Format for bpf_stream_printf(). */
+static int bsi_format_va(char *buf, size_t size, const char *fmt, va_list ap)
+{
+	struct bsi_fmt f = { .buf = buf, .size = size };
+	int ret;
+
+	va_copy(f.ap, ap);
+	ret = bsi_fmt_run(&f, fmt);
+	va_end(f.ap);
+	return ret;
+}
+
+/* Format for bpf_stream_bprintf(). l, ll and p are 64 bits on every target. */
+static int bsi_format_array(char *buf, size_t size, const char *fmt, const uint64_t *args,
+			    uint32_t len)
+{
+	struct bsi_fmt f = { .buf = buf, .size = size, .is_array = true, .next = args,
+			     .left = len / sizeof(*args) };
+
+	if ((len && !args) || len % sizeof(*args) || len > BSI_FMT_ARGS_BYTES)
+		return -EINVAL;
+	return bsi_fmt_run(&f, fmt);
+}
+#endif /* BSE_STANDALONE */
 
 /* ====================================================================== *
  * [13] STREAM
  * ====================================================================== */
+/*
+ * A push has three steps, and only the last one is seen by others: reserve and
+ * fill an element, then publish it together with its charge. Whatever comes in
+ * between, another writer, a handler that pushes to the same stream, or one
+ * that jumps out and never comes back, finds a stream that is whole. What fails
+ * before the publish gives back what it reserved.
+ */
 
 BSE_API int bpf_stream_push(struct bpf_stream *s, const void *data, size_t len)
 {
 	struct bse_chain chain;
 	int err;
 
+	/* Nothing to store: it would take memory and charge none. */
 	if (!len)
 		return 0;
 	err = bsi_capacity_check(s, len);
-	if (err)
-		return bsi_refuse(s, err, 1, len);
-	err = bsi_message_make(&chain, data, len);
-	if (err)
-		return bsi_refuse(s, err, 1, len);
-	err = bse_log_publish(s, &chain);
-	if (err < 0) {
+	if (!err)
+		err = bsi_message_make(&chain, data, len);
+	if (!err) {
+		/* From here on the message is the reader's, or still ours. */
+		err = bse_log_publish(s, &chain);
+		if (err >= 0)
+			return 0;
+		/* Others filled the stream since it was checked. */
 		bsi_list_release(chain.newest);
-		return bsi_refuse(s, err, 1, len);
 	}
-	return 0;
+	return bsi_refuse(s, err, 1, len);
 }
 
 /* Stores what a formatter wrote, or counts why not; @len is its answer. */
 static int bsi_stream_print(struct bpf_stream *s, const char *text, int len)
 {
 	if (len < 0) {
-		/* Busy: no buffer to format in. */
+		/* In kernels, -ENOMEM or -EBUSY: no buffer to format in. */
 		bse_note_refusal(s, len == -ENOMEM || len == -EBUSY ?
 				 BPF_STREAM_REFUSED_POOL : BPF_STREAM_REFUSED_INVALID, 1, 0);
 		return len;
@@ -4023,6 +3044,10 @@ static int bsi_stream_print(struct bpf_stream *s, const char *text, int len)
 	return bpf_stream_push(s, text, (size_t)len);
 }
 
+/*
+ * The text is made on the stack and then copied: memory is reserved by length,
+ * and cannot be given back in part, as a handler may have reserved behind it.
+ */
 BSE_API int bpf_stream_vprintf(struct bpf_stream *s, const char *fmt, va_list ap)
 {
 	struct bse_scratch scratch;
@@ -4045,7 +3070,7 @@ BSE_API int bpf_stream_printf(struct bpf_stream *s, const char *fmt, ...)
 	return ret;
 }
 
-#ifdef BSE_OWN_FORMATTER
+#ifdef BSE_STANDALONE
 BSE_API int bpf_stream_bprintf(struct bpf_stream *s, const char *fmt, const uint64_t *args,
 			       uint32_t len)
 {
@@ -4068,6 +3093,12 @@ BSE_API void bpf_stream_get_stats(const struct bpf_stream *s, struct bpf_stream_
 /* ====================================================================== *
  * [14] STAGE
  * ====================================================================== */
+/*
+ * A stage is a chain that its owner keeps between calls. It has one user, so
+ * nothing in it is shared, but a handler may jump out of a call. The stage then
+ * either does not hold an element yet, or holds it no more: an element that two
+ * places hold would be given back twice (I1). The price is a lost message.
+ */
 
 BSE_API_STAGE void bpf_stream_stage_init(struct bpf_stream_stage *ss)
 {
@@ -4081,10 +3112,11 @@ BSE_API_STAGE void bpf_stream_stage_free(struct bpf_stream_stage *ss)
 	/* First: what jumps out of the rest must not free it once more. */
 	bpf_stream_stage_init(ss);
 	/* The pages of a foreign pool are the parent's to count. */
-	if (group.newest && !bse_usable())
+	if (group.newest && !bse_access())
 		bsi_list_release(group.newest);
 }
 
+/* No stream is known yet: nothing is charged, and no refusal is counted. */
 BSE_API int bpf_stream_stage_push(struct bpf_stream_stage *ss, const void *data, size_t len)
 {
 	struct bse_chain chain;
@@ -4100,18 +3132,21 @@ BSE_API int bpf_stream_stage_push(struct bpf_stream_stage *ss, const void *data,
 	err = bsi_message_make(&chain, data, len);
 	if (err)
 		return err;
+	/* On a copy: a handler that jumps out finds the stage as before. */
 	bsi_chain_add(&group, chain.newest, chain.oldest, chain.bytes);
 	group.messages++;
 	bse_stage_store(ss, &group);
 	return 0;
 }
 
+/* As bpf_stream_vprintf(), but no stream is there to count a refusal. */
 BSE_API int bpf_stream_stage_vprintk(struct bpf_stream_stage *ss, const char *fmt, va_list ap)
 {
 	struct bse_scratch scratch;
 	char *text = bse_scratch_get(&scratch);
 	int ret = text ? bse_format(text, BPF_STREAM_PRINT_MAX, fmt, ap) : -ENOMEM;
 
+	/* A report that is cut says more than none. */
 	if (ret > (int)BPF_STREAM_PRINT_MAX)
 		ret = (int)BPF_STREAM_PRINT_MAX;
 	if (ret > 0)
@@ -4138,13 +3173,19 @@ BSE_API int bpf_stream_stage_commit_to(struct bpf_stream_stage *ss, struct bpf_s
 
 	if (!group.newest)
 		return 0;
-	err = bse_usable();
+	/* Asked first: what the group holds would be the parent's memory. */
+	err = bse_access();
 	if (!err)
 		err = bsi_capacity_check(s, group.bytes);
 	if (!err) {
-		/* First: what jumps out after the publish must not free it. */
+		/*
+		 * Emptied before the publish. A handler that jumps out behind
+		 * the publish would otherwise leave a full stage, and freeing
+		 * that would free what is pending in the stream.
+		 */
 		bpf_stream_stage_init(ss);
 		err = bse_log_publish(s, &group);
+		/* Full: the group stays the caller's, to be tried later. */
 		if (err < 0)
 			bse_stage_store(ss, &group);
 	}
@@ -4154,43 +3195,88 @@ BSE_API int bpf_stream_stage_commit_to(struct bpf_stream_stage *ss, struct bpf_s
 /* ====================================================================== *
  * [15] READER
  * ====================================================================== */
+/*
+ * One reader at a time has the lock. It detaches the log, turns it round into
+ * the backlog, and offers the backlog's head to a sink, over and over. Between
+ * two calls of the sink it gives back what was taken. While the sink runs, the
+ * reader holds nothing but the lock: every byte is in the backlog or gone, all
+ * room and all pages of what is gone are given back. So a sink may block for
+ * long without harm to writers, and a reader that never returns from its sink
+ * can be replaced (I10).
+ */
 
-/* Takes the pieces, or a first part: how many bytes, or a negative errno. */
-typedef int bsi_take(void *ctx, const struct bse_piece *piece, unsigned int n);
-
-struct bsi_sink {
-	bsi_take *take;
-	void *ctx;
-	size_t most;			/* bytes in more than one piece */
-};
+/* ---- [15a] BACKLOG --------------------------------------------------- */
 
 /* One call of a reader; the lock is held. */
 struct bsi_reader {
 	struct bpf_stream *s;
+	bse_take *take;			/* its sink */
+	void *ctx;
+	size_t most;			/* bytes offered in more than one piece */
 	size_t left;			/* bytes that this call may still take */
-	uint32_t refund;		/* taken, not yet refunded */
+	uint32_t refund;		/* taken, not yet refunded (I3) */
 	uint32_t messages;		/* ended since the last flush */
 	struct bsi_returns returns;
 };
 
 /*
+ * The backlog of a reader that is gone cannot be trusted: it may be in the
+ * middle of a reversal, or of a pop. Its elements are not looked at any more,
+ * and so their pages stay in use. What is lost is what is pending beside the
+ * log's own elements, both seen in one moment by the detach: it includes bytes
+ * which that reader had taken and not refunded. If this reader ends here as
+ * well, the next one does the same again.
+ */
+static void bsi_backlog_abandon(struct bpf_stream *s)
+{
+	size_t lost;
+	bse_link link;
+
+	s->backlog_head = 0;	/* first: this reader may end here, too */
+	s->backlog_head = bsi_list_reverse(bse_log_detach(s, &lost));
+	for (link = s->backlog_head; link; link = bse_next_of(link))
+		lost -= bsi_elem_len(bse_elem_of(link));
+	bse_log_refund(s, (uint32_t)lost);
+	bse_note_lost(s, lost);
+}
+
+/*
+ * 0, -EDEADLK or -EBUSY. A reader gives way that has ended, or that stayed
+ * behind in the parent of a fork.
+ */
+static int bsi_reader_lock(struct bpf_stream *s, bool wait)
+{
+	int ret = bse_lock(&s->lock, wait);
+
+	if (ret > 0) {
+		bsi_backlog_abandon(s);
+		ret = 0;
+	}
+	return ret;
+}
+
+/*
  * Writers get their room and pages back. Before every call of a sink, because
- * a sink may block for long, and before the reader returns.
+ * a sink may block for long, and before the reader returns. Pages go first: a
+ * writer that finds room in the stream should find a page as well.
  */
 static void bsi_reader_flush(struct bsi_reader *reader)
 {
 	if (!reader->refund)
 		return;
 	bsi_returns_flush(&reader->returns);
-	bse_note_delivered(reader->s, reader->messages, reader->refund);
 	bse_log_refund(reader->s, reader->refund);
+	bse_note_delivered(reader->s, reader->messages, reader->refund);
 	reader->refund = 0;
 	reader->messages = 0;
 }
 
-/* Points at what the sink is offered next; tells how many bytes these are. */
-static size_t bsi_reader_collect(const struct bsi_reader *reader, const struct bsi_sink *sink,
-				 struct bse_piece *piece, unsigned int *n)
+/*
+ * Points at what the sink is offered next; tells how many bytes these are.
+ * Nothing changes: a sink that takes a part, or fails, finds the rest again.
+ */
+static size_t bsi_reader_collect(const struct bsi_reader *reader, struct bse_piece *piece,
+				 unsigned int *n)
 {
 	bse_link link = reader->s->backlog_head;
 	size_t bytes = 0;
@@ -4201,7 +3287,8 @@ static size_t bsi_reader_collect(const struct bsi_reader *reader, const struct b
 
 		if (len > reader->left - bytes)
 			len = reader->left - bytes;
-		if (*n && bytes + len > sink->most)
+		/* One piece goes alone at any size, several if small. */
+		if (*n && bytes + len > reader->most)
 			break;
 		piece[*n].data = elem->str + elem->consumed_len;
 		piece[*n].len = len;
@@ -4211,7 +3298,10 @@ static size_t bsi_reader_collect(const struct bsi_reader *reader, const struct b
 	return bytes;
 }
 
-/* The sink took @bytes from the head of the backlog. */
+/*
+ * The sink took @bytes from the head of the backlog. Plain accesses will do:
+ * the lock is held, and no writer reaches what is detached (I1).
+ */
 static void bsi_reader_consume(struct bsi_reader *reader, uint32_t bytes)
 {
 	struct bpf_stream *s = reader->s;
@@ -4226,10 +3316,12 @@ static void bsi_reader_consume(struct bsi_reader *reader, uint32_t bytes)
 		elem = bse_elem_of(link);
 		rest = bsi_elem_len(elem) - elem->consumed_len;
 		if (bytes < rest) {
+			/* The next read begins in the middle of it (I9). */
 			elem->consumed_len += bytes;
 			return;
 		}
 		bytes -= rest;
+		/* Popped before it is released: then it may be anybody's. */
 		s->backlog_head = bse_next_of(link);
 		reader->messages += elem->total_len & BSI_ELEM_ENDS ? 1 : 0;
 		bsi_elem_release(link, &reader->returns);
@@ -4237,28 +3329,33 @@ static void bsi_reader_consume(struct bsi_reader *reader, uint32_t bytes)
 }
 
 /* Bytes taken; or the sink's error if there were none. */
-static int bsi_reader_run(struct bsi_reader *reader, const struct bsi_sink *sink)
+static int bsi_reader_run(struct bsi_reader *reader)
 {
 	struct bpf_stream *s = reader->s;
 	struct bse_piece piece[BSE_PIECES];
 	size_t begin = reader->left;
 	size_t offered;
+	size_t pending;
 	unsigned int n;
 	int taken = 0;
-	int err;
 
 	while (reader->left) {
+		/*
+		 * Only when the backlog is used up: its elements are older than
+		 * all in the log, and come out first.
+		 */
 		if (!s->backlog_head)
-			s->backlog_head = bsi_list_reverse(bse_log_detach(s));
-		offered = bsi_reader_collect(reader, sink, piece, &n);
+			s->backlog_head = bsi_list_reverse(bse_log_detach(s, &pending));
+		offered = bsi_reader_collect(reader, piece, &n);
 		if (!offered)
 			break;
 		bsi_reader_flush(reader);
-		taken = sink->take(sink->ctx, piece, n);
-		/* In a child that it forked, all this is the parent's. */
-		err = bse_usable();
-		if (err)
-			return err;
+		/*
+		 * Writers go on. So do handlers and the sink, which may push to
+		 * this stream: that goes to the log, never to the backlog.
+		 */
+		taken = bse_sink_call(&s->lock, reader->take, reader->ctx, piece, n);
+		/* A sink that claims too much: what it took is not known. */
 		if (taken > 0 && (size_t)taken > offered)
 			taken = -EINVAL;
 		if (taken > 0)
@@ -4270,39 +3367,53 @@ static int bsi_reader_run(struct bsi_reader *reader, const struct bsi_sink *sink
 	return taken < 0 && reader->left == begin ? taken : (int)(begin - reader->left);
 }
 
-static int bsi_drain(struct bpf_stream *s, const struct bsi_sink *sink, size_t max, bool wait)
+static int bsi_drain(struct bpf_stream *s, bse_take *take, void *ctx, size_t most, size_t max,
+		     bool wait)
 {
 	struct bsi_reader reader;
-	int ret = bse_usable();
+	int ret = bse_access();
 
 	if (ret || !max)
 		return ret;
-	ret = wait ? bse_lock(&s->lock) : bse_trylock(&s->lock);
+	ret = bsi_reader_lock(s, wait);
 	if (ret)
 		return ret;
 	reader.s = s;
+	reader.take = take;
+	reader.ctx = ctx;
+	reader.most = most;
 	reader.refund = 0;
 	reader.messages = 0;
 	reader.returns.used = 0;
-	/* What is pending now, and no more: the sink may push. */
+	/*
+	 * What is pending now, and no more: the sink may push, and writers may
+	 * be faster than it. A figure that is a little old ends the call a
+	 * little early.
+	 */
 	reader.left = bse_log_pending(s);
 	if (reader.left > max)
 		reader.left = max;
-	ret = bsi_reader_run(&reader, sink);
+	ret = bsi_reader_run(&reader);
+	/* The backlog stays for the next reader, which need not be this one. */
 	bse_unlock(&s->lock);
 	return ret;
 }
 
+/* ---- [15b] SINKS ----------------------------------------------------- */
+
 /* A user's sink, which takes one piece at a time. */
-struct bsi_user {
+struct bsi_sink {
 	bpf_stream_sink *sink;
 	void *ctx;
 };
 
-/* Several pieces are small, and gathered: one call, one refund. */
-static int bsi_take_user(void *ctx, const struct bse_piece *piece, unsigned int n)
+/*
+ * Several pieces are small, and gathered: one call and one refund for many
+ * short messages. The copy costs less than the calls.
+ */
+static int bsi_take_sink(void *ctx, const struct bse_piece *piece, unsigned int n)
 {
-	const struct bsi_user *user = ctx;
+	const struct bsi_sink *user = ctx;
 	char gathered[BSE_GATHER];
 	size_t len = 0;
 	unsigned int i;
@@ -4310,70 +3421,46 @@ static int bsi_take_user(void *ctx, const struct bse_piece *piece, unsigned int 
 	if (n == 1)
 		return user->sink(user->ctx, piece->data, piece->len);
 	for (i = 0; i < n; i++) {
-		memcpy(gathered + len, piece[i].data, piece[i].len);
+		bse_copy(gathered + len, piece[i].data, piece[i].len);
 		len += piece[i].len;
 	}
 	return user->sink(user->ctx, gathered, len);
 }
 
-static int bsi_drain_user(struct bpf_stream *s, bpf_stream_sink *sink, void *ctx, size_t max,
-			  bool wait)
-{
-	struct bsi_user user = { sink, ctx };
-	struct bsi_sink all = { bsi_take_user, &user, BSE_GATHER };
-
-	return bsi_drain(s, &all, max, wait);
-}
-
 BSE_API int bpf_stream_drain(struct bpf_stream *s, bpf_stream_sink *sink, void *ctx, size_t max)
 {
-	return bsi_drain_user(s, sink, ctx, max, true);
+	return bsi_drain(s, bsi_take_sink, &(struct bsi_sink){ sink, ctx }, BSE_GATHER, max, true);
 }
 
 BSE_API int bpf_stream_try_drain(struct bpf_stream *s, bpf_stream_sink *sink, void *ctx,
 				 size_t max)
 {
-	return bsi_drain_user(s, sink, ctx, max, false);
+	return bsi_drain(s, bsi_take_sink, &(struct bsi_sink){ sink, ctx }, BSE_GATHER, max, false);
 }
 
-static int bsi_read(struct bpf_stream *s, void *buf, size_t len, bool wait)
-{
-	char *at = buf;
-	struct bsi_sink sink = { bse_take_memory, &at, SIZE_MAX };
-
-	if (len > INT_MAX)
-		return -EINVAL;
-	return bsi_drain(s, &sink, len, wait);
-}
-
+/* Memory takes all that it is offered; lengths stay an int. */
 BSE_API int bpf_stream_read(struct bpf_stream *s, void *buf, size_t len)
 {
-	return bsi_read(s, buf, len, true);
+	return len > INT_MAX ? -EINVAL : bsi_drain(s, bse_take_memory, &buf, SIZE_MAX, len, true);
 }
 
 BSE_API int bpf_stream_try_read(struct bpf_stream *s, void *buf, size_t len)
 {
-	return bsi_read(s, buf, len, false);
+	return len > INT_MAX ? -EINVAL : bsi_drain(s, bse_take_memory, &buf, SIZE_MAX, len, false);
 }
 
 #ifdef BSE_HAS_THREADS
 BSE_API int bpf_stream_drain_fd(struct bpf_stream *s, int fd, size_t max)
 {
-	struct bsi_sink sink = { bse_take_fd, &fd, SIZE_MAX };
-
-	return bsi_drain(s, &sink, max, true);
+	return bsi_drain(s, bse_take_fd, &fd, SIZE_MAX, max, true);
 }
 #endif
 
-#ifdef BSE_HAS_USER
+#ifdef BSE_USER
+/* Where a byte faults the call ends as with a sink that takes a part. */
 BSE_API int bpf_stream_read_user(struct bpf_stream *s, void BSE_USER *buf, size_t len)
 {
-	char BSE_USER *at = buf;
-	struct bsi_sink sink = { bse_take_user, &at, SIZE_MAX };
-
-	if (len > INT_MAX)
-		return -EINVAL;
-	return bsi_drain(s, &sink, len, true);
+	return len > INT_MAX ? -EINVAL : bsi_drain(s, bse_take_user, &buf, SIZE_MAX, len, true);
 }
 #endif
 
@@ -4392,25 +3479,196 @@ BSE_API int bpf_stream_init(struct bpf_stream *s, const struct bpf_stream_option
 
 BSE_API void bpf_stream_destroy(struct bpf_stream *s)
 {
-	if (bse_usable())
+	size_t pending;
+
+	if (bse_access() || bsi_reader_lock(s, false))
 		return;
-	bsi_list_release(bse_log_detach(s));
-	/* Held here means by a reader that a fork cut off: its part is lost. */
-	if (bse_trylock(&s->lock))
-		return;
+	bsi_list_release(bse_log_detach(s, &pending));
 	bsi_list_release(s->backlog_head);
 	s->backlog_head = 0;
 	bse_unlock(&s->lock);
 }
 
+/* ---- [16a] MODULES --------------------------------------------------- */
+#ifndef BSE_HAS_THREADS
+/* Releases a dead CPU's slots; runs on another. */
+static int bsi_line_dead(unsigned int cpu)
+{
+	struct bse_line *line = per_cpu_ptr(&bse_self, cpu);
+	uint32_t i;
+
+	for (i = 0; i < BPF_STREAM_LEVELS; i++)
+		bsi_slot_release(&line->slot[i]);
+	return 0;
+}
+
+#ifdef BSE_STANDALONE
+static enum cpuhp_state bsi_cpuhp;	/* written before the pool is published */
+
+BSE_API int bpf_stream_pool_start(size_t bytes)
+{
+	void *region;
+	int state;
+
+	bytes = bytes ? bytes : BPF_STREAM_POOL_BYTES;
+	if (bytes < BSE_POOL_MIN_PAGES * BPF_STREAM_PAGE_SIZE || bytes > BSE_POOL_MAX_BYTES)
+		return -EINVAL;
+	if (bse_pool_found())
+		return -EBUSY;
+	region = vzalloc(bytes);
+	if (!region)
+		return -ENOMEM;
+	state = cpuhp_setup_state_nocalls(CPUHP_BP_PREPARE_DYN, "bpf_stream:dead", NULL,
+					  bsi_line_dead);
+	if (state < 0) {
+		vfree(region);
+		return state;
+	}
+	bsi_cpuhp = state;
+	bse_pool_format(region, bytes, 0);
+	bse_pool_publish(region);
+	return 0;
+}
+
+BSE_API size_t bpf_stream_pool_stop(void)
+{
+	struct bse_pool *pool = bse_pool_found();
+	size_t left;
+	int cpu;
+
+	if (!pool)
+		return 0;
+	synchronize_rcu();
+	cpuhp_remove_state_nocalls(bsi_cpuhp);
+	for_each_possible_cpu(cpu)
+		bsi_line_dead(cpu);
+	left = bse_pool_in_use(pool);
+	bse_process.pool = (bse_ptr){ NULL };	/* no call runs beside this one */
+	vfree(pool);
+	return left;
+}
+#endif /* BSE_STANDALONE */
+#else /* BSE_HAS_THREADS */
+
+/* ---- [16b] THREADS --------------------------------------------------- */
+
+/*
+ * Gives back all slots: no reservation is under way, or it was cancelled. The
+ * depth is so high meanwhile that a handler which pushes finds no slot, and
+ * takes a page of its own: with a slot it would fill or retire the same page.
+ */
+static void bsi_thread_give_back(uint32_t attachment)
+{
+	uint32_t i;
+
+	bse_own_set(&bse_self.depth, BPF_STREAM_LEVELS);
+	BSE_BARRIER();
+	for (i = 0; i < BPF_STREAM_LEVELS; i++)
+		bsi_slot_release(&bse_self.slot[i]);
+	BSE_BARRIER();
+	bse_own_set(&bse_self.attachment, attachment);
+	bse_own_set(&bse_self.depth, 0);
+}
+
+static void bsi_thread_exit(void *self)
+{
+	(void)self;
+	bsi_thread_give_back(BSE_CLOSED);
+}
+
+/* No reservation is under way: this also undoes what siglongjmp() left. */
+BSE_API void bpf_stream_thread_release(void)
+{
+	bsi_thread_give_back(bse_own_get(&bse_self.attachment));
+}
+
+/* ---- [16c] PROCESSES ------------------------------------------------- */
+
+/* In the child, which has one thread. Handlers would find half of this done. */
+static void bsi_process_forked(void)
+{
+	struct bse_pool *pool = bse_pool_known();
+	uint32_t kept = 0;
+	sigset_t before;
+	sigset_t all;
+	uint32_t i;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &before);
+	bse_own_set(&bse_self.id, 0);
+	bse_process.generation = (bse_process.generation + BSE_TID + 1) & ~BSE_LOCK_WAITED;
+	/* Plain stores, as no other thread is there. */
+	if (pool && pool->flags & BPF_STREAM_POOL_SHARED) {
+		bse_fill(bse_self.slot, 0, sizeof(bse_self.slot));
+		bse_process.foreign = BSE_U32(1);
+		bse_process.pool = (bse_ptr){ NULL };
+		pool = NULL;
+	} else if (pool) {
+		/* Slots of other threads are gone, their pages with them. */
+		for (i = 0; i < BPF_STREAM_LEVELS; i++)
+			kept += bse_self.slot[i].keeps;
+		pool->kept = BSE_U32(kept);
+	}
+	bse_process.adopting = BSE_U32(pool ? 1 : 0);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+/*
+ * A program may be linked so that a function of another library is bound at its
+ * first call, by code that takes kilobytes of stack. So what is called where
+ * stack may be short is called here first, in ways that change nothing.
+ */
+static void bsi_process_bind(void)
+{
+	/* Volatile: else compilers know that there is nothing to do. */
+	char *volatile from = (char *)&bse_self;
+	char *volatile to = (char *)&bse_process;
+	volatile size_t none = 0;
+	int saved = errno;
+	int cancel;
+
+	bse_fill(to, 0, none);
+	bse_copy(to, from, none);
+	none = strnlen(from, none);
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+	pthread_setcancelstate(cancel, NULL);
+	/* Without a length both are refused, and this thread is not gone. */
+	if (mmap(NULL, none, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED ||
+	    !munmap(from, none) || bse_thread_is_gone(bse_thread_id(), true))
+		none = 1;
+	errno = saved;
+}
+
+BSE_CONSTRUCTOR static void bsi_process_load(void)
+{
+	bsi_process_bind();
+	if (pthread_atfork(NULL, NULL, bsi_process_forked) ||
+	    pthread_key_create(&bse_process.exit_key, bsi_thread_exit))
+		return;
+	pthread_setspecific(bse_process.exit_key, NULL);	/* bound, too */
+	/* Release, with attach:A: a thread may run already, and push. */
+	bse_u32_xchg_release(&bse_process.hooked, 1);			/* ORD(load:A) */
+}
+
+/* Without this, a thread that outlives a dlclose would call into nowhere. */
+BSE_DESTRUCTOR static void bsi_process_unload(void)
+{
+	/* Relaxed: nobody may push beside an unload; exit() is fine. */
+	if (!bse_u32_load_relaxed(&bse_process.hooked))			/* ORD(unload:A) */
+		return;
+	bse_u32_store_relaxed(&bse_process.hooked, 0);			/* ORD(unload:B) */
+	pthread_key_delete(bse_process.exit_key);
+}
+#endif /* BSE_HAS_THREADS */
 #endif /* BPF_STREAM_BODIES */
 
 /* ====================================================================== *
  * [17] PROGRAM
  * ====================================================================== */
 /*
- * The kernel's names and signatures for the two streams of a program. Inline,
- * never symbols; and not beside <bpf/bpf.h>, whose names partly are the same.
+ * The kernel's names and signatures for the two streams of a program. They
+ * are inline functions, and so no symbols. Do not include <bpf/bpf.h> in the
+ * same file: some of its names are the same.
  */
 #if defined(BPF_STREAM_PROG) && !defined(BPF_STREAM_PROG_H)
 #define BPF_STREAM_PROG_H
@@ -4424,7 +3682,7 @@ BSE_DECLS_BEGIN
  */
 struct bpf_prog_aux {
 	struct bpf_stream stream[2];
-	bse_u32 stream_error_cnt;
+	bse_figure stream_error_cnt;
 };
 
 /**
@@ -4445,31 +3703,20 @@ static inline struct bpf_stream *bsi_prog_stream(struct bpf_prog_aux *aux, int s
 
 /**
  * bpf_prog_stream_init() - make the two streams of a program
- * @prog: the program; its aux points to memory of any content
  *
- * Context:   As bpf_stream_init().
- * Progress:  As bpf_stream_init().
- * Ordering:  As bpf_stream_init().
- * Ownership: As bpf_stream_init().
- * Return:    none.
+ * As bpf_stream_init(); prog->aux points to memory of any content.
  */
 static inline void bpf_prog_stream_init(struct bpf_prog *prog)
 {
 	(void)bpf_stream_init(&prog->aux->stream[0], NULL);
 	(void)bpf_stream_init(&prog->aux->stream[1], NULL);
-	/* Relaxed: private until the program is handed on. */
-	bse_base_u32_store_relaxed(&prog->aux->stream_error_cnt, 0);	/* ORD(prog_init:A) */
+	bse_figure_set(&prog->aux->stream_error_cnt, 0);
 }
 
 /**
  * bpf_prog_stream_free() - destroy the two streams of a program
- * @prog: the program
  *
- * Context:   As bpf_stream_destroy().
- * Progress:  As bpf_stream_destroy().
- * Ordering:  As bpf_stream_destroy().
- * Ownership: As bpf_stream_destroy().
- * Return:    none.
+ * As bpf_stream_destroy().
  */
 static inline void bpf_prog_stream_free(struct bpf_prog *prog)
 {
@@ -4479,68 +3726,44 @@ static inline void bpf_prog_stream_free(struct bpf_prog *prog)
 
 /**
  * bpf_prog_stream_read() - take out bytes of one of a program's streams
- * @prog:      the program
- * @stream_id: BPF_STDOUT or BPF_STDERR
- * @buf:       where to
- * @len:       the most bytes to take
  *
- * Context:   As bpf_stream_read().
- * Progress:  As bpf_stream_read().
- * Ordering:  As bpf_stream_read().
- * Ownership: As bpf_stream_read().
- * Return:    -ENOENT if there is no such stream, whatever else is wrong;
- *            -EINVAL if @len is negative; else as bpf_stream_read().
+ * As bpf_stream_read(), but -ENOENT if there is no such stream, whatever else
+ * is wrong.
  */
 static inline int bpf_prog_stream_read(struct bpf_prog *prog, enum bpf_stream_id stream_id,
 				       void *buf, int len)
 {
-	struct bpf_stream *s = bsi_prog_stream(prog->aux, (int)stream_id);
+	struct bpf_stream *s = bsi_prog_stream(prog->aux, BSE_CAST(int, stream_id));
 
 	/* A negative length becomes one above INT_MAX. */
-	return s ? bpf_stream_read(s, buf, (size_t)len) : -BSE_ENOENT;
+	return s ? bpf_stream_read(s, buf, BSE_CAST(size_t, len)) : -BSE_ENOENT;
 }
 
 /**
  * bpf_stream_stage_commit() - commit a stage to one of a program's streams
- * @ss:        the stage
- * @prog:      the program
- * @stream_id: BPF_STDOUT or BPF_STDERR
  *
- * Context:   As bpf_stream_stage_commit_to().
- * Progress:  As bpf_stream_stage_commit_to().
- * Ordering:  As bpf_stream_stage_commit_to().
- * Ownership: As bpf_stream_stage_commit_to().
- * Return:    -EINVAL: no such stream; else as bpf_stream_stage_commit_to().
+ * As bpf_stream_stage_commit_to(), but -EINVAL if there is no such stream.
  */
 static inline int bpf_stream_stage_commit(struct bpf_stream_stage *ss, struct bpf_prog *prog,
 					  enum bpf_stream_id stream_id)
 {
-	struct bpf_stream *s = bsi_prog_stream(prog->aux, (int)stream_id);
+	struct bpf_stream *s = bsi_prog_stream(prog->aux, BSE_CAST(int, stream_id));
 
 	return s ? bpf_stream_stage_commit_to(ss, s) : -BSE_EINVAL;
 }
 
 /**
  * bpf_stream_vprintk() - print from an array of arguments
- * @stream_id: BPF_STDOUT or BPF_STDERR
- * @fmt:       as bpf_stream_bprintf()
- * @args:      as bpf_stream_bprintf(); aligned to 8
- * @len:       as bpf_stream_bprintf()
- * @aux:       what belongs to the program
  *
- * Context:   As bpf_stream_bprintf().
- * Progress:  As bpf_stream_bprintf().
- * Ordering:  As bpf_stream_bprintf().
- * Ownership: As bpf_stream_bprintf().
- * Return:    -ENOENT if there is no such stream, whatever else is wrong;
- *            else as bpf_stream_bprintf().
+ * As bpf_stream_bprintf(), but -ENOENT if there is no such stream, whatever
+ * else is wrong. @args is aligned to 8.
  */
 static inline int bpf_stream_vprintk(int stream_id, const char *fmt, const void *args,
 				     uint32_t len, struct bpf_prog_aux *aux)
 {
 	struct bpf_stream *s = bsi_prog_stream(aux, stream_id);
 
-	return s ? bpf_stream_bprintf(s, fmt, (const uint64_t *)args, len) : -BSE_ENOENT;
+	return s ? bpf_stream_bprintf(s, fmt, BSE_CAST(const uint64_t *, args), len) : -BSE_ENOENT;
 }
 
 /**
@@ -4549,22 +3772,15 @@ static inline int bpf_stream_vprintk(int stream_id, const char *fmt, const void 
  *
  * Context:   Any.
  * Progress:  Wait-free.
- * Ordering:  None.
- * Ownership: Changes only the program's counter, which stops at the limit.
  * Return:    true if BPF_STREAM_MAX_REPORTS reports were counted before.
  */
 static inline bool bpf_prog_stream_error_limit(struct bpf_prog *prog)
 {
-	bse_u32 *count = &prog->aux->stream_error_cnt;
+	bse_figure *count = &prog->aux->stream_error_cnt;
 
-	/*
-	 * Relaxed, both: a figure. It stops at the limit, give or take those
-	 * who are between the two accesses.
-	 */
-	if (bse_base_u32_load_relaxed(count) >= BPF_STREAM_MAX_REPORTS)	/* ORD(prog_limit:A) */
-		return true;
-	return bse_base_u32_fetch_add_relaxed(count, 1) >=		/* ORD(prog_limit:B) */
-	       BPF_STREAM_MAX_REPORTS;
+	/* It stops at the limit, give or take those who are between the two. */
+	return bse_figure_get(count) >= BPF_STREAM_MAX_REPORTS ||
+	       bse_figure_add(count, 1) >= BPF_STREAM_MAX_REPORTS;
 }
 
 #define bpf_stream_printk(ss, ...) bpf_stream_stage_printk(&(ss), __VA_ARGS__)
@@ -4581,61 +3797,4 @@ static inline bool bpf_prog_stream_error_limit(struct bpf_prog *prog)
 	} while (0)
 
 BSE_DECLS_END
-
 #endif /* BPF_STREAM_PROG */
-
-/* ====================================================================== *
- * [18] SELFCHECK
- * ====================================================================== */
-#if BPF_STREAM_SELFCHECK && defined(BPF_STREAM_BODIES) && !defined(BPF_STREAM_CHECKS)
-#define BPF_STREAM_CHECKS
-
-/* Linear in the list: lengths that are in range (I9); adds up what is left. */
-static const char *bsi_list_check(bse_link link, uint64_t *bytes)
-{
-	for (; link; link = bse_next_of(link)) {
-		const struct bpf_stream_elem *elem = bse_elem_of(link);
-		uint32_t len = bsi_elem_len(elem);
-
-		if (len > BSI_ELEM_MAX || elem->consumed_len >= len)
-			return "I9: an element has no bytes left";
-		*bytes += len - elem->consumed_len;
-		if (*bytes > INT_MAX)
-			return "I1: a list goes round in circles";
-	}
-	return NULL;
-}
-
-/*
- * Linear. Beside writers: with the lock held nobody detaches or refunds, and
- * what one read of the word shows below its head does not change.
- */
-static const char *bsi_stream_check(struct bpf_stream *s)
-{
-	uint64_t bytes = 0;
-	uint64_t pending;
-	bse_link head;
-	const char *broken;
-
-	if (bse_lock(&s->lock))
-		return "the stream's lock cannot be taken";
-	head = bse_log_peek(s, &pending);
-	broken = bsi_list_check(s->backlog_head, &bytes);
-	if (!broken)
-		broken = bsi_list_check(head, &bytes);
-	if (!broken && bytes != pending)
-		broken = "I3: pending is not the sum of what is left";
-	if (!broken && pending > bse_capacity(s))
-		broken = "I3: pending is above the capacity";
-	bse_unlock(&s->lock);
-	return broken;
-}
-
-BSE_API const char *bpf_stream_selfcheck(struct bpf_stream *s)
-{
-	if (bse_usable())
-		return "the pool belongs to another process";
-	return s ? bsi_stream_check(s) : bse_pool_check();
-}
-
-#endif /* BPF_STREAM_SELFCHECK */

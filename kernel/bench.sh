@@ -11,12 +11,6 @@
 # medians over all rounds; then their ratios to the original's. One CPU: a second would be counted
 # by the same clock.
 
-case " $* " in
-*' --help '* | *' -h '*)
-	echo 'usage: bench.sh [7.2|7.3] [BOOTS]'
-	exit
-	;;
-esac
 # shellcheck source=SCRIPTDIR/lib.sh
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=SCRIPTDIR/own.sh
@@ -43,7 +37,6 @@ for word; do
 	esac
 done
 variants=(stock dropin dropin-kmalloc)
-lock_own || exit 1
 dir=$own/bench
 rm -rf "$dir"
 mkdir -p "$dir" || exit 1
@@ -59,7 +52,6 @@ for variant in "${variants[@]}"; do
 	}
 	cp "$own_kernel/image" "$dir/$variant.image" || exit 1
 done
-flock -u "$own_lock"
 for ((i = 1; i <= boots; i++)); do
 	for variant in "${variants[@]}"; do
 		step "bench-$variant" "$variant, boot $i of $boots" boot_counting \

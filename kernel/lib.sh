@@ -3,148 +3,78 @@
 #
 # Kernels for tests: fetch Debian's, build modules for them, boot them. To be sourced, by bash.
 #
-# A kernel is asked for by a word, and what Debian has for it now is looked up: see kernel_words.
+# A kernel is asked for by a word, and what Debian has for it now is looked up:
+#   6.1       of bookworm, for clouds
+#   6.12      of trixie, for clouds
+#   previous  of sid or trixie-backports, for clouds: the series before the newest
+#   newest    of sid or trixie-backports, for clouds
+#   rt        of sid or trixie-backports, PREEMPT_RT
 # Everything lies in $kernel_cache, one tree for each word, so that it does not grow:
 #   debian/WORD/     headers (and the image) of the word's kernel, unpacked; file release names it
 #   libc/            a newer C library, for the programs of the header packages
-#   lists/SUITE      what kernels a suite has; looked up again after 12 hours; SUITE.failed is why
-#                    that could not be done
+#   lists/SUITE      what kernels a suite has; looked up again after an hour
 #   build/WORD/      where modules are built
+#   work/            what is made on the way
 #   bin/             the compiler's wrapper
 #   log/             a log for each step
-#   resolved         which kernel each word meant when it was last used
-#   *.lock           kept by who is at work there
+#   lock             kept by who is at work
+# What is made in several steps gets its stamp (release, complete, version, key) last; what has none
+# is made anew.
 #
 # Functions that can fail say why in $reason and return 1.
 
-# kernel_words: the words, and what they mean.
-kernel_words()
-{
-	cat <<-'END'
-		6.1       of bookworm, for clouds
-		6.12      of trixie, for clouds
-		previous  of sid or trixie-backports, for clouds: the series before the newest
-		newest    of sid or trixie-backports, for clouds
-		rt        of sid or trixie-backports, PREEMPT_RT
-	END
-}
-
 kernel_top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd) || exit 1
-reason='' step_log='' temporary=()
+reason='' step_log=''
 
-# make_temporary [PARENT]: sets directory, to a new one that is removed when the shell ends.
-make_temporary()
-{
-	directory=$(mktemp -d ${1+"$1/XXXXXX"}) && temporary+=("$directory")
-}
-
-# What runs in the foreground has ended when this is called: an interrupt from the terminal goes to
-# all, and kernel/run.sh ends all, too. So timeout must be --foreground here.
-interrupted()
-{
-	trap '' HUP INT TERM
-	exit 130
-}
-trap 'rm -rf ${temporary+"${temporary[@]}"}' EXIT
-trap interrupted HUP INT TERM
-
-# Kernels cannot be built in a directory with blanks or colons in its name. A relative
-# XDG_CACHE_HOME is ignored, as the XDG Base Directory Specification has it.
+# A relative XDG_CACHE_HOME is ignored, as the XDG Base Directory Specification has it.
 choose_kernel_cache()
 {
-	local base=${HOME-}/.cache directory
+	local base=${HOME-}/.cache
 	[[ ${XDG_CACHE_HOME-} != /* ]] || base=$XDG_CACHE_HOME
-	if [[ $base != /* || $base == /.cache ]]; then
-		echo 'kernel: neither XDG_CACHE_HOME nor HOME is an absolute path;' \
-			'kernels are kept there' >&2
-		return 1
-	fi
 	kernel_cache=$base/bpf_stream/kernel
-	if [[ $kernel_cache == *[[:space:]:]* ]]; then
-		base=/var/tmp/bpf_stream-$UID
-		kernel_cache=$base/kernel
-		mkdir -m 700 "$base" 2>/dev/null
-		if [ ! -O "$base" ] || [ -L "$base" ]; then
-			echo "kernel: cannot use $base" >&2
-			return 1
-		fi
-	fi
-	for directory in "$kernel_cache"/{debian,lists,build,log,bin}; do
-		mkdir -p "$directory" 2>/dev/null && [ -w "$directory" ] && continue
-		echo "kernel: cannot write to $directory, where kernels are kept;" \
+	if [[ $base != /* || $base == /.cache ]]; then
+		echo 'kernel: neither XDG_CACHE_HOME nor HOME is an absolute path; kernels are kept there' >&2
+	elif [[ $kernel_cache == *[[:space:]:]* ]]; then
+		echo "kernel: kernels cannot be built in $kernel_cache, for its blanks or colons;" \
+			'XDG_CACHE_HOME can name another place' >&2
+	elif ! { mkdir -p "$kernel_cache"/{debian,lists,build,log,bin} &&
+		exec 8>>"$kernel_cache/lock"; } 2>/dev/null; then
+		echo "kernel: cannot write to $kernel_cache, where kernels are kept;" \
 			'XDG_CACHE_HOME can name another place than ~/.cache' >&2
-		return 1
-	done
+	elif ! flock -n 8; then
+		echo "kernel: another run is at work in $kernel_cache" >&2
+	else
+		return
+	fi
+	exit 1
 }
-choose_kernel_cache || exit 1
-
-# show_progress TEXT: how long it has taken, each second, and how much of a file is there.
-show_progress()
-{
-	local text=$1 start=$SECONDS form='^fetch_deb: .*, ([0-9]+) KiB to (.*)$' far size
-	while sleep 1; do
-		far=''
-		if [[ $(tail -n 1 "$step_log") =~ $form ]]; then
-			size=$(du -k "${BASH_REMATCH[2]}" 2>/dev/null)
-			size=${size%%[!0-9]*}
-			far=", $((${size:-0} / 1024)) of $((BASH_REMATCH[1] / 1024)) MiB"
-		fi
-		printf '\r%s ... %d s%s\e[K' "$text" $((SECONDS - start)) "$far"
-	done
-}
+choose_kernel_cache
+trap 'exit 130' HUP INT TERM
 
 # step LOGNAME TEXT COMMAND...: run it with its output in $step_log; a line with its duration
 # if it took a second.
 step()
 {
-	local text=$2 start=$EPOCHREALTIME status tenths progress=''
+	local text=$2 start=$SECONDS status end=''
 	step_log=$kernel_cache/log/$1.log
 	shift 2
-	: >"$step_log"
-	if [ -t 1 ]; then
-		printf '%s ... ' "$text"
-		show_progress "$text" &
-		progress=$!
-	fi
+	[ ! -t 1 ] || printf '%s ... ' "$text"
 	"$@" >"$step_log" 2>&1 </dev/null
 	status=$?
-	[ -z "$progress" ] || { kill "$progress" && wait "$progress"; } 2>/dev/null
-	tenths=$((10#${EPOCHREALTIME/[.,]/} / 100000 - 10#${start/[.,]/} / 100000))
 	[ ! -t 1 ] || printf '\r\e[K'
-	if [ $tenths -ge 10 ] || [ $status -ne 0 ]; then
-		printf '%s: %d.%d s%s\n' "$text" $((tenths / 10)) $((tenths % 10)) \
-			"$([ $status -eq 0 ] || echo ', failed')"
-	fi
+	[ $status -eq 0 ] || end=', failed'
+	[ $((SECONDS - start)) -eq 0 ] && [ -z "$end" ] || echo "$text: $((SECONDS - start)) s$end"
 	return $status
 }
 
-# is_full DIRECTORY: less than 1 MiB is free there.
-is_full()
-{
-	local free
-	free=$(df -Pk "$1" 2>/dev/null | awk 'NR == 2 { print $4 }')
-	[ -n "$free" ] && [ "$free" -lt 1024 ]
-}
-
-# because TEXT: why a step failed. Sets reason to TEXT, or to where the log is if that is empty; but
-# to a full disk if it may have been that, which often leaves no text at all.
+# because [TEXT]: why a step failed: TEXT, or the last line of its log. But a full disk, which what
+# failed often does not tell in its last words. Returns 1.
 because()
 {
-	local directory
-	for directory in "$kernel_cache" "${TMPDIR:-/tmp}"; do
-		if is_full "$directory"; then
-			reason="no space left in $directory"
-			return
-		fi
-	done
 	reason=$(grep -a -m 1 'No space left on device' "$step_log" 2>/dev/null)
-	reason=${reason:-${1:-see $step_log}}
-}
-
-# because_log: why a step failed, as the last line of its log tells.
-because_log()
-{
-	because "$(tail -n 1 "$step_log" 2>/dev/null)"
+	[ -n "$reason" ] || reason=${1-$(tail -n 1 "$step_log" 2>/dev/null)}
+	[ -n "$reason" ] || reason="see $step_log"
+	return 1
 }
 
 # --- results ----------------------------------------------------------------------------------
@@ -180,16 +110,6 @@ finish()
 	exit 0
 }
 
-# lock FILE FD: wait until no other process has FILE, which is open as FD; it says who has it.
-lock()
-{
-	if ! flock -n "$2"; then
-		echo "waiting for process $(cat "$1"), which has $1"
-		flock "$2" || return
-	fi
-	echo $$ 2>/dev/null >"$1" || true
-}
-
 # --- fetching ---------------------------------------------------------------------------------
 
 fetch_deb()
@@ -197,33 +117,14 @@ fetch_deb()
 	"$kernel_top/scripts/fetch_deb.sh" "$@"
 }
 
-# What failed before this run is tried again; run.sh sets it for its tiers.
-: "${kernel_start:=${EPOCHREALTIME/,/.}}"
-
-# list_suite SUITE: bring lists/SUITE up to date; an old one has to do if that fails, and stays old.
-# A failure is remembered for two minutes, and not longer than the run.
+# list_suite SUITE: bring lists/SUITE up to date.
 list_suite()
 {
-	local list=$kernel_cache/lists/$1 old='fetch_deb: an old list'
-	[ -z "$(find "$list" -mmin -720 2>/dev/null)" ] || return 0
-	if [ -n "$(find "$list.failed" -mmin -2 -newermt "@$kernel_start" 2>/dev/null)" ]; then
-		reason="$(<"$list.failed") (tried $(($(date +%s) - $(stat -c %Y "$list.failed"))) s ago)"
-	elif ! step "list-$1" "looking up the kernels of $1" fetch_deb --list "$1" \
-		'linux-(image|headers)-[0-9][0-9.]*[+-][a-z0-9]+-(cloud|rt)-amd64' 6.1; then
-		because_log
-		echo "$reason" 2>/dev/null >"$list.failed"
-	elif reason=$(grep -m 1 "^$old" "$step_log"); then
-		echo "$reason" >"$list.failed"
-		[ -s "$list" ] || grep '^linux-' "$step_log" >"$list"
-		touch -d @0 "$list"
-	else
-		reason=''
-		grep '^linux-' "$step_log" >"$list.new" && mv "$list.new" "$list" && return
-		because "cannot write to $list"
-	fi
-	[ -s "$list" ] || return 1
-	echo "using an old list of $1: $reason"
-	reason=''
+	local list=$kernel_cache/lists/$1
+	[ -z "$(find "$list" -mmin -60 2>/dev/null)" ] || return 0
+	step "list-$1" "looking up the kernels of $1" fetch_deb --list "$1" \
+		'linux-((image|headers)-[0-9.]+[+-][a-z0-9]+-(cloud|rt)-amd64|source-[0-9.]+)' 6.1 &&
+		mv "$step_log" "$list" || because
 }
 
 # The releases of lists/SUITE... that have an image and headers, of flavour $1, the newest first.
@@ -247,8 +148,6 @@ find_kernel()
 	6.1) suites=(bookworm) ;;
 	6.12) suites=(trixie) ;;
 	rt) flavour=rt ;;
-	newest | previous) ;;
-	*) reason="there is no kernel called $word" && return 1 ;;
 	esac
 	for item in "${suites[@]}"; do
 		list_suite "$item" || return 1
@@ -279,20 +178,15 @@ depend()
 newer_libc()
 {
 	local dir=$kernel_cache/libc
-	if [ ! -e "$dir/complete" ]; then
-		rm -rf "$dir"
-		step libc 'fetching a newer C library' fetch_deb --once trixie libc6 "$dir" \
-			'./usr/lib/x86_64-linux-gnu/*.so*' || {
-			because_log
-			return 1
-		}
-		tail -n 1 "$step_log" >"$dir/complete" || return 1
-	fi
 	libc=$dir/usr/lib/x86_64-linux-gnu
+	[ ! -e "$dir/complete" ] || return 0
+	rm -rf "$dir"
+	step libc 'fetching a newer C library' fetch_deb trixie libc6 "$dir" \
+		'./usr/lib/x86_64-linux-gnu/*.so*' && touch "$dir/complete" || because
 }
 
-# adapt_programs TREE PLACE: the programs of a header package that do not run here are run by a
-# newer C library. TREE will be moved to PLACE.
+# adapt_programs: the programs of a header package that do not run here are run by a newer C
+# library.
 adapt_programs()
 {
 	local program
@@ -301,183 +195,92 @@ adapt_programs()
 		newer_libc || return 1
 		mv "$program" "$program.real" && cat >"$program" <<-END || return 1
 			#!/bin/sh
-			exec "$libc/ld-linux-x86-64.so.2" --library-path "$libc:/lib/x86_64-linux-gnu:/usr/lib/x86_64-linux-gnu" "$2${program#"$1"}.real" "\$@"
+			exec "$libc/ld-linux-x86-64.so.2" --library-path "$libc:/lib/x86_64-linux-gnu:/usr/lib/x86_64-linux-gnu" "$program.real" "\$@"
 		END
 		chmod +x "$program" || return 1
-	done < <(find "$1/usr/lib" -type f -perm /100 -exec sh -c \
+	done < <(find "$kernel_tree/usr/lib" -type f -perm /100 -exec sh -c \
 		'for f; do case $(head -c 4 "$f" | tr -d "\177") in ELF) echo "$f" ;; esac; done' sh {} +)
 }
 
-# relocate TREE PLACE: what is absolute in the header packages points to /usr, and is to point into
-# PLACE, to which TREE will be moved.
+# relocate: what is absolute in the header packages points to /usr, and is to point into
+# $kernel_tree.
 relocate()
 {
 	local link target
-	find "$1/usr/src" -maxdepth 2 -name Makefile -type f -exec sed -i \
-		"s,\([= ]\)/usr/src/,\1$2/usr/src/,g" {} + || return 1
+	find "$kernel_tree/usr/src" -maxdepth 2 -name Makefile -type f -exec sed -i \
+		"s,\([= ]\)/usr/src/,\1$kernel_tree/usr/src/,g" {} + || return 1
 	while read -r link; do
 		target=$(readlink "$link")
 		case $target in
-		/usr/*) ln -sfn "$2$target" "$link" || return 1 ;;
+		/usr/*) ln -sfn "$kernel_tree$target" "$link" || return 1 ;;
 		esac
-	done < <(find "$1" -type l)
+	done < <(find "$kernel_tree" -type l)
 	# With vmlinux there, modules get BTF, by a pahole newer than we have.
-	rm -f "$1"/usr/src/*/vmlinux
-}
-
-# fetch_tree WORD PLACE: fetch the headers of $release of $suite, for PLACE, which they replace when
-# they are complete. What failed leaves PLACE as it was; after an interrupt, the packages that are
-# there already are kept, and named in the file fetched.
-fetch_tree()
-{
-	local word=$1 place=$2 new=$2.new headers=linux-headers-$release package of
-	rm -rf "$place.old"
-	of=$(awk -v package="$headers" '$1 == package { print $1, $2; exit }' \
-		"$kernel_cache/lists/$suite")
-	[ "$(head -n 1 "$new/fetched" 2>/dev/null)" = "$of" ] || rm -rf "$new"
-	mkdir -p "$new" && [ -s "$new/fetched" ] || echo "$of" >"$new/fetched"
-	for package in "$headers" "$(depend "$headers" 'linux-headers-.*-common.*')" \
-		"$(depend "$headers" 'linux-kbuild-.*')"; do
-		! grep -qxF "$package" "$new/fetched" || continue
-		if ! step "fetch-$word" "fetching $package" fetch_deb --once "$suite" "$package" \
-			"$new"; then
-			because_log
-			rm -rf "$new"
-			return 1
-		fi
-		echo "$package" >>"$new/fetched"
-	done
-	reason=''
-	rm -f "$new/fetched"
-	if ! relocate "$new" "$place" || ! adapt_programs "$new" "$place" ||
-	   ! echo "$release $suite" >"$new/release"; then
-		[ -n "$reason" ] || because "cannot write to $new"
-		rm -rf "$new"
-		return 1
-	fi
-	# What is being removed must not look complete.
-	[ ! -e "$place" ] || mv "$place" "$place.old"
-	if ! mv "$new" "$place"; then
-		because "cannot write to $place"
-		[ ! -e "$place.old" ] || mv "$place.old" "$place"
-		return 1
-	fi
-	rm -rf "$place.old"
+	rm -f "$kernel_tree"/usr/src/*/vmlinux
 }
 
 # get_kernel WORD: sets release, suite, kernel_tree and kdir, the directory to build modules for.
-# Without network an older one has to do. Until the next get_kernel, or the shell's end, other
-# shells that ask for the same WORD wait.
 get_kernel()
 {
-	local word=$1 old=''
+	local headers package
+	kernel_tree=$kernel_cache/debian/$1
+	find_kernel "$1" || return 1
+	headers=linux-headers-$release
+	kdir=$kernel_tree/usr/src/$headers
+	[ "$(cat "$kernel_tree/release" 2>/dev/null)" != "$release $suite" ] || return 0
+	rm -rf "$kernel_tree"
+	for package in "$headers" "$(depend "$headers" 'linux-headers-.*-common.*')" \
+		"$(depend "$headers" 'linux-kbuild-.*')"; do
+		step "fetch-$1" "fetching $package" fetch_deb "$suite" "$package" "$kernel_tree" ||
+			because || return
+	done
 	reason=''
-	kernel_tree=$kernel_cache/debian/$word
-	exec 8>>"$kernel_tree.lock"
-	lock "$kernel_tree.lock" 8
-	# An interrupt came between the new tree and the old one.
-	[ -e "$kernel_tree" ] || [ ! -e "$kernel_tree.old" ] || mv "$kernel_tree.old" "$kernel_tree"
-	[ ! -e "$kernel_tree/release" ] || read -r old suite <"$kernel_tree/release"
-	if find_kernel "$word" && [ "$release" != "$old" ] && fetch_tree "$word" "$kernel_tree"; then
-		old=$release
-	fi
-	if [ -z "$old" ]; then
-		[ -n "$reason" ] || because 'unpacking failed'
-		return 1
-	fi
-	[ -z "$reason" ] || echo "using $old, which is here already: $reason"
-	reason=''
-	read -r release suite <"$kernel_tree/release"
-	kdir=$kernel_tree/usr/src/linux-headers-$release
-	record "$word" "$release" "$suite"
-}
-
-# record WORD RELEASE SUITE: what WORD means now, in resolved. Others may do the same.
-record()
-{
-	local file=$kernel_cache/resolved
-	(
-		flock 7
-		{
-			grep -v "^${1//./\\.} " "$file" 2>/dev/null
-			echo "$1 $2 $3 $(date -u +%F)"
-		} | sort -V >"$file.$$" || { rm -f "$file.$$"; exit 0; }
-		mv "$file.$$" "$file"
-	) 7>>"$file.lock"
+	relocate && adapt_programs && echo "$release $suite" >"$kernel_tree/release" && return
+	[ -n "$reason" ] || reason="cannot write to $kernel_tree"
+	return 1
 }
 
 # get_image: sets image, the bootable file of the kernel that get_kernel found.
 get_image()
 {
-	local package
+	local package work=$kernel_cache/work
 	image=$kernel_tree/vmlinuz-$release
 	[ ! -e "$image" ] || return 0
 	package=$(depend "linux-image-$release" "linux-binary-.*")
 	package=${package:-linux-image-$release}
-	rm -rf "$kernel_tree/image"
-	step "image-$release" "fetching $package" fetch_deb --once "$suite" "$package" \
-		"$kernel_tree/image" '*/vmlinuz*' || {
-		because_log
-		return 1
-	}
-	if ! mv "$(find "$kernel_tree/image" -name 'vmlinuz*' -type f | head -n 1)" "$image"; then
-		because "there is no kernel in $package"
-		return 1
-	fi
-	rm -rf "$kernel_tree/image"
+	rm -rf "$work"
+	step "image-$release" "fetching $package" fetch_deb "$suite" "$package" "$work" \
+		'*/vmlinuz*' || because || return
+	reason="cannot keep the kernel of $package"
+	mv "$(find "$work" -name 'vmlinuz*' -type f | head -n 1)" "$image"
 }
 
 # --- building ---------------------------------------------------------------------------------
 
-# make_compiler: sets compiler, to a path without blanks.
-make_compiler()
-{
-	compiler=$kernel_cache/bin/cc.sh
-	cmp -s "$kernel_top/kernel/cc.sh" "$compiler" && return
-	rm -f "$kernel_cache"/bin/*
-	cp "$kernel_top/kernel/cc.sh" "$compiler" || {
-		because "cannot write to $kernel_cache/bin"
-		return 1
-	}
-}
-
-# copy_sources WORD DIRECTORY...: copies of the header and of DIRECTORYs, which lie in kernel/, to
-# where things are built. Sets built, the copy of the last one.
-copy_sources()
-{
-	local top=$kernel_cache/build/$1 directory
-	shift
-	rm -rf "$top"
-	mkdir -p "$top/kernel" && cp -R "$kernel_top/include" "$top/include" || return 1
-	for directory; do
-		built=$top/kernel/$(basename "$directory")
-		cp -R "$directory" "$built" || return 1
-	done
-}
-
-# build_module WORD DIRECTORY [TARGET]: build a copy of DIRECTORY, all its modules or only TARGET,
-# for the kernel that get_kernel found for WORD. Sets built, where the results are; the log is
-# $step_log. Every warning of the compiler, modpost and objtool is a failure.
+# build_module WORD DIRECTORY [TARGET]: build a copy of DIRECTORY, beside one of include/, all its
+# modules or only TARGET, for the kernel that get_kernel found for WORD. Sets built, where the
+# results are; the log is $step_log. Every warning of the compiler, modpost and objtool is a failure.
 build_module()
 {
-	local word=$1 flags=-Werror
-	make_compiler || return 1
-	copy_sources "$word" "$2" || {
-		because "cannot write to $kernel_cache/build"
+	local top=$kernel_cache/build/$1 flags=-Werror compiler=$kernel_cache/bin/cc.sh name
+	name=$(basename "$2")
+	built=$top/kernel/$name
+	rm -rf "$top"
+	if ! mkdir -p "$top/kernel" "$top/tests/unit" || ! cp -R "$kernel_top/include" "$top" ||
+	   ! cp "$kernel_top/tests/unit/selfcheck.h" "$top/tests/unit" || ! cp -R "$2" "$built" ||
+	   ! cp "$kernel_top/kernel/cc.sh" "$compiler"; then	# a path without blanks
+		reason="cannot write to $kernel_cache"
 		return 1
-	}
+	fi
 	# Attributes that only newer compilers know would be warned of in the kernel's headers.
 	grep -q '^CONFIG_GCC_VERSION=12' "$kdir/.config" || flags="$flags -Wno-attributes"
-	step "build-$(basename "$2")-$word" "building $(basename "$2") for $release" \
+	step "build-$name-$1" "building $name for $release" \
 		make -C "$kdir" -j2 M="$built" CC="$compiler" HOSTCC="$compiler" W=1 KCFLAGS="$flags" \
-		"${3-modules}" || {
-		because "it does not build; see $step_log"
-		return 1
-	}
-	! grep -E 'warning:|WARNING:' "$step_log" | grep -v 'version differs\|compiler differs' | grep -q . || {
+		"${3-modules}" || because "it does not build; see $step_log" || return
+	if grep -E 'warning:|WARNING:' "$step_log" | grep -qv 'version differs\|compiler differs'; then
 		reason="there are warnings; see $step_log"
 		return 1
-	}
+	fi
 }
 
 # check_functions OBJECT: it has the drop-in's ten global functions, by the names of 7.0 and newer,
@@ -504,19 +307,11 @@ check_functions()
 # report LINE, whose lines results prints on the host.
 make_initramfs()
 {
-	local out=$1 dir directory item busybox
+	local out=$1 dir=$kernel_cache/work item
 	shift
-	busybox=$(command -v busybox) || {
-		reason='there is no busybox'
-		return 1
-	}
-	make_temporary "$kernel_cache" || {
-		because "cannot write to $kernel_cache"
-		return 1
-	}
-	dir=$directory
-	mkdir "$dir"/{bin,dev,proc,sys,tmp}
-	cp "$busybox" "$dir/bin/busybox"
+	reason="cannot copy files to $dir"
+	rm -rf "$dir"
+	mkdir -p "$dir"/{bin,dev,proc,sys,tmp} && cp "$(command -v busybox)" "$dir/bin" || return 1
 	cat >"$dir/init" <<-'END'
 		#!/bin/busybox sh
 		/bin/busybox --install -s /bin
@@ -536,18 +331,10 @@ make_initramfs()
 	END
 	chmod +x "$dir/init"
 	for item; do
-		cp "${item%=*}" "$dir/$(basename "${item##*=}")" || {
-			because "cannot copy ${item%=*}"
-			rm -rf "$dir"
-			return 1
-		}
+		cp "${item%=*}" "$dir/$(basename "${item##*=}")" || return 1
 	done
-	if ! (set -o pipefail && cd "$dir" && find . | cpio --quiet -o -H newc | gzip -1) >"$out"; then
-		because "cannot write $out"
-		rm -rf "$dir"
-		return 1
-	fi
-	rm -rf "$dir"
+	reason="cannot write $out"
+	(set -o pipefail && cd "$dir" && find . | cpio --quiet -o -H newc | gzip -1) >"$out"
 }
 
 # boot IMAGE INITRAMFS LOG SECONDS [QEMU_ARGUMENT...]: 0 if the guest ran to its end and the kernel
@@ -589,7 +376,6 @@ tsc_early_khz=2596000 tsc=reliable ${kernel_args-}" "$@" </dev/null >"$log" 2>&1
 		elif ! results "$log" | grep -qx end; then
 			verdict='ended early'
 			reason=$(tail -n 1 "$log" | tr -d '\r')
-			[ -n "$reason" ] || because "nothing is in $log"
 		fi
 	fi
 	[ "$verdict" = clean ]

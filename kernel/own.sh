@@ -49,78 +49,38 @@ own_packages()
 	END
 }
 
-# fetch_source SERIES DIRECTORY OLD: from the suite that has the newest; sets suite. The last line of
-# the output is its version. It is not fetched if OLD is as new.
-fetch_source()
-{
-	local item name version newest=''
-	suite=sid
-	for item in sid trixie-backports; do
-		read -r name version _ < <(fetch_deb --list "$item" "linux-source-${1/./\\.}") || continue
-		echo "$item has $name $version"
-		[ -z "$newest" ] || dpkg --compare-versions "$version" gt "$newest" || continue
-		newest=$version suite=$item
-	done
-	rm -rf "$2"
-	if [ -n "$newest" ] && [ -n "$3" ] && dpkg --compare-versions "$newest" le "$3"; then
-		echo "$newest"
-	else
-		fetch_deb "$suite" "linux-source-$1" "$2"
-	fi
-}
-
-# Without the stamp, what an interrupt leaves is done again.
-unpack_source()
-{
-	local series=$1 dir=$own/source-$1.new
-	rm -rf "$own/source-$series.version" "$dir" "$own/source-$series" "$own/tree-$series" \
-		"$own/build-$series-"* "$own/kernels/$series-"* "$own/tools-$series"
-	mkdir "$dir" && tar -C "$dir" --strip-components=1 -xf "$2" || return 1
-	mv "$dir" "$own/source-$series"
-}
-
-# get_source SERIES: unpacked, the newest that Debian has; without network, or if only an older one
-# can be had, what is here has to do. Sets own_version. Returns 77 if it cannot be fetched.
+# get_source SERIES: unpacked, the newest that Debian has, or that is here. Sets own_version. Returns
+# 77 if it cannot be fetched.
 get_source()
 {
-	local series=$1 suite deb=$own/deb-$1 stamp=$own/source-$1.version old=''
-	mkdir -p "$own/kernels" || {
-		reason="cannot write to $own"
-		return 1
-	}
-	[ ! -d "$own/source-$series" ] || old=$(cat "$stamp" 2>/dev/null)
-	if [ -n "$old" ] && [ -n "$(find "$stamp" -mmin -720)" ]; then
-		own_version=$old
-		return
-	fi
-	if ! step "source-$series" "fetching linux-source-$series" fetch_source "$series" "$deb" \
-		"$old"; then
-		because_log
-		rm -rf "$deb"
-		own_version=$old
-		[ -n "$old" ] || return 77
-		echo "using linux-source-$series $old, which is here already: $reason"
-		return
-	fi
-	own_version=$(tail -n 1 "$step_log")
+	local series=$1 item version newest='' deb=$own/deb stamp=$own/source-$1.version
+	own_version=$(cat "$stamp" 2>/dev/null)
+	for item in sid trixie-backports; do
+		list_suite "$item" || return 77
+		version=$(awk -v package="linux-source-$series" '$1 == package { print $2; exit }' \
+			"$kernel_cache/lists/$item")
+		dpkg --compare-versions "$version" gt "$own_version" || continue
+		own_version=$version newest=$item
+	done
 	if [ -z "$own_version" ]; then
-		because "see $step_log"
-		return 1
+		reason="neither sid nor trixie-backports has linux-source-$series"
+		return 77
 	fi
-	if [ -n "$old" ] && dpkg --compare-versions "$own_version" lt "$old"; then
-		echo "using linux-source-$series $old, which is here already: $suite has $own_version"
-		own_version=$old
-		return
+	[ -n "$newest" ] || return 0
+	rm -rf "$deb" "$stamp" "$own/"{source,tree,tools}-"$series" "$own/build-$series-"* \
+		"$own/kernels/$series-"*
+	if ! step "source-$series" "fetching linux-source-$series $own_version" \
+		fetch_deb "$newest" "linux-source-$series" "$deb"; then
+		because
+		return 77
 	fi
-	[ "$own_version" = "$old" ] || step "unpack-$series" \
-		"unpacking linux-source-$series $own_version" unpack_source "$series" \
-		"$deb/usr/src/linux-source-$series.tar.xz" || {
-		because "unpacking failed; see $step_log"
-		return 1
-	}
+	mkdir "$own/source-$series" &&
+		step "unpack-$series" "unpacking linux-source-$series $own_version" \
+			tar -C "$own/source-$series" --strip-components=1 -xf \
+			"$deb/usr/src/linux-source-$series.tar.xz" ||
+		because "unpacking failed; see $step_log" || return
 	rm -rf "$deb"
 	echo "$own_version" >"$stamp"
-	record "source-$series" "$own_version" "$suite"
 }
 
 # pahole of Debian 12 is too old for 7.x; a newer one runs by the C library it was made for. Returns
@@ -132,24 +92,20 @@ get_pahole()
 	[ ! -x "$pahole" ] || return 0
 	rm -rf "$dir"
 	for package in libc6 libelf1t64 libdw1t64 zlib1g libzstd1 libbz2-1.0 liblzma5 libbpf1 pahole; do
-		step pahole "fetching $package of trixie" \
-			"$kernel_top/scripts/fetch_deb.sh" trixie "$package" "$dir" || {
-			because_log
+		if ! step pahole "fetching $package of trixie" fetch_deb trixie "$package" "$dir"; then
+			because
 			return 77
-		}
+		fi
 	done
 	lib=$dir/usr/lib/x86_64-linux-gnu
-	cat >"$pahole.new" <<-END
+	cat >"$pahole" <<-END
 		#!/bin/sh
 		exec $lib/ld-linux-x86-64.so.2 --library-path $lib $dir/usr/bin/pahole "\$@"
 	END
-	chmod +x "$pahole.new"
-	if ! "$pahole.new" --version >/dev/null; then
-		reason='pahole of trixie does not run here'
-		return 1
-	fi
-	mv "$pahole.new" "$pahole"
-	record pahole "$(tail -n 1 "$step_log")" trixie
+	chmod +x "$pahole"
+	"$pahole" --version >/dev/null && return
+	rm -f "$pahole"
+	because 'pahole of trixie does not run here'
 }
 
 # put FILE TARGET: a copy, unless it is there already; never written to what TARGET was.
@@ -188,7 +144,7 @@ make_parts()
 			cp "$own/source-$series/include/linux/bpf.h" "$parts.tree/include/linux" &&
 			cp "$source/stream.c" "$parts.tree/kernel/bpf" &&
 			"$own_dir/dropin/install.sh" "$parts.tree" >/dev/null &&
-			cp "$parts.tree/kernel/bpf"/{stream.c,bpf_stream.h} "$parts" || return 1
+			cp "$parts.tree/kernel/bpf"/{stream.c,bpf_stream{,_dropin}.h} "$parts" || return 1
 		rm -rf "$parts.tree"
 		;;
 	esac
@@ -239,13 +195,6 @@ keep_own()
 		mv "$2/key" "$own_kernel/key"
 }
 
-# lock_own: one run at a time builds there.
-lock_own()
-{
-	mkdir -p "$own" && exec {own_lock}>>"$own/lock" || return 1
-	lock "$own/lock" "$own_lock"
-}
-
 link_tree()
 {
 	rm -rf "$own/tree-$1.new"
@@ -269,44 +218,29 @@ build_own()
 	image=$build/arch/x86/boot/bzImage
 	[ $flavour = tiny ] || image=$build/vmlinux
 	get_source "$series" && get_pahole || return
-	[ -d "$tree" ] || step "tree-$series" "linking linux-$series" link_tree "$series" || {
-		because ''
-		return 1
-	}
+	[ -d "$tree" ] || step "tree-$series" "linking linux-$series" link_tree "$series" ||
+		because || return
 	parts=$own/parts
-	step "parts-$series" "preparing $series-$variant" make_parts "$parts" "$series" "$variant" || {
-		because "the $variant variant cannot be made; see $step_log"
-		return 1
-	}
+	step "parts-$series" "preparing $series-$variant" make_parts "$parts" "$series" "$variant" ||
+		because "the $variant variant cannot be made; see $step_log" || return
 	key=$(cat "$parts"/* "$own_dir"/config/*.config "$own/source-$series.version" | sha256sum)
 	# Into the tree in any case: more than the kernel may be made of it.
 	for file in "$tree"/kernel/bpf/bpf_stream* ; do
 		[ -e "$parts/${file##*/}" ] || rm -f "$file"
 	done
 	for file in "$parts"/*; do
-		put "$file" "$tree/kernel/bpf/${file##*/}" || {
-			because "cannot write to $tree"
-			return 1
-		}
+		put "$file" "$tree/kernel/bpf/${file##*/}" || because "cannot write to $tree" || return
 	done
 	rm -rf "$parts"
 	[ "$(cat "$own_kernel/key" 2>/dev/null)" != "$key" ] || return 0
 	rm -rf "$own_kernel"
 	if ! cat "${fragments[@]}" | cmp -s - "$build/fragments"; then
 		step "config-$series-$flavour" "configuring $series-$flavour" \
-			configure_own "$series" $flavour "${fragments[@]}" || {
-			because "it cannot be configured; see $step_log"
-			return 1
-		}
+			configure_own "$series" $flavour "${fragments[@]}" ||
+			because "it cannot be configured; see $step_log" || return
 	fi
-	step "build-$series-$variant" "building $series-$variant" own_make "$series" $flavour $target || {
-		because "it does not build; see $step_log"
-		return 1
-	}
+	step "build-$series-$variant" "building $series-$variant" own_make "$series" $flavour $target ||
+		because "it does not build; see $step_log" || return
 	echo "$key" >"$build/key"
-	keep_own "$series" "$build" "$image" || {
-		rm -rf "$own_kernel"
-		because "cannot write to $own_kernel"
-		return 1
-	}
+	keep_own "$series" "$build" "$image" || because "cannot write to $own_kernel"
 }

@@ -7,10 +7,9 @@
 #
 # TIER: compile, module (these two if none is named), dropin, debug; each is a script in
 # kernel/tiers, and gets of the other words those that it knows. KERNEL: for compile and module see
-# kernel_words in kernel/lib.sh, for dropin and debug 7.2 or 7.3. seconds and nmis, for module: how
-# long the stress in each kernel runs. A line for each test, ok, FAIL or SKIP, and at the end
-# `N passed, N failed, N skipped`. Exit status: 0, 1 failed, 77 all skipped, 2 usage, 130
-# interrupted.
+# kernel/lib.sh, for dropin and debug 7.2 or 7.3. seconds and nmis, for module: how long the stress
+# in each kernel runs. A line for each test, ok, FAIL or SKIP, and at the end
+# `N passed, N failed, N skipped`. Exit status: 0, 1 failed, 77 all skipped, 2 usage.
 #
 # A tier writes its sum into the file $kernel_sum, and has our output, maybe a terminal, as its own.
 
@@ -49,48 +48,29 @@ knows()
 }
 
 for word in "${words[@]}"; do
-	known='' others=''
 	for tier in "${tiers[@]}"; do
-		! knows "$tier" "$word" || known=1
+		! knows "$tier" "$word" || continue 2
 	done
-	[ -z "$known" ] || continue
-	for tier in compile module dropin debug; do
-		! knows "$tier" "$word" || others+=" $tier"
-	done
-	echo "kernel/run.sh: unknown argument '$word' to ${tiers[*]};" \
-		"${others:+it is for:$others; }see ./dev help" >&2
+	if knows module "$word" || knows dropin "$word"; then
+		what="'$word' is nothing for ${tiers[*]}"
+	elif [[ $word =~ ^(seconds|nmis)= ]]; then
+		what="'$word': N is a number from 1 to 999999999"
+	else
+		what="'$word' is no tier, kernel or option"
+	fi
+	echo "kernel/run.sh: $what; see ./dev help" >&2
 	exit 2
 done
-
-export kernel_start=${EPOCHREALTIME/,/.}
 
 # What is wrong with the cache is said once, not by each tier.
 # shellcheck source=SCRIPTDIR/lib.sh
 (. "$here/lib.sh") || exit 1
 [ -z "$check" ] || exit 0
 
-export kernel_sum child=''
 kernel_sum=$(mktemp) || exit 1
+export kernel_sum
 trap 'rm -f "$kernel_sum"' EXIT
-
-# The tier is a group of processes of its own, which ends as a whole.
-interrupted()
-{
-	local i group=${child:-${!-}}
-	trap '' HUP INT QUIT TERM
-	# Once more each time: a process that was just being started may have missed it.
-	# Shorter than ./dev waits for us.
-	for ((i = 0; i < 35; i++)); do
-		kill -TERM -- "-$group" 2>/dev/null || break
-		sleep 0.2
-	done
-	kill -KILL -- "-$group" 2>/dev/null
-	echo
-	echo interrupted
-	exit 130
-}
-trap interrupted HUP INT QUIT TERM
-trap '' TTOU	# a terminal with tostop stops groups in the background that write to it
+trap 'exit 130' HUP INT TERM
 
 passed=0 failed=0 skipped=0
 for tier in "${tiers[@]}"; do
@@ -105,20 +85,15 @@ for tier in "${tiers[@]}"; do
 	done
 	start=$SECONDS
 	: >"$kernel_sum"
-	set -m
-	bash "${command[@]}" </dev/null &
-	child=$!
-	set +m
-	wait $child
+	bash "${command[@]}" </dev/null
 	status=$?
-	child=''
 	p=0 f=0 s=0
 	[ ! -s "$kernel_sum" ] || read -r p _ f _ s _ <"$kernel_sum"
-	if [ "$status" -ne 0 ] && [ "$status" -ne 77 ] && [ "${f:-0}" -eq 0 ] || [ ! -s "$kernel_sum" ]; then
+	if [ ! -s "$kernel_sum" ] || { [ $status -ne 0 ] && [ $status -ne 77 ] && [ "$f" -eq 0 ]; }; then
 		echo "FAIL: $tier: it ended with status $status and no sum"
-		f=$((${f:-0} + 1))
+		f=$((f + 1))
 	fi
-	passed=$((passed + ${p:-0})) failed=$((failed + ${f:-0})) skipped=$((skipped + ${s:-0}))
+	passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
 	echo "$tier took $((SECONDS - start)) s"
 done
 echo

@@ -4,9 +4,8 @@
 
 usage: check_links.py [PROJECT_DIRECTORY]
 
-A link is `[text](target)` outside of code. A relative target must be a file or directory of the
-project; an anchor, `#...`, must be a heading of that page, written as GitHub makes anchors. Links
-with a scheme (https:) are not looked at. Exit status: 0 all lead somewhere, 1 not so.
+A link is `[text](target)` outside of code, without a scheme (https:). A target must be a file or
+directory of the project; an anchor, `#...`, a heading of that page, written as GitHub makes anchors.
 """
 import os
 import re
@@ -28,12 +27,8 @@ def anchors(path):
     out = set()
     for heading in HEADING.findall(FENCED.sub("", read(path))):
         heading = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)
-        first = slug = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
-        number = 0
-        while slug in out:
-            number += 1
-            slug = f"{first}-{number}"
-        out.add(slug)
+        slug = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        out.add(next(s for s in [slug, *(f"{slug}-{n}" for n in range(1, 99))] if s not in out))
     return out
 
 

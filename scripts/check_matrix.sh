@@ -54,10 +54,12 @@ run_cell()
 }
 export -f run_cell
 
-extras=('' -DBPF_STREAM_PROG -DBPF_STREAM_SELFCHECK=1)
+extras=('' -DBPF_STREAM_PROG -DBPF_STREAM_EXPORT)
 {
 	cells 'gcc-12 clang-14 clang-19' 'c11 c17' 'implement.c static.c declare.c' \
 		"${extras[@]/%/ -Wstrict-prototypes}"
+	cells 'gcc-12 clang-14 clang-19' 'c99 gnu99 c2x' declare.c "${extras[@]}"
+	cells 'gcc-12 clang-14 clang-19' 'gnu11 c2x' 'implement.c static.c' ''
 	cells 'gcc-12 clang-14 clang-19' 'c11 c17' late_static.c ''
 	cells 'gcc-12 clang-14' c11 'implement.c static.c' -Os
 	cells 'g++ clang++-14 clang++-19' 'c++11 c++14 c++17 c++20' declare.cc "${extras[@]}"

@@ -1,17 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #
-# Show the library at work on real text, and verify the result.
-#
 # usage: demo.sh BUILD_DIRECTORY [FILE...]
 #
-# The lines of this machine's licence texts, its dpkg log and the FILEs are
-# dealt over eight inputs. streamcat merges them, one writer thread for each
-# input, onto one stream. What comes out is taken apart again by its labels and
-# compared with what went in. Then stress does the same with signal handlers
-# that interrupt the writers. All files are in BUILD_DIRECTORY.
-# Exit status: 0 all verified, 1 not so, or a tool failed.
-
+# The library at work on real text: the lines of this machine's licence texts, its dpkg log and the
+# FILEs are dealt over eight inputs. streamcat merges them, one writer thread for each, onto one
+# stream; what comes out is compared with what went in. Then stress does the same with signal
+# handlers. Exit status: 0 all verified, 1 not so, or a tool failed.
 set -u -o pipefail
 export LC_ALL=C
 
@@ -31,16 +26,7 @@ work=$(mktemp -d "$build/demo.XXXXXX") || stop "no directory can be made in $bui
 trap 'rm -rf "$work"' EXIT
 export TMPDIR=$work		# sort's
 
-# With commas between the thousands.
-commas()
-{
-	sed ':a; s/\B[0-9]\{3\}\b/,&/; ta' <<<"$1"
-}
-
-yes_or_no()
-{
-	if "$@"; then echo yes; else echo NO; fi
-}
+commas() { sed ':a; s/\B[0-9]\{3\}\b/,&/; ta' <<<"$1"; }
 
 same_lines()
 {
@@ -64,8 +50,6 @@ none_torn()
 		[ "$(wc -c <"$work/merged")" -eq $((bytes + lines * label)) ]
 }
 
-# ---- the text, and how it is dealt -------------------------------------------
-
 for file in /usr/share/common-licenses/* /var/log/dpkg.log "$@"; do
 	[ -f "$file" ] && [ ! -L "$file" ] && [ -s "$file" ] || [[ " $* " == *" $file "* ]] || continue
 	cat "$file" || stop "$file cannot be read"
@@ -79,8 +63,7 @@ longest=$(python3 -c 'import sys; print(max(map(len, sys.stdin.buffer)))' <"$wor
 [ $((longest + label)) -le $most ] ||
 	stop "a line of $(commas "$longest") bytes is too long for streamcat:" \
 		"at most $(commas $((most - label))), its newline included"
-echo 'bpf_stream: many writers, one stream, real text'
-echo
+printf 'bpf_stream: many writers, one stream, real text\n\n'
 echo "  text      $(commas "$lines") lines, $(commas "$bytes") bytes: the licences and the dpkg log of" \
 	"this machine${1+, and what you named}"
 times=$(((least + bytes - 1) / bytes))
@@ -90,14 +73,12 @@ done >"$work/all"
 bytes=$((bytes * times)) lines=$((lines * times))
 split -n r/$writers -a 1 --numeric-suffixes=1 "$work/all" "$work/writer" || stop 'split failed'
 sort "$work/all" >"$work/sorted" || stop 'sort failed'
-echo "  dealt     line by line over $writers inputs, repeated to" \
-	"$(commas $lines) lines, $(commas $bytes) bytes"
-echo "  merged    streamcat --label: $writers writer threads push lines to one stream, one reader" \
-	"writes them"
-echo '  check     taken apart by label, each input must come back byte by byte'
-echo
+cat <<END
+  dealt     line by line over $writers inputs, repeated to $(commas $lines) lines, $(commas $bytes) bytes
+  merged    streamcat --label: $writers writer threads push lines to one stream, one reader writes them
+  check     taken apart by label, each input must come back byte by byte
 
-# ---- rounds --------------------------------------------------------------------
+END
 
 failed=0 verified=0
 printf '%11s %11s %13s %8s %10s  %-10s %-10s %s\n' capacity lines bytes seconds switches \
@@ -109,9 +90,10 @@ for capacity in $((4 << 20)) $((1 << 20)) $((256 << 10)) $((64 << 10)) $((16 << 
 	(cd "$work" && "$build/streamcat" --label --capacity $capacity writer[1-8] >merged)
 	status=$?
 	took=$((${EPOCHREALTIME/./} - start))
-	same=$(yes_or_no same_lines) || exit 1
-	order=$(yes_or_no order_kept)
-	whole=$(yes_or_no none_torn)
+	same=yes order=yes whole=yes
+	same_lines || same=NO
+	order_kept || order=NO
+	none_torn || whole=NO
 	printf '%11s %11s %13s %8s %10s  %-10s %-10s %s\n' "$(commas $capacity)" \
 		"$(commas "$(wc -l <"$work/merged")")" "$(commas "$(wc -c <"$work/merged")")" \
 		$((took / 1000000)).$((took / 100000 % 10)) \
@@ -120,14 +102,15 @@ for capacity in $((4 << 20)) $((1 << 20)) $((256 << 10)) $((64 << 10)) $((16 << 
 	[ "$status$same$order$whole" = 0yesyesyes ] || failed=1
 	[ $failed -ne 0 ] || verified=$((verified + lines))
 done
-echo
-echo '  switches  how often the next line in the output is of another writer'
-echo "  verified  $(commas $verified) lines came out as they went in"
-echo
-echo 'Now with signal handlers that interrupt the writers and write, too:'
-echo
+cat <<END
+
+  switches  how often the next line in the output is of another writer
+  verified  $(commas $verified) lines came out as they went in
+
+Now with signal handlers that interrupt the writers and write, too:
+
+END
 "$build/stress" --threads $writers --seconds 10 || failed=1
 echo
-[ $failed -ne 0 ] || echo 'demo: all of it verified'
-[ $failed -eq 0 ] || echo 'demo: FAILED, see above'
-exit $failed
+[ $failed -eq 0 ] || stop 'FAILED, see above'
+echo 'demo: all of it verified'

@@ -9,14 +9,7 @@ each message, oldest first; of one that was partly read, the rest. If an element
 said, and what can still be reached is printed. It needs the debug information (-g) of the file that
 has the bodies; with several static copies, choose a frame of the right one.
 """
-import sys
-
-try:
-    import gdb
-except ImportError:
-    print("gdb_bpf_stream.py: this is for gdb; say there: source scripts/gdb_bpf_stream.py",
-          file=sys.stderr)
-    sys.exit(2)
+import gdb
 
 ENDS = 0x80000000  # BSI_ELEM_ENDS: an element that ends its message
 

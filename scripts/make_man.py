@@ -16,7 +16,7 @@ say: @NAMES@ @SYNOPSIS 5a@ @TYPES 4@ @FUNCTIONS 5a@ @RETURNS 5a@, each with its 
   - the paragraphs `From any context` and `From threads only` of bpf_stream.7 are as [5] says, and
     so is `threads only` in [1]; its numbers for the constants are those of [2]
 
-Exit status: 0 made, 1 something differs, 2 usage, or files that cannot be read or written.
+Exit status: 0 made, 1 something differs, 2 usage.
 """
 import os
 import re
@@ -85,7 +85,8 @@ def items(header):
         item = Item(start, m[1], re.split(r"[;{]", code)[0].strip())
         if re.match(r"(struct|typedef) ", item.title):
             text = re.match(r"[^{;]*(\{.*?^\})?;", header.text[m.end():], re.M | re.S)[0]
-            item.definition = re.sub(r"\bbse_(u32|u64)\b", r"\1", text)    # atomic: private
+            item.definition = re.sub(r"\bbse_(?:figure|(u32|u64))\b", lambda m: m[1] or "u64",
+                                     text)                            # atomic: private
         if item.name in functions or re.match(r"(struct|enum|typedef) ", item.title):
             yield item
 
@@ -195,26 +196,18 @@ def fill(template, header, found, functions, macros):
                          if signal_safe(item, functions) == safe).rstrip(" ,") + " ."
 
     def insert(m):
-        kind, section = m[1], m[2]
-        here = [item for item in functions.values() if item.section == section]
-        if kind == "NAMES":
-            return "\n".join(f".Nm {name} ," for name in [*functions, *macros]).rstrip(" ,")
-        if kind == "SIGNAL_SAFE":
-            return names(True)
-        if kind == "THREADS_ONLY":
-            return names(False)
-        if kind == "TYPES":
-            here = [item for item in types if item.section == section]
+        here = [item for item in functions.values() if item.section == m[2]]
+        of_types = [item for item in types if item.section == m[2]]
         made = {
+            "NAMES": lambda: "\n".join(f".Nm {n} ," for n in [*functions, *macros]).rstrip(" ,"),
+            "SIGNAL_SAFE": lambda: names(True),
+            "THREADS_ONLY": lambda: names(False),
             "SYNOPSIS": lambda: "\n".join(map(synopsis, here)),
-            "TYPES": lambda: "\n".join(map(describe, here)),
+            "TYPES": lambda: "\n".join(map(describe, of_types)),
             "FUNCTIONS": lambda: "\n".join(map(describe, here)),
-            "RETURNS": lambda: tagged([(item.name, returns(item)) for item in here
-                                       if returns(item)], "Fn "),
-        }.get(kind, lambda: "")()
-        if not here or not made:
-            sys.exit(f"make_man.py: the template's {m.group()} stands for nothing")
-        return made
+            "RETURNS": lambda: tagged([(f.name, returns(f)) for f in here if returns(f)], "Fn "),
+        }.get(m[1], lambda: "")()
+        return made or sys.exit(f"make_man.py: the template's {m.group()} stands for nothing")
 
     version = re.search(r'^#define BPF_STREAM_VERSION "(.*)"', header.text, re.M)[1]
     return MARK.sub(insert, template).replace("@VERSION@", version)
@@ -233,18 +226,17 @@ def differences(header, functions, macros, names, template, overview):
     knobs = set(re.findall(r"^#ifndef (\w+)|^ \* (BPF_\w+)\t", configuration, re.M))
     knobs = {a or b for a, b in knobs}
     reasons = set(re.findall(r"\bBPF_STREAM_REFUSED_\w+", header.text))
-    both = template + overview
-    yield from (f"man/meson.build does not list {n}" for n in sorted((functions | macros) - names))
-    yield from (f"man/meson.build lists {n}, which the header does not declare"
-                for n in sorted(names - functions - macros))
-    yield from (f"bpf_stream.3: ERRORS lacks {n}" for n in sorted(errors - listed))
-    yield from (f"bpf_stream.3: ERRORS has {n}, which the header never names"
-                for n in sorted(listed - errors))
-    for page, text in (("bpf_stream.3", template), ("bpf_stream.7", overview)):
-        yield from (f"{page}: {n} is not in the header"
-                    for n in sorted(set(PUBLIC.findall(text)) - public))
-    yield from (f"no page speaks of {n}"
-                for n in sorted((knobs | macros | reasons) - set(PUBLIC.findall(both))))
+    spoken = {page: set(PUBLIC.findall(text)) for page, text in
+              (("bpf_stream.3", template), ("bpf_stream.7", overview))}
+    for what, found in (
+            ("man/meson.build does not list {}", (functions | macros) - names),
+            ("man/meson.build lists {}, which the header does not declare", names - functions - macros),
+            ("bpf_stream.3: ERRORS lacks {}", errors - listed),
+            ("bpf_stream.3: ERRORS has {}, which the header never names", listed - errors),
+            ("bpf_stream.3: {} is not in the header", spoken["bpf_stream.3"] - public),
+            ("bpf_stream.7: {} is not in the header", spoken["bpf_stream.7"] - public),
+            ("no page speaks of {}", (knobs | macros | reasons) - set().union(*spoken.values()))):
+        yield from (what.format(name) for name in sorted(found))
 
 
 def main(argv):

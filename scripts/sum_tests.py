@@ -6,8 +6,8 @@ usage: sum_tests.py ROUNDS BUILD_DIRECTORY...
 
 Every test in meson-logs/roundN*.json counts with its closing line, `N passed, N failed,
 N skipped`, or as one if it has none. The whole output of failed tests is printed, then the
-reason of every skip and, in a few words, of every failure, then the sum as the last line. A
-directory whose tests did not run in a round counts as one failure.
+reason of every skip and, in a few words, of every failure, then the sum as the last line. A build
+whose tests did not run in a round counts as one failure; ./dev leaves DIRECTORY.log if it failed.
 Exit status: 0 nothing failed, 1 something did, 2 usage.
 """
 import glob
@@ -23,8 +23,7 @@ SEED = re.compile(r"\bseed[ =](\d+)")
 
 def read_log(build, number):
     tests = []
-    logs = os.path.join(glob.escape(build), "meson-logs")
-    for path in glob.glob(f"{logs}/round{number}[.-]*json"):
+    for path in glob.glob(f"{glob.escape(build)}/meson-logs/round{number}[.-]*json"):
         with open(path, encoding="utf-8") as f:
             tests += [json.loads(line) for line in f if line.strip()]
     return tests
@@ -40,14 +39,10 @@ def count(test):
     m = CLOSING.fullmatch(lines[-1].strip()) if lines else None
     numbers = [int(n) for n in m.groups()] if m else [0, 0, 0]
     result = test["result"]
-    if result == "OK" and not m:
-        numbers[0] = 1
-    elif result == "OK" and not sum(numbers):
-        numbers[1] = 1
-    elif result == "SKIP":
-        numbers[2] = numbers[2] or 1
-    elif result != "OK":
-        numbers[1] = numbers[1] or 1
+    if result == "OK" and sum(numbers):
+        return numbers
+    least = {"OK": 1 if m else 0, "SKIP": 2}.get(result, 1)
+    numbers[least] = numbers[least] or 1
     return numbers
 
 
@@ -71,22 +66,19 @@ def reasons(test, word):
 
 
 def main(argv):
-    if argv[1:] in (["-h"], ["--help"]):
-        print(__doc__.strip())
-        return 0
     if len(argv) < 3 or not re.fullmatch(r"[1-9]\d*", argv[1]):
-        print("usage: sum_tests.py ROUNDS BUILD_DIRECTORY...", file=sys.stderr)
+        print(__doc__.strip(), file=sys.stderr)
         return 2
-    total, last = [0, 0, 0], {}         # a reason is told once, whatever the number of rounds
-    rounds = int(argv[1])
+    total, rounds, last = [0, 0, 0], int(argv[1]), {}       # a reason is told once for all rounds
     for number in range(1, rounds + 1):
         for build in argv[2:]:
-            label = os.path.basename(os.path.normpath(build))
+            label = re.sub("^test$", "plain", os.path.basename(os.path.normpath(build)))
             failed_in = label + (f", round {number}" if rounds > 1 else "")
             tests = read_log(build, number)
             if not tests:
                 total[1] += 1
-                last[f"FAILED in {failed_in}: its tests did not run"] = 1
+                why = "it was not built" if os.path.exists(build + ".log") else "no test ran"
+                last[f"FAILED in {failed_in}: {why}"] = 1
             for test in tests:
                 numbers = count(test)
                 total = [a + b for a, b in zip(total, numbers)]
@@ -95,8 +87,7 @@ def main(argv):
                     print(f"\n==== FAILED in {failed_in}: {name} ====")
                     print("command: " + " ".join(test.get("command") or []))
                     for stream in ("stdout", "stderr"):
-                        if (test.get(stream) or "").strip():
-                            print(test[stream].rstrip())
+                        print((test.get(stream) or "").rstrip())
                     print(f"==== {name} {end(test)}, after {test.get('duration', 0):.1f} s ====")
                     seed = SEED.search("\n".join(output(test)[:5]))
                     seed = f" (seed {seed[1]})" if seed else ""

@@ -18,6 +18,8 @@ import tempfile
 RESULT = re.compile(r"(ok|not ok) - (\S+) *(.*)")
 PLACE = re.compile(r"  - (\S+:\d+): ")
 SIGNAL = re.compile(r"^(\S+::\S+): (was killed by SIG\w+)$", re.M)     # from unit/signals.c
+# Of the signals that unit/signals.c does not tell, the one that comes by itself.
+KILLED = "was killed by SIGKILL, which cannot be caught: out of memory? That was"
 SECONDS = 200                           # for one test
 
 # Under AddressSanitizer: the tests' own processes end without a check for leaks, and Criterion's
@@ -46,7 +48,7 @@ def results(tap, died_by):
         elif m and m[1] == "ok":
             out.append([m[2], "passed", ""])
         elif m:
-            remark = m[3].replace("unexpected signal", died_by.get(m[2], "was killed by a signal"))
+            remark = m[3].replace("unexpected signal", died_by.get(m[2], KILLED))
             if m[3].startswith("("):
                 remark = "ended early, with an exit status other than 0"
             out.append([m[2], "failed", remark])

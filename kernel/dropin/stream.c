@@ -16,7 +16,7 @@
 #define BSE_ALLOC_PAGE() alloc_pages_nolock(NUMA_NO_NODE, 0)
 #endif
 
-#define BPF_STREAM_KERNEL_DROPIN
+#define BPF_STREAM_ENVIRONMENT "bpf_stream_dropin.h"
 #define BPF_STREAM_STATIC
 #include "bpf_stream.h"
 
@@ -208,3 +208,27 @@ static int __init stream_figures_start(void)
 	return 0;
 }
 late_initcall(stream_figures_start);
+
+/* Before the first writer on @cpu. */
+static int stream_cpu_ready(unsigned int cpu)
+{
+	if (!BPF_STREAM_KERNEL_KMALLOC)
+		bse_spares_fill(per_cpu_ptr(&bse_stores, cpu), BSE_GFP_SPARE, cpu_to_node(cpu));
+	return 0;
+}
+
+static int stream_cpu_gone(unsigned int cpu)
+{
+	bsi_line_dead(cpu);
+	bse_spares_drop(per_cpu_ptr(&bse_stores, cpu));
+	return 0;
+}
+
+static int __init stream_start(void)
+{
+	int state = cpuhp_setup_state(CPUHP_BP_PREPARE_DYN, "bpf_stream:prepare",
+				      stream_cpu_ready, stream_cpu_gone);
+
+	return state < 0 ? state : 0;
+}
+core_initcall(stream_start);

@@ -15,9 +15,9 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #define BPF_STREAM_STATIC
-#define BPF_STREAM_SELFCHECK 1
 #define BPF_STREAM_ENV_HEADER "test_env.h"
 #include "bpf_stream.h"
+#include "selfcheck.h"
 
 #include <linux/cpu.h>
 #include <linux/debugfs.h>

@@ -7,16 +7,15 @@
 
 static int deny_page;	/* the page request so many from now finds none; 0: none */
 
-static int bse_base_page_get(bse_page *page);
+static int (bse_page_get)(bse_page *page);
 
 static int test_page_get(bse_page *page)
 {
 	if (deny_page && --deny_page == 0)
 		return -ENOMEM;
-	return bse_base_page_get(page);
+	return (bse_page_get)(page);
 }
 
-#undef bse_page_get
-#define bse_page_get test_page_get
+#define bse_page_get(...) test_page_get(__VA_ARGS__)
 
 #endif

@@ -2,23 +2,15 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #
 # The module and the drop-in, compiled with W=1 -Werror against Debian's header packages, and what
-# symbols they have. usage: compile.sh [KERNEL...]
+# symbols they have. kernel/run.sh calls it, with the words of lib.sh.
 #
 # Seen to fail with: a global function more in the module; one that no kernel has called by it; an
 # unused variable; memory poisoned in a kernel as in userspace.
 
-usage='usage: compile.sh [6.1|6.12|previous|newest|rt]...'
-words=()
-for word; do
-	case $word in
-	--help | -h) echo "$usage" && exit ;;
-	6.1 | 6.12 | previous | newest | rt) words+=("$word") ;;
-	*) echo "compile.sh: unknown argument '$word'; $usage" >&2 && exit 2 ;;
-	esac
-done
 # shellcheck source=SCRIPTDIR/../lib.sh
 . "$(dirname "$0")/../lib.sh"
-[ ${#words[@]} -gt 0 ] || words=(6.1 6.12 previous newest rt)
+words=("$@")
+[ $# -gt 0 ] || words=(6.1 6.12 previous newest rt)
 
 # globals FILE: the global names that it defines. __pfx_ is the room before a function.
 globals()
@@ -53,39 +45,36 @@ check_dropin_symbols()
 	fi
 }
 
+# make_sources NAME: sets dir, to an empty directory of that name.
+make_sources()
+{
+	dir=$kernel_cache/work/$1 reason="cannot write to $kernel_cache/work"
+	rm -rf "$kernel_cache/work"
+	mkdir -p "$dir"
+}
+
 # The drop-in as a built-in object, beside a copy of the header, as in the kernel's source.
 build_dropin()
 {
-	local dir directory status
-	make_temporary && dir=$directory && mkdir "$dir/dropin" || {
-		because "cannot write to ${TMPDIR:-/tmp}"
-		return 1
-	}
-	cp "$kernel_top/kernel/dropin/stream.c" "$kernel_top/include/bpf_stream.h" "$dir/dropin"
+	local dir
+	make_sources dropin || return 1
+	cp "$kernel_top"/kernel/dropin/{stream.c,bpf_stream_dropin.h} \
+		"$kernel_top/include/bpf_stream.h" "$dir" || return 1
 	printf '%s\n' '# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause' \
-		'obj-y := stream.o' >"$dir/dropin/Kbuild"
-	build_module "$word" "$dir/dropin" stream.o
-	status=$?
-	rm -rf "$dir"
-	return $status
+		'obj-y := stream.o' >"$dir/Kbuild"
+	build_module "$word" "$dir" stream.o
 }
 
 # build_example [FLAG]: the module that docs/kernel-module.md shows, with the Kbuild that it shows;
 # with a FLAG for the compiler only its object.
 build_example()
 {
-	local dir directory status page=$kernel_top/docs/kernel-module.md
-	make_temporary && dir=$directory/example && mkdir "$dir" || {
-		because "cannot write to ${TMPDIR:-/tmp}"
-		return 1
-	}
+	local dir page=$kernel_top/docs/kernel-module.md
+	make_sources example || return 1
 	sed -n '/^```c$/,/^```$/{/^```/!p}' "$page" >"$dir/events.c"
 	sed -n '/^```make$/,/^```$/{/^```/!p}' "$page" >"$dir/Kbuild"
 	[ $# -eq 0 ] || echo "ccflags-y += $1" >>"$dir/Kbuild"
 	build_module "$word" "$dir" ${1+events.o}
-	status=$?
-	rm -rf "$directory"
-	return $status
 }
 
 # A kernel with KASAN compiles modules so; it has no functions for them that poison.
@@ -96,6 +85,17 @@ check_kasan()
 		reason='it calls functions that no kernel has'
 		return 1
 	fi
+}
+
+# result NAME STATUS: of what ended with STATUS; returns it.
+result()
+{
+	if [ "$2" -eq 0 ]; then
+		ok "$name: $1"
+	else
+		fail "$name: $1" "$reason" "$step_log"
+	fi
+	return "$2"
 }
 
 # A fixture has the declarations, written by hand, that the drop-in uses of a kernel that Debian
@@ -110,20 +110,16 @@ check_fixtures()
 	while read -r file; do
 		: >"$dir/$file"
 	done < <(sed -n 's,^#include <\(linux/.*\)>$,\1,p' "$dropin/stream.c" \
-		"$kernel_top/include/bpf_stream.h")
+		"$dropin/bpf_stream_dropin.h" "$kernel_top/include/bpf_stream.h")
 	for fixture in "$dropin"/fixtures/[0-9]*.h; do
 		version=$(basename "$fixture" .h)
-		name="compile $version: drop-in, against a fixture, untested"
-		step_log=$kernel_cache/log/fixture-$version.log
-		if $compiler -std=gnu11 -O2 -ffreestanding -nostdinc -D__KERNEL__ -I "$dir" \
-			-I "$kernel_top/include" -include "$fixture" -Wall -Wextra -Wmissing-prototypes \
-			-Wno-unused-parameter -Werror -c "$dropin/stream.c" -o "$dir/stream.o" \
-			>"$step_log" 2>&1; then
-			ok "$name"
-		else
-			because 'it does not compile'
-			fail "$name" "$reason" "$step_log"
-		fi
+		name="compile $version"
+		step "fixture-$version" "compiling for $version" \
+			$compiler -std=gnu11 -O2 -ffreestanding -nostdinc -D__KERNEL__ -I "$dir" \
+			-I "$dropin" -I "$kernel_top/include" -include "$fixture" -Wall -Wextra \
+			-Wmissing-prototypes -Wno-unused-parameter -Werror -c "$dropin/stream.c" \
+			-o "$dir/stream.o" || because 'it does not compile'
+		result 'drop-in, against a fixture, untested' $?
 	done
 }
 
@@ -133,40 +129,20 @@ for word in "${words[@]}"; do
 		continue
 	fi
 	name="compile $word ($release)"
-	if ! build_module "$word" "$kernel_top/kernel/module"; then
-		fail "$name: module" "$reason" "$step_log"
-	else
-		ok "$name: module"
-		if check_module_symbols; then
-			ok "$name: module's symbols"
-		else
-			fail "$name: module's symbols" "$reason"
-		fi
+	build_module "$word" "$kernel_top/kernel/module"
+	if result 'module' $?; then
+		check_module_symbols
+		result "module's symbols" $?
 	fi
-	if build_example; then
-		ok "$name: example of docs/kernel-module.md"
-	else
-		fail "$name: example of docs/kernel-module.md" "$reason" "$step_log"
-	fi
-	if check_kasan; then
-		ok "$name: example, with KASAN"
-	else
-		fail "$name: example, with KASAN" "$reason" "$step_log"
-	fi
-	case $release in
-	6.*) continue ;;
-	esac
-	if [ ! -e "$kernel_top/kernel/dropin/stream.c" ]; then
-		skip "$name: drop-in" 'kernel/dropin/stream.c is not there'
-	elif ! build_dropin; then
-		fail "$name: drop-in" "$reason" "$step_log"
-	else
-		ok "$name: drop-in"
-		if check_dropin_symbols; then
-			ok "$name: drop-in's symbols"
-		else
-			fail "$name: drop-in's symbols" "$reason"
-		fi
+	build_example
+	result 'example of docs/kernel-module.md' $?
+	check_kasan
+	result 'example, with KASAN' $?
+	[[ $release != 6.* ]] || continue
+	build_dropin
+	if result 'drop-in' $?; then
+		check_dropin_symbols
+		result "drop-in's symbols" $?
 	fi
 done
 check_fixtures

@@ -3,23 +3,16 @@
 #
 # The drop-in in kernels of our own, beside the original: the kernel's selftests, the defects of
 # the original, NMIs. With `debug` the same under KASAN, lockdep and more.
-# usage: dropin.sh [debug] [7.2] [7.3]
+# kernel/run.sh calls it: dropin.sh [debug] [7.2] [7.3]
 #
 # Seen to fail with: the mistake of tests/sabotage.sed, and the original's defects (each run of the
 # tier does both); a print refused for memory in an NMI; results that are missing, programs that end
 # with another status, a guest that does not boot; refusals that are not counted, a capacity that is
 # never reached, a CPU that goes and keeps its pages; and what nmi_stress.c and memory.c list.
 
-usage='usage: dropin.sh [debug] [7.2|7.3]...'
-debug='' all=() nmis=200000
-for word; do
-	case $word in
-	--help | -h) echo "$usage" && exit ;;
-	debug) debug=1 nmis=50000 ;;
-	7.2 | 7.3) all+=("$word") ;;
-	*) echo "dropin.sh: unknown argument '$word'; $usage" >&2 && exit 2 ;;
-	esac
-done
+debug='' nmis=200000
+[ "${1-}" != debug ] || { debug=1 nmis=50000 && shift; }
+all=("$@")
 # shellcheck source=SCRIPTDIR/../lib.sh
 . "$(dirname "$0")/../lib.sh"
 # shellcheck source=SCRIPTDIR/../own.sh
@@ -185,7 +178,7 @@ check_warnings()
 		kernel/bpf/stream.o; then
 		because 'it does not compile'
 		fail "$series: no warning with W=1" "$reason" "$step_log"
-	elif grep -qE 'kernel/bpf/(stream\.c|bpf_stream\.h):[0-9]+.*(warning|error):' "$step_log"; then
+	elif grep -qE 'kernel/bpf/(stream\.c|bpf_stream(_dropin)?\.h):[0-9]+.*(warning|error):' "$step_log"; then
 		fail "$series: no warning with W=1" 'there are some' "$step_log"
 	else
 		ok "$series: no warning with W=1"
@@ -230,7 +223,7 @@ test_install()
 	list_tree "$tree" >"$before"
 	"$install" "$tree" >/dev/null || fail "$series: install.sh" 'it does not install'
 	changed=$(diff "$before" <(list_tree "$tree") | grep '^[<>]' |
-		grep -v ' kernel/bpf/\(stream\.c\|stream\.c\.kernel\|bpf_stream\.h\)\( 644\)\?$')
+		grep -v ' kernel/bpf/\(stream\.c\|stream\.c\.kernel\|bpf_stream\(_dropin\)\?\.h\)\( 644\)\?$')
 	! "$install" "$tree" >/dev/null 2>&1 || fail "$series: install.sh" 'it installs twice'
 	"$install" --remove "$tree" >/dev/null || fail "$series: install.sh" 'it does not remove'
 	if [ -z "$changed" ] && list_tree "$tree" | cmp -s - "$before" &&
@@ -258,6 +251,7 @@ built()
 
 test_dropin()
 {
+	local header
 	built stock || return
 	if ! build_tools "$series"; then
 		fail "$series: tools" "$reason" "$step_log"
@@ -278,10 +272,12 @@ $guest_offline
 $(guest_memory '100000 4 1000 $(figure page_cap)')" "$tools/test_stream" "$tools/defects"
 	pass_on dropin "selftest=$(selftests)" nmi=9 offline=6 defect=7 counted=4 memory=4
 	check_patch "$kernel_top/kernel/dropin/stream.c" LINUX_VERSION_CODE CONSTANT_COMPARISON
-	check_patch "$kernel_top/include/bpf_stream.h" BLOCK_COMMENT_STYLE CAMELCASE COMPLEX_MACRO \
-		LINE_SPACING MACRO_ARG_PRECEDENCE MACRO_ARG_REUSE MACRO_ARG_UNUSED NEW_TYPEDEFS \
-		ARRAY_SIZE PREFER_DEFINED_ATTRIBUTE_MACRO PREFER_KERNEL_TYPES SPACING \
-		UNCOMMENTED_DEFINITION VOLATILE
+	for header in "$kernel_top"/{include/bpf_stream,kernel/dropin/bpf_stream_dropin}.h; do
+		check_patch "$header" BLOCK_COMMENT_STYLE CAMELCASE COMPLEX_MACRO LINE_SPACING \
+			MACRO_ARG_PRECEDENCE MACRO_ARG_REUSE MACRO_ARG_UNUSED NEW_TYPEDEFS ARRAY_SIZE \
+			PREFER_DEFINED_ATTRIBUTE_MACRO PREFER_KERNEL_TYPES SPACING \
+			UNCOMMENTED_DEFINITION VOLATILE
+	done
 	if built dropin-kmalloc; then
 		boot_own "$series" dropin-kmalloc 300 "$(guest_selftests)" "$tools/test_stream"
 		pass_on dropin-kmalloc "selftest=$(selftests)"
@@ -321,7 +317,6 @@ $guest_offline" "$tools/test_stream" "$tools/defects"
 	pass_on debug "selftest=$count" nmi=9 offline=6 defect=7 counted=4
 }
 
-lock_own || exit 1
 for series in "${all[@]}"; do
 	if [ "$debug" ]; then
 		test_debug

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #
 # The module in Debian's own kernels: its self-tests, and what the kernel complained of.
-# usage: module.sh [KERNEL...] [seconds=N] [nmis=N]
+# kernel/run.sh calls it, with the words of lib.sh, and seconds=N and nmis=N.
 #
 # The stress from all contexts runs for so many seconds, or until so many NMIs came, then 30 times
 # as long at most.
@@ -10,22 +10,16 @@
 # Seen to fail with: a self-test that is left out, says FAIL, says nothing, calls WARN_ON, BUG, or
 # never ends; a module that cannot be loaded, or not be taken out.
 
-usage='usage: module.sh [6.1|6.12|previous|newest|rt]... [seconds=N] [nmis=N]'
-words=() seconds=2 nmis=0 number='^(seconds|nmis)=[1-9][0-9]{0,8}$'
-for word; do
-	case $word in
-	--help | -h) echo "$usage" && exit ;;
-	6.1 | 6.12 | previous | newest | rt) words+=("$word") && continue ;;
-	seconds=*) seconds=${word#*=} ;;
-	nmis=*) nmis=${word#*=} ;;
-	esac
-	if ! [[ $word =~ $number ]]; then
-		echo "module.sh: unknown argument '$word'; $usage" >&2
-		exit 2
-	fi
-done
 # shellcheck source=SCRIPTDIR/../lib.sh
 . "$(dirname "$0")/../lib.sh"
+words=() seconds=2 nmis=0
+for word; do
+	case $word in
+	seconds=*) seconds=${word#*=} ;;
+	nmis=*) nmis=${word#*=} ;;
+	*) words+=("$word") ;;
+	esac
+done
 [ ${#words[@]} -gt 0 ] || words=(6.1 6.12 previous newest rt)
 
 # What the guest said, as results; its last begin without an end is for the caller.

@@ -31,7 +31,7 @@ class Demo(unittest.TestCase):
     def run_it(self, *args, **env):
         p = subprocess.run(["bash", DEMO, *(args or (self.build, self.text))],
                            env={**os.environ, **env}, stdin=subprocess.DEVNULL,
-                           capture_output=True, text=True, timeout=200)
+                           capture_output=True, text=True)
         return p.returncode, p.stdout, p.stderr
 
     def test_long_lines__are_measured_in_bytes__and_files_are_in_the_build_directory(self):

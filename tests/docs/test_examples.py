@@ -6,15 +6,20 @@ In the environment: EXAMPLES, the programs that were built, separated by newline
 
 Seen to fail with: a handler that does not push; a report that is printed message by message, and
 one that is committed though nothing was found; a reader that ends at its first ring; a drain that
-gives up on -EAGAIN; a pool that was not given; a sink that says less than it took; a program that
-is not built; an example without a test; before errors of writing were looked at.
+gives up on -EAGAIN; drain_fd in place of pass_lines(); a pool that was not given; a sink that says
+less than it took; a program that is not built; an example without a test; before errors of writing
+were looked at.
 """
 import os
 import re
 import subprocess
+import sys
 import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "tests"))
+from status import in_words  # noqa: E402
+
 BUILT = {os.path.basename(path): path for path in os.environ["EXAMPLES"].splitlines()}
 
 # What has its test elsewhere, or is a part of another one.
@@ -25,9 +30,8 @@ class Examples(unittest.TestCase):
     def run_example(self, name):
         if name not in BUILT and name.startswith("cxx_"):
             self.skipTest("no C++ compiler that goes with the C compiler")
-        p = subprocess.run([BUILT[name]], stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                           timeout=120)
-        self.assertEqual((p.returncode, p.stderr), (0, ""), p.stdout)
+        p = subprocess.run([BUILT[name]], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        self.assertEqual((p.returncode, p.stderr), (0, ""), f"{in_words(p.returncode)}\n{p.stdout}")
         return p.stdout
 
     def test_cxx_user(self):
@@ -67,12 +71,17 @@ class Examples(unittest.TestCase):
                          "pool: 15 of 15 pages in use; stream: 60000 bytes pending, 1 refused\n"
                          "pool: 0 of 15 pages in use; stream: 0 bytes pending, 1 refused\n" + full)
 
+    def test_whole_lines(self):
+        self.assertEqual(self.run_example("whole_lines"),
+                         "a datagram: one\na datagram: two\n"
+                         "a shared pipe: 40000 lines, 0 torn\n")
+
     def test_output_that_cannot_be_written__is_reported(self):
         for name in sorted(BUILT):
             with self.subTest(name), open("/dev/full", "w", encoding="utf-8") as full:
                 p = subprocess.run([BUILT[name]], stdin=subprocess.DEVNULL, stdout=full,
-                                   stderr=subprocess.PIPE, text=True, timeout=120)
-                self.assertEqual(p.returncode, 1, p.stderr)
+                                   stderr=subprocess.PIPE, text=True)
+                self.assertEqual(p.returncode, 1, f"{in_words(p.returncode)}\n{p.stderr}")
                 self.assertRegex(p.stderr, rf"\A{name}: .*cannot write.*\n\Z")
                 if name != "cxx_user":          # C++ does not say why
                     self.assertIn(os.strerror(28), p.stderr)

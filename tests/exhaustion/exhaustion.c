@@ -31,21 +31,18 @@
  * lock is relaxed.
  */
 #define BPF_STREAM_STATIC
-#define BPF_STREAM_SELFCHECK 1
 #define BPF_STREAM_PROG
 #define BPF_STREAM_ENV_HEADER "../tests/exhaustion/yield_env.h"
 #include "bpf_stream.h"
+#include "../unit/selfcheck.h"
 #include "../program.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <sys/prctl.h>
-#include <sys/wait.h>
 
 #define PAGE BPF_STREAM_PAGE_SIZE
 #define REGION_PAGES 64u		/* in the static array */
 #define CROWD 32u			/* the most threads that write */
-#define HOPELESS 1000000u		/* refusals in a row after which nothing will come */
 
 static uint64_t seed;
 static uint64_t rounds = 100;
@@ -283,12 +280,6 @@ static void *worker_ends(void)
 	return NULL;
 }
 
-static void wait_for_room(uint32_t tries)
-{
-	WANT(tries < HOPELESS);
-	sched_yield();
-}
-
 static bool are_done(uint32_t n)
 {
 	return __atomic_load_n(&done, __ATOMIC_ACQUIRE) == n;
@@ -305,7 +296,7 @@ static void drain_beside(uint32_t n, struct parser *p)
 		taken = bpf_stream_drain(&stream, parse, p, SIZE_MAX);
 		WANT(taken >= 0);
 		if (!taken)
-			sched_yield();
+			program_pause();
 	} while (taken || !all);
 }
 
@@ -328,7 +319,6 @@ static int push_one(struct worker *w, uint32_t body_below)
 static void *one_of_the_crowd(void *arg)
 {
 	struct worker *w = arg;
-	uint32_t tries;
 	uint64_t i;
 
 	for (i = 0; i < rounds; i++) {
@@ -338,8 +328,8 @@ static void *one_of_the_crowd(void *arg)
 	}
 	pthread_barrier_wait(&barrier);
 	for (i = 0; i < messages / CROWD; i++)
-		for (tries = 0; push_one(w, 600); tries++)
-			wait_for_room(tries);
+		while (push_one(w, 600))
+			program_pause();
 	return worker_ends();
 }
 
@@ -552,11 +542,10 @@ static int push_group(struct worker *w)
 static void *write_groups(void *arg)
 {
 	struct worker *w = arg;
-	uint32_t tries;
 
 	while (w->seq < messages / WRITERS)
-		for (tries = 0; push_group(w); tries++)
-			wait_for_room(tries);
+		while (push_group(w))
+			program_pause();
 	return worker_ends();
 }
 
@@ -564,7 +553,7 @@ static void *trim_beside(void *trimmed)
 {
 	while (!are_done(WRITERS)) {
 		*(size_t *)trimmed += bpf_stream_pool_trim();
-		sched_yield();
+		program_pause();
 	}
 	return NULL;
 }
@@ -776,7 +765,7 @@ static void *use_all(void *arg)
 		default:
 			if (send(w, (enum way)program_below(&w->random, WAYS),
 				 program_below(&w->random, STREAMS)))
-				sched_yield();
+				program_pause();
 			break;
 		}
 	}
@@ -863,28 +852,22 @@ static uint64_t own_rounds;
 
 static bool run_in_child(const struct test *test)
 {
-	pid_t pid;
+	pid_t pid = program_fork();
 	int status;
 
-	fflush(stdout);
-	pid = fork();
-	if (pid < 0)
-		abort();
 	if (!pid) {
 		/* Who ends this program ends its case. */
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		program_limit();
 		use_region(test->place, test->pages);
 		if (test->place == OWN)
 			rounds = own_rounds;
 		test->run();
 		exit(0);
 	}
-	if (waitpid(pid, &status, 0) != pid)
-		abort();
-	if (WIFSIGNALED(status))
-		printf("  ended by signal %d\n", WTERMSIG(status));
-	return WIFEXITED(status) && !WEXITSTATUS(status);
+	status = program_wait(pid);
+	if (status)
+		printf("  seed %" PRIu64 ": the case %s\n", seed, program_end_of(status));
+	return !status;
 }
 
 int main(int argc, char **argv)

@@ -19,18 +19,16 @@ static inline void yield_now_and_then(void)
 static inline bool yield_u64_cas_acquire(bse_u64 *p, uint64_t *old, uint64_t v)
 {
 	yield_now_and_then();
-	return bse_base_u64_cas_acquire(p, old, v);
+	return (bse_u64_cas_acquire)(p, old, v);
 }
 
 static inline bool yield_u64_cas_release(bse_u64 *p, uint64_t *old, uint64_t v)
 {
 	yield_now_and_then();
-	return bse_base_u64_cas_release(p, old, v);
+	return (bse_u64_cas_release)(p, old, v);
 }
 
-#undef bse_u64_cas_acquire
-#define bse_u64_cas_acquire yield_u64_cas_acquire
-#undef bse_u64_cas_release
-#define bse_u64_cas_release yield_u64_cas_release
+#define bse_u64_cas_acquire(...) yield_u64_cas_acquire(__VA_ARGS__)
+#define bse_u64_cas_release(...) yield_u64_cas_release(__VA_ARGS__)
 
 #endif /* YIELD_ENV_H */

@@ -28,14 +28,13 @@
  * told after progress, or keeps the lock; consumed lengths start over.
  */
 #define BPF_STREAM_STATIC
-#define BPF_STREAM_SELFCHECK 1
 #define BPF_STREAM_PROG
 #define BPF_STREAM_POOL_BYTES (64u * 4096u)
 #define BPF_STREAM_ENV_HEADER "../tests/faults/every_fault_env.h"
 #include "bpf_stream.h"
+#include "../unit/selfcheck.h"
 #include "../program.h"
 
-#include <sched.h>
 
 #define CAPACITY 40000u
 #define STREAMS 3u
@@ -456,7 +455,7 @@ static bse_page steal(bse_u64 *list)
 	bse_page page = list ? bse_free_pop(pool, list) : bse_page_fresh(pool);
 
 	if (page)
-		bse_base_u32_store_relaxed(&pool->page[page].next, BSE_PAGE_IN_USE);
+		(bse_u32_store_relaxed)(&pool->page[page].next, BSE_PAGE_IN_USE);
 	return page;
 }
 
@@ -488,7 +487,7 @@ static bool rob(enum fault fault, bse_u64 *list)
 static void give_back_stolen(void)
 {
 	while (stolen_count)
-		bse_base_page_put(stolen[--stolen_count]);
+		(bse_page_put)(stolen[--stolen_count]);
 }
 
 /* Denied because there is none: somebody has them all for this moment. */
@@ -502,13 +501,13 @@ static int fault_page_get(bse_page *page)
 	if (due(AT_PAGE)) {
 		sheltered++;
 		do
-			err = bse_base_page_get(&all[n++]);
+			err = (bse_page_get)(&all[n++]);
 		while (!err);
 		for (n--; n; n--)
-			bse_base_page_put(all[n - 1]);
+			(bse_page_put)(all[n - 1]);
 		sheltered--;
 	} else {
-		err = bse_base_page_get(page);
+		err = (bse_page_get)(page);
 	}
 	if (err && !crowd.threads) {
 		no_memory++;
@@ -530,7 +529,7 @@ static bool fault_list_cas(bool cas(bse_u64 *, uint64_t *, uint64_t), bse_u64 *l
 
 static bool fault_u64_cas_acquire(bse_u64 *p, uint64_t *old, uint64_t v)
 {
-	return fault_list_cas(bse_base_u64_cas_acquire, p, old, v);
+	return fault_list_cas((bse_u64_cas_acquire), p, old, v);
 }
 
 static bool fault_u64_cas_release(bse_u64 *p, uint64_t *old, uint64_t v)
@@ -542,14 +541,14 @@ static bool fault_u64_cas_release(bse_u64 *p, uint64_t *old, uint64_t v)
 	bool done;
 
 	if (p == &pool->hot || p == &pool->cold)
-		return fault_list_cas(bse_base_u64_cas_release, p, old, v);
+		return fault_list_cas((bse_u64_cas_release), p, old, v);
 	interrupt();
 	while (&b->s->log != p)
 		b++;
 	fault = due(AT_LOG);
 	beaten = fault && !rival_push(b, fault == LOG_FILLED ? b->s->capacity -
 				      (b->accepted - b->taken) : 5);
-	done = bse_base_u64_cas_release(p, old, v);
+	done = (bse_u64_cas_release)(p, old, v);
 	CHECK(!beaten || !done);
 	return done;
 }
@@ -559,7 +558,7 @@ static bool fault_u32_cas_relaxed(bse_u32 *p, uint32_t *old, uint32_t v)
 	struct bse_pool *pool = bse_pool_known();
 	enum fault fault = pool && p == &pool->fresh ? due(AT_FRESH) : NONE;
 	bool beaten = fault && rob(fault, NULL);
-	bool done = bse_base_u32_cas_relaxed(p, old, v);
+	bool done = (bse_u32_cas_relaxed)(p, old, v);
 
 	CHECK(!beaten || !done);
 	return done;
@@ -568,14 +567,14 @@ static bool fault_u32_cas_relaxed(bse_u32 *p, uint32_t *old, uint32_t v)
 static bool fault_ptr_cas_release(bse_ptr *p, void **old, void *v)
 {
 	bool beaten = due(AT_POOL) && !rival_push(&book[0], 3);
-	bool done = bse_base_ptr_cas_release(p, old, v);
+	bool done = (bse_ptr_cas_release)(p, old, v);
 
 	CHECK(!beaten || !done);
 	return done;
 }
 
 /* As much of the pieces as the answer says. */
-static int fault_take(bsi_take *take, void *ctx, const struct bse_piece *piece, unsigned int n)
+static int fault_take(bse_take *take, void *ctx, const struct bse_piece *piece, unsigned int n)
 {
 	struct bse_piece part[BSE_PIECES];
 	size_t len = 0;
@@ -598,15 +597,13 @@ static int fault_take(bsi_take *take, void *ctx, const struct bse_piece *piece, 
 	return ret;
 }
 
-static int fault_take_memory(void *ctx, const struct bse_piece *piece, unsigned int n)
+/* Sinks of the test's own ask for themselves. */
+static int fault_sink_call(bse_mutex *lock, bse_take *take, void *ctx,
+			   const struct bse_piece *piece, unsigned int n)
 {
-	return gathering ? bse_base_take_memory(ctx, piece, n) :
-			   fault_take(bse_base_take_memory, ctx, piece, n);
-}
-
-static int fault_take_fd(void *ctx, const struct bse_piece *piece, unsigned int n)
-{
-	return fault_take(bse_base_take_fd, ctx, piece, n);
+	if (take == bse_take_fd || (take == bse_take_memory && !gathering))
+		return fault_take(take, ctx, piece, n);
+	return (bse_sink_call)(lock, take, ctx, piece, n);
 }
 
 /* ---- Failing system calls ---------------------------------------------- */
@@ -618,7 +615,7 @@ static bool crowd_mmap_fails(void)
 	if (call > crowd.threads)
 		return false;
 	while (__atomic_load_n(&crowd.calls, __ATOMIC_ACQUIRE) < crowd.threads)
-		sched_yield();
+		program_pause();
 	return crowd.fails > CROWD || call == crowd.fails;
 }
 
@@ -982,7 +979,7 @@ static void check_pool(size_t in_use)
 static void check_no_page_in_use(void)
 {
 	check_pool(0);
-	CHECK(!bse_pool_known() || !bse_base_u32_load_relaxed(&bse_pool_known()->kept));
+	CHECK(!bse_pool_known() || !(bse_u32_load_relaxed)(&bse_pool_known()->kept));
 }
 
 static void check_book(struct book *b)
@@ -1067,7 +1064,7 @@ static void forget_pool(void)
 	CHECK(mapped == 1);
 	bse_unpoison(pool, BPF_STREAM_POOL_BYTES);
 	CHECK(!fault_munmap(pool, BPF_STREAM_POOL_BYTES));
-	bse_base_ptr_store_relaxed(&bse_process.pool, NULL);
+	(bse_ptr_store_relaxed)(&bse_process.pool, NULL);
 	denied = 0;
 }
 

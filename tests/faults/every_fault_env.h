@@ -8,27 +8,19 @@ static bool fault_u64_cas_acquire(bse_u64 *p, uint64_t *old, uint64_t v);
 static bool fault_u64_cas_release(bse_u64 *p, uint64_t *old, uint64_t v);
 static bool fault_u32_cas_relaxed(bse_u32 *p, uint32_t *old, uint32_t v);
 static bool fault_ptr_cas_release(bse_ptr *p, void **old, void *v);
-static int fault_take_memory(void *ctx, const struct bse_piece *piece, unsigned int n);
-static int fault_take_fd(void *ctx, const struct bse_piece *piece, unsigned int n);
+static int fault_sink_call(bse_mutex *lock, bse_take *take, void *ctx,
+			   const struct bse_piece *piece, unsigned int n);
 static void *fault_mmap(void *at, size_t bytes, int prot, int flags, int fd, off_t offset);
 static int fault_munmap(void *at, size_t bytes);
 static int fault_madvise(void *at, size_t bytes, int advice);
 static int fault_setspecific(pthread_key_t key, const void *value);
 
-#undef bse_page_get
-#define bse_page_get fault_page_get
-#undef bse_u64_cas_acquire
-#define bse_u64_cas_acquire fault_u64_cas_acquire
-#undef bse_u64_cas_release
-#define bse_u64_cas_release fault_u64_cas_release
-#undef bse_u32_cas_relaxed
-#define bse_u32_cas_relaxed fault_u32_cas_relaxed
-#undef bse_ptr_cas_release
-#define bse_ptr_cas_release fault_ptr_cas_release
-#undef bse_take_memory
-#define bse_take_memory fault_take_memory
-#undef bse_take_fd
-#define bse_take_fd fault_take_fd
+#define bse_page_get(...) fault_page_get(__VA_ARGS__)
+#define bse_u64_cas_acquire(...) fault_u64_cas_acquire(__VA_ARGS__)
+#define bse_u64_cas_release(...) fault_u64_cas_release(__VA_ARGS__)
+#define bse_u32_cas_relaxed(...) fault_u32_cas_relaxed(__VA_ARGS__)
+#define bse_ptr_cas_release(...) fault_ptr_cas_release(__VA_ARGS__)
+#define bse_sink_call(...) fault_sink_call(__VA_ARGS__)
 
 /* With arguments only, so that (mmap)(...) is still the C library's. */
 #define mmap(...) fault_mmap(__VA_ARGS__)

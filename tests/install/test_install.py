@@ -3,13 +3,15 @@
 """Installing, uninstalling, and the five ways of README.md to get the header into a project.
 
 The commands, the main.c and the build files are taken out of README.md, so what is tested is what
-it says. All paths have a blank in them. Seen to fail: with Meson's own pkgconfig.generate(), which
-writes libdir; with cmake.write_basic_package_version_file(), which needs CMake; with tests on by
-default; with a file installed by a script; with an absolute path in bpf_streamConfig.cmake; with
-any version accepted, 0 refused, or the end of a range ignored; without Threads; without the guard
-of CMakeLists.txt, with a VERSION or CMAKE_C_STANDARD there; without subdir_done() in meson.build;
-with a wrong name in README.md; with links to the tests in docs/porting.md; with streamcat not
-installed, or installed only where tests are enabled; without its page.
+it says: for what is installed in $HOME/.local, as printed. All paths have a blank in them. Seen to
+fail: with another directory, or none, in PKG_CONFIG_PATH or CMAKE_PREFIX_PATH of README.md; with
+Meson's own pkgconfig.generate(), which writes libdir; with
+cmake.write_basic_package_version_file(), which needs CMake; with tests on by default; with a file
+installed by a script; with an absolute path in bpf_streamConfig.cmake; with any version accepted,
+0 refused, or the end of a range ignored; without Threads; without the guard of CMakeLists.txt,
+with a VERSION or CMAKE_C_STANDARD there; without subdir_done() in meson.build; with a wrong name in
+README.md; with links to the tests in docs/porting.md; with streamcat not installed, or installed
+only where tests are enabled; without its page.
 """
 import json
 import os
@@ -23,15 +25,18 @@ import tempfile
 import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-sys.path.insert(0, os.path.join(ROOT, "scripts"))
+sys.path.insert(0, os.path.join(ROOT, "tests"))
 sys.dont_write_bytecode = True
-from check_readme import BLOCK  # noqa: E402
+from status import in_words  # noqa: E402
+
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
 
 # Where README.md builds what it installs: ./dev knows nothing of it.
 BUILD = "builddir"
 PROGRAM = "bin/streamcat"
 WANTED = {
     "include/bpf_stream.h",
+    "share/bpf_stream/bpf_stream.supp",
     "share/cmake/bpf_stream/bpf_streamConfig.cmake",
     "share/cmake/bpf_stream/bpf_streamConfigVersion.cmake",
     "share/doc/bpf_stream/CHANGELOG.md",
@@ -73,9 +78,9 @@ def files_below(top):
 
 def run(*command, cwd, **env):
     p = subprocess.run(command, cwd=cwd, env={**ENV, **env}, stdin=subprocess.DEVNULL,
-                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=200)
+                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if p.returncode:
-        raise AssertionError(f"{shlex.join(command)}: status {p.returncode}\n{p.stdout[-4000:]}")
+        raise AssertionError(f"{shlex.join(command)}: {in_words(p.returncode)}\n{p.stdout[-4000:]}")
     return p.stdout
 
 
@@ -98,13 +103,13 @@ def archive(*directory):
     """As README.md makes it."""
     with tempfile.TemporaryDirectory(dir=TOP) as d:
         tree = repository(d)
-        run("sh", "-ec", SAYS["sh"][2], cwd=tree)
+        run("sh", "-ec", SAYS["sh"][4], cwd=tree)
         shutil.move(os.path.join(tree, f"bpf_stream-{VERSION}.tar.gz"), os.path.join(*directory))
 
 
 def setUpModule():
     """TREE, a copy of this source tree, is installed into PREFIX as README.md says."""
-    global TOP, TREE, PREFIX, ENV, VERSION, SAYS, MAIN, EXPECTED
+    global TOP, TREE, PREFIX, ENV, VERSION, README, SAYS, MAIN, EXPECTED
     temp = tempfile.TemporaryDirectory(prefix="bpf_stream ")
     unittest.addModuleCleanup(temp.cleanup)
     TOP = temp.name
@@ -116,11 +121,11 @@ def setUpModule():
                     {".git", "build", BUILD, "__pycache__"} & set(names)
                     if directory == ROOT else ())
     VERSION = re.search(r'BPF_STREAM_VERSION "(.*)"', read(TREE, "include/bpf_stream.h")).group(1)
-    text = read(TREE, "README.md")
-    example = dict(BLOCK.findall(text.split("## How to use it")[0]))
+    README = read(TREE, "README.md")
+    example = dict(BLOCK.findall(README.split("## How to use it")[0]))
     MAIN, EXPECTED = example["c"], example["text"]
     SAYS = {}
-    for kind, block in BLOCK.findall(text.split("## How to use it")[1]):
+    for kind, block in BLOCK.findall(README.split("## How to use it")[1]):
         SAYS.setdefault(kind, []).append(block)
     run("sh", "-ec", SAYS["sh"][1], cwd=TREE)
     os.rename(os.path.join(TREE, BUILD), os.path.join(TOP, "build"))
@@ -217,7 +222,7 @@ class Installation(Case):
     def test_install__needs_only_a_compiler_meson_and_ninja(self):
         tools = os.path.join(self.dir, "bin")
         os.mkdir(tools)
-        for name in "cc", "as", "ld", "ar", "meson", "ninja":
+        for name in "cc", "as", "ld", "ar", "meson", "ninja", "sed":
             write(f'#!/bin/sh\nexec "{shutil.which(name)}" "$@"\n', tools, name)
             os.chmod(os.path.join(tools, name), 0o755)
         run("meson", "setup", "build", TREE, cwd=self.dir, PATH=tools)
@@ -252,7 +257,8 @@ class PkgConfig(Case):
     def test_makefile(self):
         write(MAIN, self.dir, "main.c")
         write(SAYS["make"][0], self.dir, "Makefile")
-        out = run("make", cwd=self.dir, PKG_CONFIG_LIBDIR=f"{PREFIX}/share/pkgconfig")
+        self.assertIn("`make`", README)
+        out = run("sh", "-ec", SAYS["sh"][2] + "make", cwd=self.dir)
         self.assertIn(" -pthread", out)
         self.assertEqual(run("./main", cwd=self.dir), EXPECTED)
 
@@ -285,6 +291,12 @@ class CMake(Case):
         self.assertIn(f"-- header in {place}, links to Threads::Threads.\n", out)
         self.assertNotIn("Warning", out)
         run("cmake", "--build", "build", cwd=self.dir)
+        self.assertEqual(run("build/main", cwd=self.dir), EXPECTED)
+
+    def test_find_package__as_printed(self):
+        write(SAYS["cmake"][0], self.dir, "CMakeLists.txt")
+        write(MAIN, self.dir, "main.c")
+        run("sh", "-ec", SAYS["sh"][3], cwd=self.dir)
         self.assertEqual(run("build/main", cwd=self.dir), EXPECTED)
 
     def test_find_package__also_in_a_moved_tree(self):
@@ -370,11 +382,10 @@ install(CODE "")
 
 
 class Meson(Case):
-    def build(self, **env):
+    def build(self, before="", **env):
         write(MAIN, self.dir, "main.c")
         write(SAYS["meson"][0], self.dir, "meson.build")
-        run("meson", "setup", "build", cwd=self.dir, **env)
-        run("ninja", "-C", "build", cwd=self.dir)
+        run("sh", "-ec", before + SAYS["sh"][5], cwd=self.dir, **env)
         self.assertEqual(run("build/main", cwd=self.dir), EXPECTED)
 
     def introspect(self, what):
@@ -382,7 +393,7 @@ class Meson(Case):
 
     @needs("pkg-config")
     def test_installed(self):
-        self.build(PKG_CONFIG_LIBDIR=f"{PREFIX}/share/pkgconfig")
+        self.build(SAYS["sh"][2])
         self.assertIn(f"-I{PREFIX}/include", self.introspect("targets")[0]["target_sources"][0]
                       ["parameters"])
 

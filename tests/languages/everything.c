@@ -14,7 +14,6 @@
  * -fsanitize=integer in trap mode.
  */
 #define BPF_STREAM_PROG
-#define BPF_STREAM_SELFCHECK 1
 #include "bpf_stream.h"
 
 #include <errno.h>
@@ -216,7 +215,6 @@ static void use_readers(void)
 	IS(close(ends[0]) | close(ends[1]), 0);
 	IS(bpf_stream_push(&s, "x", 1), 0);
 	IS(bpf_stream_drain_fd(&s, -1, 1), -EBADF);
-	IS((uintptr_t)bpf_stream_selfcheck(&s), 0);
 	bpf_stream_destroy(&s);
 }
 
@@ -268,7 +266,6 @@ static void use_contexts(void)
 	bpf_stream_pool_get_stats(&pool);
 	IS(pool.in_use, 0);
 	IS(bpf_stream_pool_trim() > 0, 1);
-	IS((uintptr_t)bpf_stream_selfcheck(NULL), 0);
 }
 
 static void use_program(void)

@@ -7,7 +7,7 @@
 #
 # Seen to fail with copies of the header in which: bpf_stream_push() has another name; a private
 # copy is extern; MAP_ANONYMOUS is looked for instead of MADV_DONTNEED (musl); no #include ends the
-# compilation; the test for C90 is gone; _DEFAULT_SOURCE is not defined.
+# compilation; the test for C90 is gone, or asks for C11; the knobs have their defaults in [2]; _DEFAULT_SOURCE is not defined.
 
 # Lists of words; functions that check calls.
 # shellcheck disable=SC2086,SC2317 source-path=SCRIPTDIR source=common.sh
@@ -31,6 +31,18 @@ for header in '<stdio.h>' '<pthread.h>' '<signal.h>' '<linux/bpf.h>'; do
 done
 check 'included twice' \
 	build_and_run '-DLAST="bpf_stream.h"' -DBPF_STREAM_IMPLEMENTATION order.c
+
+# One file that includes others: some have no bodies, and know no knobs.
+printf '%s\n' '#include "bpf_stream.h"' 'void first(struct bpf_stream *s);' \
+	'void first(struct bpf_stream *s) { (void)bpf_stream_push(s, "x", 1); }' >first.c
+printf '%s\n' '#define BPF_STREAM_IMPLEMENTATION' '#define BPF_STREAM_DEFAULT_CAPACITY 100' \
+	'#define BPF_STREAM_POOL_BYTES (1u << 20)' '#define BPF_STREAM_PAGE_SIZE 1024u' \
+	'#define BPF_STREAM_LEVELS 2u' '#include "bpf_stream.h"' >second.c
+printf '#include "%s.c"\n' first second order >unity.c
+check 'one file of several, one of which has bodies and knobs' \
+	build_and_run -D_DEFAULT_SOURCE unity.c
+printf '%s\n' '#include "bpf_stream.h"' 'int push(struct bpf_stream *s);' \
+	'int push(struct bpf_stream *s) { return bpf_stream_push(s, "x", 1); }' >declarations.c
 
 for name in a b; do
 	check "static copy $name" $CC -DNAME=copy_$name -c static_copy.c -o $name.o
@@ -62,7 +74,7 @@ printf '%s\n' '#define BPF_STREAM_STATIC' '#include "bpf_stream.h"' >copy.cc
 
 for cc in gcc clang-14 clang-19 musl-gcc; do
 	if ! have $cc; then
-		skip 14 "what $cc tells" "$cc is not installed"
+		skip 16 "what $cc tells" "$cc is not installed"
 		continue
 	fi
 	late=(-DBPF_STREAM_IMPLEMENTATION '-DFIRST="system.h"' order.c)
@@ -75,10 +87,16 @@ for cc in gcc clang-14 clang-19 musl-gcc; do
 		told -D_DEFAULT_SOURCE $CC -D_POSIX_C_SOURCE=200809L -c "${late[@]}"
 	check "$cc: with GNU asked for it compiles" build_and_run -D_GNU_SOURCE "${late[@]}"
 	CC="$cc -std=gnu11 $warnings" check "$cc: as GNU C it compiles" build_and_run "${late[@]}"
-	for std in c90 gnu90 iso9899:199409 c99; do
-		check "$cc -std=$std: it advises -std=c11" \
-			told -std=c11 $cc -std=$std -Iinclude -c order.c
+	for std in c90 gnu90 iso9899:199409; do
+		check "$cc -std=$std: it advises -std=c99" \
+			told -std=c99 $cc -std=$std -Iinclude -c order.c
 		check "$cc -std=$std: also where the bodies are" \
+			told -std=c99 $cc -std=$std -Iinclude -c bodies.c
+	done
+	for std in c99 gnu99; do
+		check "$cc -std=$std: declarations are enough for who has no bodies" \
+			$cc -std=$std $warnings -c declarations.c -o declarations.o
+		check "$cc -std=$std: where the bodies are it advises -std=c11" \
 			told -std=c11 $cc -std=$std -Iinclude -c bodies.c
 	done
 done

@@ -13,7 +13,7 @@
  *
  *   no pthread_key_delete in the unload hook   SIGSEGV when a thread ends; no
  *                                              page is kept from load 32 on
- *   fork hook registered for the program       "the child was killed by SIGSEGV"
+ *   fork hook registered for the program       "was killed by SIGSEGV"
  *   no tls_model attribute                     "has no DF_STATIC_TLS",
  *                                              "allocations in a push"
  *   every key counts as settable               "allocations in a push"
@@ -30,7 +30,6 @@
 
 #include <link.h>
 #include <pthread.h>
-#include <sched.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -514,7 +513,7 @@ static void *push_on_and_on(void *arg)
 {
 	for (;;)
 		if (plugin.push("z", 1))
-			sched_yield();
+			program_pause();
 	return arg;
 }
 

@@ -18,7 +18,6 @@
 #include "plugin.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -85,7 +84,7 @@ static void *write_messages(void *arg)
 	while (n < messages) {
 		for (i = 0; i < libraries; i++)
 			while (store(writer, i))
-				sched_yield();
+				program_pause();
 		if (++n % 1000 == 0)
 			raise(SIGUSR1);
 	}
@@ -209,7 +208,7 @@ static void *push_on_and_on(void *arg)
 {
 	for (;;)
 		if (plugin[0].push("z", 1) + plugin[libraries - 1].push("z", 1))
-			sched_yield();
+			program_pause();
 	return arg;
 }
 

@@ -29,13 +29,12 @@
  * byte; and, under ThreadSanitizer, so that publish or detach is relaxed.
  */
 #define BPF_STREAM_STATIC
-#define BPF_STREAM_SELFCHECK 1
 #define BPF_STREAM_ENV_HEADER "../tests/unit/hooks.h"
 #include "bpf_stream.h"
+#include "../unit/selfcheck.h"
 #include "../program.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <urcu/lfstack.h>
 #include <urcu/wfcqueue.h>
 
@@ -337,7 +336,7 @@ static bool detach(struct lists *lists)
 
 	if (!give_back(lists))
 		return false;
-	link = bse_log_detach(&lists->stream);
+	link = bse_log_detach(&lists->stream, &(size_t){ 0 });
 	ours_to_numbers(link, &ours);
 	stack_to_numbers(__cds_lfs_pop_all(&lists->stack), &theirs);
 	if (!same(&ours, "stack's:", &theirs))
@@ -462,7 +461,7 @@ static _Thread_local uint64_t *yield_random;
 static void yield_sometimes(enum hook_point point)
 {
 	if (point == HOOK_PUBLISHING && !program_below(yield_random, 16))
-		sched_yield();
+		program_pause();
 }
 
 static void see_wrong(const char *what, uint32_t number)
@@ -519,7 +518,7 @@ static bool ours_publish(struct writer *w, uint32_t first, uint32_t n)
 			return was_empty >= 0;
 		if (bse_next_of(chain.oldest))
 			return false;
-		sched_yield();
+		program_pause();
 	}
 }
 
@@ -534,7 +533,7 @@ static bool ours_collect(void)
 	reader.held_bytes = 0;
 	if (bse_log_pending(&shared.stream) > shared.capacity)
 		see_wrong("pending is above the capacity", 0);
-	reader.held = bsi_list_reverse(bse_log_detach(&shared.stream));
+	reader.held = bsi_list_reverse(bse_log_detach(&shared.stream, &(size_t){ 0 }));
 	for (link = reader.held; link; link = bse_next_of(link)) {
 		see(number_of(link));
 		reader.held_bytes += bsi_elem_len(bse_elem_of(link));
@@ -632,7 +631,7 @@ static void *write_script(void *arg)
 		}
 		first += w->group[i];
 		if (!program_below(&w->random, 16))
-			sched_yield();
+			program_pause();
 	}
 	__atomic_fetch_add(&shared.done, 1, __ATOMIC_RELEASE);
 	return NULL;
@@ -707,7 +706,7 @@ static bool run_in_threads(uint64_t seed, uint32_t threads, const struct structu
 		any = structure->collect();
 		see_end_of_batch();
 		if (!any)
-			sched_yield();
+			program_pause();
 	} while (any || !all_done);
 	for (t = 0; t < writers; t++)
 		pthread_join(writer[t].thread, NULL);

@@ -12,6 +12,7 @@
  * with `>` for `>=` at the capacity, 1023 for the length that loses its byte,
  * and a refund of what is left of an element instead of all of it.
  */
+#define _GNU_SOURCE
 #include "model.h"
 #include "../program.h"
 

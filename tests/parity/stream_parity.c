@@ -32,8 +32,9 @@
  * shrinking, seven of the twelve differences of --differences are too large.
  * For "every element ends a message" it printed:
  *
- *	script 101, which is --seed 102 --scripts 1, differs; 49 steps were
- *	shrunk to 3 in 236 tries:
+ *	FAIL: script 101 (--seed 102 --scripts 1): step 45: drain: delivered
+ *	messages of stream 1 are 1, the model says 0
+ *	its 49 steps were shrunk to 3 in 236 tries:
  *	script
  *	pool 0
  *	init stream=0 capacity=0
@@ -45,8 +46,8 @@
 #define _GNU_SOURCE
 #define BPF_STREAM_STATIC
 #define BPF_STREAM_PROG
-#define BPF_STREAM_SELFCHECK 1
 #include "bpf_stream.h"
+#include "../unit/selfcheck.h"
 #include "script.h"
 
 #include <fcntl.h>
@@ -632,10 +633,10 @@ static bool report_times(struct run *r, uint64_t times)
 	uint64_t printed = 0;
 
 	for (uint64_t i = 0; i < times; i++) {
-		uint32_t before = bse_base_u32_load_relaxed(&r->aux.stream_error_cnt);
+		uint64_t before = bse_figure_get(&r->aux.stream_error_cnt);
 
 		if (bpf_prog_stream_error_limit(&prog)) {
-			if (bse_base_u32_load_relaxed(&r->aux.stream_error_cnt) != before)
+			if (bse_figure_get(&r->aux.stream_error_cnt) != before)
 				return differs(r, "counted on behind the limit");
 			break;
 		}
@@ -995,6 +996,8 @@ static bool work_search(void *arg)
 static unsigned int search_report(const struct search *search)
 {
 	uint64_t seed = search->seed + verdict->script;
+	/* A difference of an original is what was looked for. */
+	const char *fail = search->original ? "" : "FAIL: ";
 	struct script script;
 	unsigned int steps;
 	char first[sizeof(verdict->outcome)];
@@ -1004,14 +1007,14 @@ static unsigned int search_report(const struct search *search)
 	script.original = search->original;
 	steps = script.steps;
 	if (!script_shrink(&script)) {
-		printf("script %" PRIu64 " differs, but not alone: %s\n"
-		       "replay: --seed %" PRIu64 " --scripts %" PRIu64 "\n", verdict->script, first,
-		       search->seed + search->begin, verdict->script + 1 - search->begin);
+		printf("%sscript %" PRIu64 " (--seed %" PRIu64 " --scripts %" PRIu64
+		       "; alone it agrees): %s\n", fail, verdict->script,
+		       search->seed + search->begin, verdict->script + 1 - search->begin, first);
 		return 0;
 	}
-	printf("script %" PRIu64 ", which is --seed %" PRIu64 " --scripts 1, differs; "
-	       "%u steps were shrunk to %u in %u tries:\n", verdict->script, seed, steps,
-	       script.steps, tries);
+	printf("%sscript %" PRIu64 " (--seed %" PRIu64 " --scripts 1): %s\n"
+	       "its %u steps were shrunk to %u in %u tries:\n", fail, verdict->script, seed, first,
+	       steps, script.steps, tries);
 	script_print(&script, verdict->outcome);
 	return script.steps;
 }
@@ -1051,9 +1054,13 @@ static bool find_difference(unsigned int original, uint64_t seed, uint64_t scrip
 			if (in_child(work_search, &search))
 				continue;
 			steps = search_report(&search);
-			return steps && steps <= SHRUNK_MAX;
+			if (steps && steps <= SHRUNK_MAX)
+				return true;
+			printf("FAIL: original %u: a script was not shrunk to %u steps\n",
+			       original, SHRUNK_MAX);
+			return false;
 		}
-	printf("no difference in %" PRIu64 " scripts\n", scripts);
+	printf("FAIL: original %u: no difference in %" PRIu64 " scripts\n", original, scripts);
 	return false;
 }
 
@@ -1076,7 +1083,7 @@ static int replay_one(const char *where, struct script *script)
 {
 	bool agrees = script_agrees(script);
 
-	printf("%s: %s\n", where, agrees ? "same" : verdict->outcome);
+	printf("%s%s: %s\n", agrees ? "" : "FAIL: ", where, agrees ? "same" : verdict->outcome);
 	return !agrees;
 }
 
@@ -1090,13 +1097,13 @@ static int check_shown(const char *where, struct script *script, const char *out
 	int failures = 0;
 
 	if (script_agrees(script) || strcmp(verdict->outcome, outcome)) {
-		printf("%s: not what the script gives: %s\n", where,
+		printf("FAIL: %s: not what the script gives: %s\n", where,
 		       verdict->differs ? verdict->outcome : "same");
 		failures++;
 	}
 	script->original = 0;
 	if (!script_agrees(script)) {
-		printf("%s: with nothing switched on: %s\n", where, verdict->outcome);
+		printf("FAIL: %s: with nothing switched on: %s\n", where, verdict->outcome);
 		failures++;
 	}
 	return failures;
@@ -1134,7 +1141,7 @@ static int replay(const char *name, bool is_page)
 	}
 	for (size_t i = 0; i < ORIGINALS && is_page; i++)
 		if (!(shown & originals[i].original)) {
-			printf("%s: no script for %s\n", name, originals[i].name);
+			printf("FAIL: %s: no script for %s\n", name, originals[i].name);
 			failures++;
 		}
 	return failures;

@@ -9,8 +9,9 @@
  *
  *   private  fork: the child, with the one thread that forked, reads its copy
  *            of what was pending: each lane goes on at the number where the
- *            parent's reader was, and ends where the writer was. A stream whose
- *            reader was cut off is busy until it is made anew. Then it pushes,
+ *            parent's reader was, and ends where the writer was. If that reader
+ *            was in its sink, its bytes come again; if it was elsewhere in a
+ *            drain, what it had is lost and counted. Then the child pushes,
  *            reads, starts threads, forks again.
  *   shared   fork with a shared memfd as the pool: everything is -EPERM.
  *   exec     fork and exec, posix_spawn, or exec in place of the process: the
@@ -19,18 +20,19 @@
  * Meanwhile the parent goes on; in the end each lane is whole, and no page is
  * in use.
  *
- * Seen to fail with the header changed so that: forks are not counted, or a
- * holder left in the parent is waited for; init keeps the old stream; the child
- * forgets what its slots count; handlers share the slot that they interrupt, or
- * leave it to another level; a publish links once, before a lost race; the
- * child of a shared pool may push, keep its slots, commit, free a stage, drain,
- * trim, destroy, or look at the parent's pages to check them.
+ * Seen to fail with the header changed so that: a reader left in the parent is
+ * waited for; its backlog is taken as it is, or dropped though it was in its
+ * sink; what is lost is not counted, or stays charged; the child forgets what
+ * its slots count; handlers share the slot that they interrupt, or leave it to
+ * another level; a publish links once, before a lost race; the child of a
+ * shared pool may push, keep its slots, commit, free a stage, drain, trim,
+ * destroy, or look at the parent's pages to check them.
  */
 #define BPF_STREAM_STATIC
-#define BPF_STREAM_SELFCHECK 1
 #define BPF_STREAM_POOL_BYTES (4u << 20)
 #define BPF_STREAM_ENV_HEADER "../tests/unit/hooks.h"
 #include "bpf_stream.h"
+#include "../unit/selfcheck.h"
 #include "../program.h"
 
 #include <sched.h>
@@ -85,11 +87,6 @@ static void set(int *p, int value)
 	__atomic_store_n(p, value, __ATOMIC_RELEASE);
 }
 
-static void nap(void)
-{
-	nanosleep(&(struct timespec){ 0, 200000 }, NULL);
-}
-
 /* ---- Records ----------------------------------------------------------- */
 
 struct record {
@@ -103,10 +100,14 @@ struct stream {
 	struct bpf_stream s;
 	uint32_t number;
 	uint32_t accepted[LANES];	/* written by their lane */
+	int draining;			/* a thread of the first process is */
+	int in_sink;			/* of that thread */
 	/* What a reader has seen; changed in a sink, so the lock is held. */
-	uint32_t next[LANES];
-	size_t have;
-	unsigned char part[RECORD_MAX];
+	struct seen {
+		uint32_t next[LANES];
+		size_t have;
+		unsigned char part[RECORD_MAX];
+	} seen, before;			/* now; when the last call of the sink began */
 };
 
 static struct stream stream[STREAMS];
@@ -138,38 +139,51 @@ static uint32_t make(unsigned char *at, const struct stream *st, uint32_t lane, 
 	return record.length;
 }
 
-/* Takes all, and checks each record as soon as it is whole. */
-static void parse(struct stream *st, const unsigned char *data, size_t len)
+/*
+ * Takes all, and checks each record as soon as it is whole. What is wrong, or
+ * NULL. Behind a loss records of a lane may be missing.
+ */
+static const char *parse(struct seen *seen, uint32_t number, const unsigned char *data, size_t len,
+			 bool lost)
 {
 	struct record record;
 	size_t want;
 	size_t n;
 
 	while (len) {
-		memcpy(&record, st->part, sizeof(record));
-		want = st->have < sizeof(record) ? sizeof(record) : record.length;
-		n = want - st->have < len ? want - st->have : len;
-		memcpy(st->part + st->have, data, n);
-		st->have += n;
+		memcpy(&record, seen->part, sizeof(record));
+		want = seen->have < sizeof(record) ? sizeof(record) : record.length;
+		n = want - seen->have < len ? want - seen->have : len;
+		memcpy(seen->part + seen->have, data, n);
+		seen->have += n;
 		data += n;
 		len -= n;
-		if (st->have < sizeof(record))
-			return;
-		memcpy(&record, st->part, sizeof(record));
-		CHECK(record.length >= sizeof(record) && record.length <= RECORD_MAX);
-		if (st->have < record.length)
+		if (seen->have < sizeof(record))
+			return NULL;
+		memcpy(&record, seen->part, sizeof(record));
+		if (record.length < sizeof(record) || record.length > RECORD_MAX)
+			return "no record begins here";
+		if (seen->have < record.length)
 			continue;
-		CHECK(record.lane < LANES);
-		CHECK(record.sum == sum_of(st->part, record.length, st->number));
-		CHECK(record.seq == st->next[record.lane]);
-		st->next[record.lane]++;
-		st->have = 0;
+		if (record.lane >= LANES || record.sum != sum_of(seen->part, record.length, number))
+			return "a record is damaged";
+		if (record.seq != seen->next[record.lane] &&
+		    !(lost && record.seq > seen->next[record.lane]))
+			return "a record is not the next of its lane";
+		seen->next[record.lane] = record.seq + 1;
+		seen->have = 0;
 	}
+	return NULL;
 }
 
-static int take(void *st, const void *data, size_t len)
+/* A sink. */
+static int take(void *ctx, const void *data, size_t len)
 {
-	parse(st, data, len);
+	struct stream *st = ctx;
+	const char *wrong = parse(&st->seen, st->number, data, len, false);
+
+	if (wrong)
+		report(__LINE__, wrong);
 	return (int)len;
 }
 
@@ -317,17 +331,26 @@ static void *writer(void *id)
 		if (born)
 			child_goes_on();
 		if (err)
-			nap();
+			program_pause();
 	}
 	hook = NULL;
 	return NULL;
 }
 
-static int traffic_sink(void *st, const void *data, size_t len)
+static int traffic_sink(void *ctx, const void *data, size_t len)
 {
+	struct stream *st = ctx;
+	int ret;
+
+	st->before = st->seen;
+	/* Whole, before anything else changes: a child may need it. */
+	__atomic_thread_fence(__ATOMIC_RELEASE);
+	set(&st->in_sink, 1);
 	/* A fork somewhere else shall find readers at work. */
 	sched_yield();
-	return take(st, data, len);
+	ret = take(st, data, len);
+	set(&st->in_sink, 0);
+	return ret;
 }
 
 static void *reader(void *unused)
@@ -338,7 +361,9 @@ static void *reader(void *unused)
 	for (i = 0; !look(&stop); i++) {
 		struct stream *st = &stream[i % 16 ? 0 : 1];
 
+		set(&st->draining, 1);
 		ret = bpf_stream_drain(&st->s, traffic_sink, st, 1 + i * 7919 % 20000);
+		set(&st->draining, 0);
 		CHECK(ret >= 0);
 		if (i == 25)
 			__atomic_fetch_add(&started, 1, __ATOMIC_RELEASE);
@@ -346,41 +371,97 @@ static void *reader(void *unused)
 		if (born)
 			child_goes_on();
 		if (!ret)
-			nap();
+			program_pause();
 	}
 	return unused;
 }
 
-/* Takes out what is pending; in the end each lane is where its writer was. */
-static void read_all(struct stream *st, enum where where)
+/* In the end each lane is where its writer was, or behind what was lost. */
+static void check_lanes(struct stream *st, enum where where, bool lost)
 {
-	struct bpf_stream_stats stats;
-	size_t sum = 0;
-	size_t pending;
 	uint32_t ahead;
 	uint32_t lane;
-	int ret;
+
+	for (lane = 0; lane < LANES; lane++) {
+		ahead = st->seen.next[lane] - st->accepted[lane];
+		if (lost && st->seen.next[lane] < st->accepted[lane])
+			ahead = 0;
+		/* Another thread was cut off between its push and its count. */
+		if (where && ahead && lane / 2 + 1 != self) {
+			CHECK(ahead <= GROUP);
+			st->accepted[lane] = st->seen.next[lane];
+			ahead = 0;
+		}
+		CHECK(!ahead);
+		st->seen.next[lane] = st->accepted[lane];
+	}
+	check_sound(&st->s);
+}
+
+static struct bpf_stream_stats stats_of(const struct stream *st)
+{
+	struct bpf_stream_stats stats;
 
 	bpf_stream_get_stats(&st->s, &stats);
-	pending = stats.pending;
+	return stats;
+}
+
+/* Takes out what is pending. */
+static void read_all(struct stream *st, enum where where)
+{
+	size_t pending = stats_of(st).pending;
+	size_t sum = 0;
+	int ret;
+
 	do {
 		ret = bpf_stream_drain(&st->s, take, st, 3001);
 		CHECK(ret >= 0);
 		sum += (size_t)ret;
 	} while (ret);
 	CHECK(sum == pending);
-	CHECK(!st->have);
-	for (lane = 0; lane < LANES; lane++) {
-		ahead = st->next[lane] - st->accepted[lane];
-		/* Another thread was cut off between its push and its count. */
-		if (where && ahead && lane / 2 + 1 != self) {
-			CHECK(ahead <= GROUP);
-			st->accepted[lane] = st->next[lane];
-			ahead = 0;
+	CHECK(!st->seen.have);
+	check_lanes(st, where, false);
+}
+
+/* The same, where its reader was in a drain, and is not in this process. */
+static bool read_behind_a_reader(struct stream *st)
+{
+	static unsigned char data[300000];
+	const struct bpf_stream_stats stats = stats_of(st);
+	const char *wrong;
+	uint64_t lost;
+	size_t len = 0;
+	int ret;
+
+	CHECK(born != IN_READER);
+	do {
+		ret = bpf_stream_read(&st->s, data + len, sizeof(data) - len);
+		CHECK(ret >= 0);
+		len += (size_t)ret;
+	} while (ret);
+	lost = stats_of(st).lost - stats.lost;
+	CHECK(len + lost == stats.pending);
+	CHECK(!stats_of(st).pending);
+	CHECK(!lost || !look(&st->in_sink));
+	if (lost) {
+		st->seen.have = 0;
+		wrong = parse(&st->seen, st->number, data, len, true);
+	} else {
+		struct seen seen = st->seen;
+
+		wrong = parse(&seen, st->number, data, len, false);
+		/* Or it was in its sink: the bytes of that call come again. */
+		if (wrong || seen.have) {
+			seen = st->before;
+			wrong = parse(&seen, st->number, data, len, false);
 		}
-		CHECK(!ahead);
+		st->seen = seen;
 	}
-	check_sound(&st->s);
+	if (wrong)
+		report(__LINE__, wrong);
+	CHECK(!st->seen.have);
+	check_lanes(st, born, lost);
+	return lost;
 }
 
 static int count_bytes(void *sum, const void *data, size_t len)
@@ -390,26 +471,6 @@ static int count_bytes(void *sum, const void *data, size_t len)
 	return (int)len;
 }
 
-/* Its reader is not in this process. */
-static void check_cut_off(struct stream *st)
-{
-	size_t sum = 0;
-	char byte;
-
-	CHECK(born != IN_READER);
-	CHECK(bpf_stream_read(&st->s, &byte, 1) == -EBUSY);
-	CHECK(bpf_stream_try_read(&st->s, &byte, 1) == -EBUSY);
-	CHECK(bpf_stream_drain(&st->s, count_bytes, &sum, SIZE_MAX) == -EBUSY);
-	CHECK(bpf_stream_try_drain(&st->s, count_bytes, &sum, SIZE_MAX) == -EBUSY);
-	CHECK(bpf_stream_drain_fd(&st->s, STDERR_FILENO, SIZE_MAX) == -EBUSY);
-	CHECK(!sum);
-	(void)push_record(st, 0);
-	bpf_stream_destroy(&st->s);
-	init_stream(st);
-	memcpy(st->next, st->accepted, sizeof(st->next));
-	st->have = 0;
-}
-
 static void *child_writer(void *id)
 {
 	unsigned int i;
@@ -417,7 +478,7 @@ static void *child_writer(void *id)
 	self = *(unsigned int *)id;
 	for (i = 0; i < 200; i++)
 		if (push_record(&stream[i % STREAMS], 2 * (self - 1)))
-			nap();
+			program_pause();
 	return NULL;
 }
 
@@ -427,18 +488,18 @@ static void start(pthread_t *thread, void *run(void *), void *arg)
 }
 
 /* How a child ends; anything else is a failure. */
-enum { CONTENT = 0, CONTENT_WITHOUT_READER = 10 };
+enum { CONTENT = 0, CONTENT_BEHIND_A_LOSS = 10 };
 
-static uint64_t cut_off;		/* children that were */
+static uint64_t losses;			/* children that had one */
 
 static void wait_for(pid_t pid)
 {
 	int status = program_wait(pid);
 
 	if (!WIFEXITED(status) || (WEXITSTATUS(status) != CONTENT &&
-				   WEXITSTATUS(status) != CONTENT_WITHOUT_READER))
+				   WEXITSTATUS(status) != CONTENT_BEHIND_A_LOSS))
 		report(__LINE__, program_end_of(status));
-	cut_off += WEXITSTATUS(status) == CONTENT_WITHOUT_READER ? 1 : 0;
+	losses += WEXITSTATUS(status) == CONTENT_BEHIND_A_LOSS ? 1 : 0;
 }
 
 /* The child of a fork with a pool of its own. */
@@ -446,24 +507,21 @@ static void child_goes_on(void)
 {
 	unsigned int id[2] = { 1, 2 };
 	pthread_t thread[2];
-	bool cut[STREAMS];
+	bool lost = false;
 	unsigned int i;
 	pid_t pid;
-	char byte;
 
 	for (i = 0; i < STREAMS; i++) {
-		cut[i] = bpf_stream_try_read(&stream[i].s, &byte, 0) == 0 &&
-			 bpf_stream_try_drain(&stream[i].s, take, &stream[i], 1) == -EBUSY;
-		if (cut[i])
-			check_cut_off(&stream[i]);
+		if (look(&stream[i].draining))
+			lost |= read_behind_a_reader(&stream[i]);
 		else
 			read_all(&stream[i], born);
 	}
 	for (i = 0; i < 300; i++) {
 		int err = push_record(&stream[i % STREAMS], i / 3 % LANES);
 
-		/* A reader that was cut off may have had all pages. */
-		CHECK(!err || (err == -ENOMEM && (cut[0] || cut[1]) && pool_is_used_up()));
+		/* A reader that is gone may have had all pages. */
+		CHECK(!err || (err == -ENOMEM && lost && pool_is_used_up()));
 		if (i % 50 == 49)
 			read_all(&stream[i / 50 % STREAMS], NOWHERE);
 	}
@@ -482,11 +540,11 @@ static void child_goes_on(void)
 	}
 	bpf_stream_thread_release();
 	/* Left behind: what other threads kept, and were in the middle of. */
-	if (!cut[0] && !cut[1])
+	if (!lost)
 		CHECK(pages_in_use() <= threads * (2 + (GROUP + 1) * 3));
 	if (pid)
 		wait_for(pid);
-	_exit(cut[0] || cut[1] ? CONTENT_WITHOUT_READER : CONTENT);
+	_exit(lost ? CONTENT_BEHIND_A_LOSS : CONTENT);
 }
 
 /* The child of a fork with a shared pool. */
@@ -630,7 +688,7 @@ static void run_round(enum where where, const pthread_t *writers)
 	if (born)
 		child_goes_on();
 	while (!look(&made))
-		nap();
+		program_pause();
 	wait_for(made);
 }
 
@@ -657,7 +715,7 @@ static uint64_t run(uint64_t rounds)
 	 * this moment would wait for that lock when it starts its own.
 	 */
 	while (look(&started) <= (int)threads)
-		nap();
+		program_pause();
 	program_case = mode_names[mode];
 	for (round = 0; round < rounds; round++) {
 		program_turn = round;
@@ -724,7 +782,7 @@ int main(int argc, char **argv)
 	if (mode != PRIVATE)
 		use_shared_region();
 	records = run(mode == EXEC_HERE ? 1 : mode == EXEC ? rounds - rounds / 2 : rounds);
-	printf("%" PRIu64 " records in the parent, %" PRIu64 " children without their reader\n",
-	       records, cut_off);
+	printf("%" PRIu64 " records in the parent, %" PRIu64 " children behind a loss\n",
+	       records, losses);
 	return program_end(rounds, 0, 0);
 }

@@ -14,11 +14,14 @@ import random
 import re
 import resource
 import shutil
-import signal
 import subprocess
 import tempfile
+import sys
 import time
 import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from status import in_words  # noqa: E402
 
 VICTIM = os.environ["CORE_VICTIM"]
 SCRIPT = str(pathlib.Path(__file__).resolve().parents[2] / "scripts/gdb_bpf_stream.py")
@@ -36,7 +39,7 @@ def gdb(*commands, args=()):
     for command in ("set pagination off", "set width 0", f"source {SCRIPT}", *commands):
         line += ["-ex", command]
     done = subprocess.run([*line, "--args", VICTIM, *args], stdin=subprocess.DEVNULL,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120, text=True)
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     return done.stdout
 
 
@@ -73,8 +76,8 @@ class Core(unittest.TestCase):
             resource.setrlimit(resource.RLIMIT_CORE, [resource.RLIM_INFINITY] * 2)
 
         place = tempfile.mkdtemp(dir=self.scratch)
-        done = subprocess.run([VICTIM, mode], cwd=place, preexec_fn=allow, timeout=120)
-        self.assertEqual(done.returncode, -signal.SIGABRT)
+        done = subprocess.run([VICTIM, mode], cwd=place, preexec_fn=allow)
+        self.assertEqual(in_words(done.returncode), "killed by SIGABRT")
         if not os.listdir(place):
             self.skipTest("the kernel wrote no core")
         return os.path.join(place, os.listdir(place)[0])

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """scripts/check_header.py passes on the header, and finds each kind of thing that can be wrong.
 
-Every row changes one thing in a copy of the header and wants the message. To see this test fail:
+Each test changes a copy of the header and wants the messages. To see this test fail:
 let a check in check_header.py return early.
 """
 import os
@@ -49,61 +49,80 @@ class CheckHeader(unittest.TestCase):
         for doc in DOC, short:
             self.assertNotIn("bpf_stream_new", self.run_on(in_api(doc + NEW))[1])
 
-    def test_each_kind_of_error(self):
+    def finds(self, text, *messages):
+        self.assertTrue(text != GOOD, f"nothing was changed for: {messages}")
+        status, out = self.run_on(text)
+        self.assertEqual(status, 1)
+        self.assertRegex(out, r"\Ah\.h:\d+: ")
+        for message in messages:
+            with self.subTest(message):
+                self.assertIn(message, out)
+
+    def test_what_is_wrong_in_the_text(self):
+        self.finds(after_list("int x;" + "\t" * 12 + "int y;\n" + "int x; // y\n"
+                              "/* " + "x" * 75 + " */\n" "/* ---- [8z] LINKS --- */\n/* ---- [9a] LINKS --- */\n"
+                              f"\t{LABEL.group()}\n\t/* ORD(new:A) */\n\t/* ORD(old:A) a hint */\n"
+                              "/* see old:A, which keeps I99 */\n"
+                              "#ifdef __clang__\n#endif\n#include <string.h>\n" + "/* */\n" * 5000),
+                   "lines, at most", "102 columns, at most 100", "a // comment",
+                   "81 columns, at most 80", "[8z] LINKS is out of order",
+                   "[9a] LINKS is out of order", f"label {LABEL[1]} is already in line",
+                   "label new:A is not in the pair table", "ORD(old:A) is no label",
+                   "the comment speaks of old:A", "invariant I99 is cited",
+                   "__clang__ outside [3] and [6]", "#include outside [3] and [6]")
+
+    def test_limits(self):
+        """Each section that must have comments, and more than is allowed of what may be there."""
+        bare = re.compile(r"^\s*/?\*.*\n", re.M)
+        cut = GOOD.index(" * [13] STREAM"), GOOD.index(f"/* {RULE} *\n * [16]")
+        self.finds(GOOD[:cut[0]] + bare.sub("", GOOD[cut[0]:cut[1]]) + GOOD[cut[1]:],
+                   "of [13] to [15] are comments, at least 25 % must be")
+        include = '#include "../bpf_stream_dropin.h"\n'
+        self.finds(after_list("static int bsi_new(void);\nstruct bsi_x;\n"
+                              "static int bsi_new(void)\n{\n" + "\tx();\n" * 43 + "}\n"
+                              "struct bsi_x {\n\tint a;\n};\n" + 3 * include),
+                   "bsi_new is declared before it is defined", "bsi_new() has 46 lines, at most 45",
+                   "bsi_x is declared before it is defined", "one more #include of the drop-in's")
+        self.assertNotIn("bsi_new", self.run_on(after_list(
+            "static int bsi_new(void)\n{\n" + "\tx();\n" * 42 + "}\n"))[1])
+
+    def test_what_is_wrong_in_the_documentation(self):
+        changes = (("Any.", "", "Context: says nothing"),
+                   ("/**", "/*", "has no kernel-doc comment"),
+                   (" * @a: x\n", "", "nothing is said of @a"),
+                   ("@a", "@b", "there is no parameter b"),
+                   ("Context", "Where", "nothing is said of Context"),
+                   ("Return", "Gives", "nothing is said of Return"),
+                   (" */", " * Progress: x\n */", "the order is Context"),
+                   ("- x", "", "its comment begins with another line"),
+                   (DOC, "", "has no kernel-doc comment"))
+        text, messages = "", []
+        for i, (old, new, message) in enumerate(changes):
+            text += (DOC.replace(old, new) + NEW).replace("_new", f"_new{i}")
+            messages.append(f"bpf_stream_new{i}(){':' * (message[:3] != 'has')} {message}")
+        self.finds(in_api(text), *messages)
+        self.finds(GOOD.replace("* bpf_prog_stream_read() -", "* read() -"), "begins with another")
+
+    def test_what_was_changed(self):
         for text, message in (
                 (GOOD.replace("GPL-2.0-only OR ", "", 1), "h.h:1: the licence line is missing"),
-                (GOOD + "/* */\n" * 5000, "lines, at most"),
-                (GOOD.rstrip("\n"), "no newline"),
-                (after_list("int x; \n"), "blanks at the end"),
-                (after_list("int x;" + "\t" * 12 + "int y;\n"), "102 columns, at most 100"),
-                (after_list("/* " + "x" * 75 + " */\n"), "81 columns, at most 80"),
-                (after_list("int x; // y\n"), "a // comment"),
                 (re.sub(r"(BPF_STREAM_VERSION_PATCH) \d+", r"\1 99", GOOD), "its parts say"),
-                # Sections.
                 (GOOD.replace(" * [8] LIST\n", " * [8] LISTS\n"), "[8] LISTS is where [8] LIST"),
-                (GOOD.replace(f"{RULE} *\n * [8]", f"{RULE}= *\n * [8]"), "no section banner"),
+                (GOOD.replace(f"{RULE} *\n * [8]", f"{RULE}= *\n * [8]"), "LIST, which has no banner"),
                 (re.sub(r"\n \*   \[10\] .*", "", GOOD), "[10] ELEMENT is not in the contents"),
                 (re.sub(r"(\n \*   \[10\].*)(\n.*)", r"\2\1", GOOD), "another order than the file"),
-                (after_list("/* --- [8a] LINKS --- */\n"), "this is no sub-banner"),
-                (after_list("/* ---- [8z] LINKS --- */\n"), "[8z] LINKS is out of order"),
-                (after_list("/* ---- [9a] LINKS --- */\n"), "[9a] LINKS is out of order"),
                 (re.sub(r"/\* ---- \[12.*\n", "", GOOD), "section [12] FORMAT has"),
-                # Labels and invariants.
                 (GOOD.replace(LABEL.group(), "", 1), "has no label: add"),
-                (after_list(f"\t{LABEL.group()}\n"), f"label {LABEL[1]} is already in line"),
-                (after_list("\t/* ORD(new:A) */\n"), "label new:A is not in the pair table"),
-                (after_list("\t/* ORD(new:A) a hint */\n"), "ORD(new:A) is no label"),
-                (GOOD.replace(f" *   {LABEL[1]} ", " *   new:A ", 1), "names new:A, which labels"),
+                (GOOD.replace(" *   publish:B ", " *   new:A ", 1), "names new:A, which labels"),
                 (GOOD.replace(" - planned\n", " - later\n", 1), "ends with `later`"),
-                (re.sub(r"(\n \*   \w+:A) - rel.*", r"\1 - x", GOOD, count=1), "as the pair table"),
-                (after_list("/* see new:A */\n"), "the comment speaks of new:A"),
-                (after_list("/* keeps I99 */\n"), "invariant I99 is cited"),
-                (GOOD.replace(" *   I2 ", " *   I1 ", 1), "invariant I1 is already in line"),
-                # The environment.
-                (after_list("#ifdef __clang__\n#endif\n"), "__clang__ outside [3] and [6]"),
-                (after_list("#include <string.h>\n"), "#include outside [3] and [6]"),
-                # Documentation.
-                (in_api("/* x */\n" + NEW), "bpf_stream_new() has no kernel-doc"),
-                (in_api(DOC.replace("/**", "/*") + NEW), "has no kernel-doc comment"),
-                (in_api(DOC.replace("new()", "old()") + NEW), "begins with another line"),
-                (in_api(DOC.replace(" * @a: x\n", "") + NEW), "nothing is said of @a"),
-                (in_api(DOC.replace("@a", "@b") + NEW), "there is no parameter b"),
-                (in_api(DOC.replace("Context", "Where") + NEW), "nothing is said of Context"),
-                (in_api(DOC.replace("Return", "Gives") + NEW), "nothing is said of Return"),
-                (in_api(DOC.replace("Any.", "") + NEW), "Context: says nothing"),
-                (in_api(DOC.replace(" */", " * Progress: x\n */") + NEW), "the order is Context"),
-                (GOOD.replace("* bpf_prog_stream_read() -", "* read() -"), "begins with another")):
-            with self.subTest(message):
-                self.assertNotEqual(text, GOOD)
-                status, out = self.run_on(text)
-                self.assertEqual(status, 1)
-                self.assertIn(message, out)
-                self.assertRegex(out, r"\Ah\.h:\d+: ")
+                (re.sub(r"(\n \*   \w+:\w / \w+:\w) - ", r"\1 / x:A - ", GOOD, count=1), "as the pair"),
+                (GOOD.replace(" *   I2 ", " *   I1 ", 1), "invariant I1 is already in line")):
+            self.finds(text, message)
 
     def test_page(self):
         status, out = self.run_on(GOOD, f"\n`{LABEL[1]}`, at 10:30, a::B, and new:A\n")
         self.assertEqual(status, 1)
-        self.assertTrue(out.startswith("page.md:2: the page speaks of new:A, which"), out)
+        self.assertIn("page.md:2: the page speaks of new:A, which labels nothing", out)
 
 
 if __name__ == "__main__":

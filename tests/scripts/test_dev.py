@@ -4,7 +4,8 @@
 
 meson, ninja and apt-get are replaced by programs that only write down how they were called; so
 nothing is built or installed. To see this test fail: take out one check of ./dev, its lock, the
-kill in its trap, or the number of the round in --logbase.
+kill in its trap, the number of the round in --logbase, or one of the two lists of packages; take
+words that are empty or have blanks; leave no log of a build that failed, or one of each.
 """
 import os
 import re
@@ -20,7 +21,7 @@ BASH = shutil.which("bash")
 RECORD = '#!/bin/sh\necho "${0##*/} $*" >>"$CALLS"\n'
 # In the second round its test dies.
 MESON = RECORD + """\
-[ "$1" = test ] || exit 0
+[ "$1" = test ] || exec mkdir -p "$2"
 log=$(echo "$*" | sed 's/.*--logbase //;s/ .*//')
 mkdir -p "$3/meson-logs"
 case $log in *2) end='"FAIL", "returncode": -11' ;; *) end='"OK", "returncode": 0' ;; esac
@@ -60,7 +61,8 @@ class Dev(unittest.TestCase):
         return p.returncode, p.stdout, p.stderr
 
     def refused(self, args, status, message):
-        self.assertEqual(self.run_it(*args.split()), (status, "", f"dev: {message}\n"))
+        args = args.split() if isinstance(args, str) else args
+        self.assertEqual(self.run_it(*args), (status, "", f"dev: {message}\n"))
         self.assertFalse(os.path.exists(self.calls))
 
     def test_words_that_it_does_not_know(self):
@@ -68,6 +70,9 @@ class Dev(unittest.TestCase):
                 ("nope", "unknown command 'nope'"), ("clean all", "unknown command 'clean all'"),
                 ("bench", "unknown command 'bench'"), ("demo -x", "unknown option '-x' of demo"),
                 ("test unit nope", "unknown argument 'nope' to test"),
+                (["test", ""], "unknown argument '' to test"),
+                (["test", "unit parity"], "unknown argument 'unit parity' to test"),
+                (["test unit"], "unknown command 'test unit'"),
                 ("test repeat=0", "'repeat=0': N is a number, 1 to 9999"),
                 ("test unit kernel", "kernel comes first: ./dev test kernel"),
                 ("test docs asan header", "the build asan has no suite header"),
@@ -114,6 +119,16 @@ class Dev(unittest.TestCase):
                               r"[\w -]*\bmeson\b[\w -]*$")
         self.assertFalse(os.path.exists(self.calls))
 
+    def test_missing_packages__those_of_all_tiers_at_once(self):
+        self.without_meson(1000)
+        self.env["XDG_CACHE_HOME"] = os.path.join(self.top, "cache")
+        shutil.copytree(os.path.join(ROOT, "kernel"), os.path.join(self.project, "kernel"))
+        for tier, found in ("compile", False), ("dropin", True):
+            status, _, err = self.run_it("test", "kernel", tier)
+            packages = err.splitlines()[-1].split()
+            self.assertEqual((status, "gcc-12" in packages, "bison" in packages),
+                             (1, True, found), err)
+
     def test_installing_fails__with_its_cause(self):
         self.without_meson(0)
         self.tool("apt-get", "#!/bin/sh\necho noise\necho 'E: Unable to locate package'\nexit 100\n")
@@ -128,23 +143,27 @@ class Dev(unittest.TestCase):
         self.assertEqual((status, err), (1, "dev: building build/asan failed; the whole log is "
                                             "build/asan.log\n"))
         self.assertIn("error: no such word\n", out)
-        self.assertTrue(out.endswith("FAILED in asan: its tests did not run\n"
+        self.assertTrue(out.startswith("building build/asan ... \n"), out)
+        self.assertTrue(out.endswith("FAILED in asan: it was not built\n"
                                      "0 passed, 1 failed, 0 skipped\n"), out)
 
     def test_repeat__sums_up_and_names_the_round(self):
         self.assertEqual(self.run_it("test", "tsan", "docs")[0], 0)
         status, out, _ = self.run_it("test", "repeat=3", "plain", "docs", "plain", "tsan")
         self.assertEqual(status, 1)
-        self.assertIn("== build/tsan, round 3 of 3\n 1/1 docs / pages\n", out)
-        self.assertTrue(out.endswith("\nFAILED in test, round 2: pages: was killed by SIGSEGV\n"
+        self.assertRegex(out, r"\Abuilding build/test \.\.\. \d+ s\n\n== plain, round 1 of 3\n")
+        self.assertIn("== tsan, round 3 of 3\n 1/1 docs / pages\n", out)
+        self.assertTrue(out.endswith("\nFAILED in plain, round 2: pages: was killed by SIGSEGV\n"
                                      "FAILED in tsan, round 2: pages: was killed by SIGSEGV\n"
                                      "4 passed, 2 failed, 0 skipped\n"), out)
+        self.assertFalse(os.path.exists(os.path.join(self.project, "build/tsan.log")))
         with open(self.calls, encoding="utf-8") as f:
             self.assertEqual(f.read().count("meson setup "), 2)
 
     def test_interrupt__ends_it_and_meson(self):
-        self.tool("meson", '#!/bin/sh\n[ "$1" = test ] || exit 0\ntrap "echo ended >$CALLS; exit" '
-                           "TERM\necho began >$CALLS\nfor i in $(seq 100); do sleep 0.1; done\n")
+        self.tool("meson", '#!/bin/sh\n[ "$1" = test ] || exec mkdir -p "$2"\n'
+                           'trap "echo ended >$CALLS; exit" TERM\necho began >$CALLS\n'
+                           "for i in $(seq 100); do sleep 0.1; done\n")
         p = subprocess.Popen([BASH, os.path.join(self.project, "dev"), "test", "asan"], env=self.env,
                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                              start_new_session=True,

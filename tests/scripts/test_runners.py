@@ -155,21 +155,18 @@ class SumTests(WithDirectory):
         found = run(SUM, "3", a)
         self.expect(found, 1, "1 passed, 2 failed, 0 skipped", "FAIL: y: 1, not 2",
                     "FAILED in a, round 2: x (seed 17): y: 1, not 2",
-                    "FAILED in a, round 3: its tests did not run")
+                    "FAILED in a, round 3: no test ran")
         self.assertNotIn("quiet", found[1])
+
+    def test_builds__by_their_names(self):
+        self.write("asan.log", "error")
+        builds = self.log("test", 1, ("x", "FAIL", 1, "")), os.path.join(self.dir, "asan")
+        self.expect(run(SUM, "1", *builds), 1, "0 passed, 2 failed, 0 skipped",
+                    "FAILED in plain: x: ended with exit status 1",
+                    "FAILED in asan: it was not built")
 
     def test_usage(self):
         self.assertEqual((run(SUM), run(SUM, "a", "b")), ((2, ""), (2, "")))
-        self.assertIn("\nusage: sum_tests.py ROUNDS BUILD_DIRECTORY...\n", run(SUM, "-h")[1])
-
-
-class CheckCost(WithDirectory):
-    def test_rows(self):
-        program = self.write("count_rmw", "#!/bin/sh\necho '| push | 1 |'\necho '| read | 2 |'\n")
-        page = self.write("page", "| push | 1 |\n| read | 3 |\n")
-        p = subprocess.run(["bash", os.path.join(ROOT, "scripts/check_cost.sh"), program, page],
-                           capture_output=True, text=True)
-        self.expect((p.returncode, p.stdout), 1, "1 passed, 1 failed, 0 skipped")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@
 #define BPF_STREAM_STATIC
 #include "bpf_stream.h"
 
-#include <sched.h>
 #include "../program.h"
 
 static struct bpf_stream stream[2];
@@ -82,7 +81,7 @@ static void *be_second(void *arg)
 	const struct pair *pair = arg;
 
 	while (!bse_u32_load_relaxed(&there))
-		sched_yield();
+		program_pause();
 	ok[1] = pair->second(&stream[1]);
 	return NULL;
 }

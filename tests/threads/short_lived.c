@@ -18,7 +18,7 @@
  *                    sink of a drain, where cancellation is off
  *   cancelled_anywhere  cancelled at any instruction. Bound: for each thread
  *                    that was inside a call, the pages of what it was storing,
- *                    and one more
+ *                    and one more. More threads come until enough were inside
  *   jumped           siglongjmp out of a handler that interrupted a push or a
  *                    stage, a thousand times in one thread, half of them behind
  *                    a push of the handler. The same bound, for each jump.
@@ -44,9 +44,9 @@
  *   8 bytes too few for an element    plain: a message is damaged
  */
 #define BPF_STREAM_STATIC
-#define BPF_STREAM_SELFCHECK 1
 #define BPF_STREAM_POOL_BYTES (256u << 20)
 #include "bpf_stream.h"
+#include "../unit/selfcheck.h"
 
 #include <malloc.h>
 #include <semaphore.h>
@@ -93,7 +93,8 @@ static _Thread_local uint32_t self;	/* the thread's lane */
 /* Ends the case. */
 static void complain(const char *what, uint64_t a, uint64_t b)
 {
-	printf("FAIL: %s: %" PRIu64 ", %" PRIu64 "\n", what, a, b);
+	printf("FAIL: %s, seed %" PRIu64 ": %s: %" PRIu64 ", %" PRIu64 "\n", program_case, seed,
+	       what, a, b);
 	fflush(stdout);
 	_exit(1);
 }
@@ -478,14 +479,16 @@ static struct memory look_at_memory(void)
 {
 	struct memory memory = { 0 };
 	char line[4096];
-	unsigned long pages = 0;
-	FILE *f = fopen("/proc/self/statm", "r");
+	FILE *f = fopen("/proc/self/smaps_rollup", "r");
 
-	if (!f || fscanf(f, "%*u %lu", &pages) != 1)
-		complain("cannot read /proc/self/statm", 0, 0);
-	if (f)
-		fclose(f);
-	memory.resident = pages * (size_t)sysconf(_SC_PAGESIZE);
+	/* Exact, which statm is not on many processors. */
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "Rss: %zu", &memory.resident) == 1)
+			break;
+	if (!memory.resident)
+		complain("cannot read /proc/self/smaps_rollup", 0, 0);
+	fclose(f);
+	memory.resident <<= 10;
 	f = fopen("/proc/self/maps", "r");
 	while (f && fgets(line, sizeof(line), f))
 		memory.mappings++;
@@ -617,6 +620,15 @@ static size_t run_threads(uint32_t from, uint32_t to, uint32_t *inside)
 	return bound;
 }
 
+/* Those below @from stay; no thread runs. */
+static void make_lanes(uint32_t from, uint32_t to)
+{
+	lanes = realloc(lanes, to * sizeof(*lanes));
+	if (!lanes)
+		exit(1);
+	memset(lanes + from, 0, (to - from) * sizeof(*lanes));
+}
+
 static void run_lives(uint32_t n)
 {
 	uint32_t inside = 0;
@@ -624,11 +636,10 @@ static void run_lives(uint32_t n)
 	struct memory before;
 	size_t bound;
 	size_t lost;
+	uint32_t to;
 	uint32_t i;
 
-	lanes = calloc(n + WARM_UP, sizeof(*lanes));
-	if (!lanes)
-		exit(1);
+	make_lanes(0, WARM_UP + n);
 	if (this_case->interrupted) {
 		block_signal(SIG_BLOCK);
 		start_timer();
@@ -636,15 +647,20 @@ static void run_lives(uint32_t n)
 	bound = run_threads(0, WARM_UP, &inside);
 	lost = check_pool(bound, this_case->costly);
 	before = look_at_memory();
-	bound += run_threads(WARM_UP, WARM_UP + n, &inside);
+	to = WARM_UP + n;
+	bound += run_threads(WARM_UP, to, &inside);
+	for (; this_case->costly && inside <= n / 100; to += n) {
+		make_lanes(to, to + n);
+		before.allocated += n * sizeof(*lanes);
+		before.resident += n * sizeof(*lanes);
+		bound += run_threads(to, to + n, &inside);
+	}
 	lost = check_pool(bound, this_case->costly) - lost;
 	check_memory(&before, lost);
-	for (i = 0; i < WARM_UP + n; i++)
+	for (i = 0; i < to; i++)
 		messages += lanes[i].seen;
-	expect(messages >= n, "messages, threads", messages, n);
-	if (this_case->costly)
-		expect(inside > n / 100, "threads cancelled inside of a call", inside, n);
-	else
+	expect(messages >= to, "messages, threads", messages, to);
+	if (!this_case->costly)
 		expect(!inside, "threads that ended inside of a call", inside, 0);
 	printf("  %" PRIu64 " messages", messages);
 	if (this_case->costly)
@@ -692,9 +708,7 @@ static void run_jumps(uint32_t n)
 	uint32_t i;
 
 	state = seed;
-	lanes = calloc(LANES, sizeof(*lanes));
-	if (!lanes)
-		exit(1);
+	make_lanes(0, LANES);
 	timer = start_timer();
 	if (sigsetjmp(back, 1))
 		bound += settle(LANE_THREAD);
@@ -706,7 +720,7 @@ static void run_jumps(uint32_t n)
 	}
 	timer_delete(timer);
 	printf("  %d jumps, at depth %" PRIu32 " now\n", (int)jumps,
-	       bse_u32_load_relaxed(&bse_self.depth));
+	       bse_own_get(&bse_self.depth));
 	/* Here each message may take a page; elsewhere it does not. */
 	for (i = 0; i < 1000; i++)
 		expect(push(LANE_THREAD, HEAD), "a later push", i, 0);

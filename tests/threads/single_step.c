@@ -19,8 +19,7 @@
  *   operation's messages, and one page more.
  *
  * With --stride N only each N-th instruction has its turn; the seed chooses
- * where that begins. What is done with signals blocked counts as one
- * instruction.
+ * where that begins.
  *
  * Seen to fail, with a copy of the header broken on purpose:
  *
@@ -30,27 +29,18 @@
  *   a page retired before its slot is  page_turn, jump: cost too much
  *     empty
  *   a refused message not given back   push_into_a_full_stream: pages
- *   signals let into a release         thread_release: pages
- *   an owner that is not written       read hangs
+ *   a release that leaves the depth    thread_release: pages
  *   errno lost in unlock               read: errno
- *   a hold, or its end, in the other   first_push_of_a_process, jump:
- *     order                              cancellation stays off
  *   a try that takes a lock in use     drain_fd, try_drain: I3
  *   a pool that comes second stays     pool_use: not what was accepted
  */
 #define _GNU_SOURCE
-#include <signal.h>
-
-static int step_sigmask(int how, const sigset_t *set, sigset_t *old);
-
-#define pthread_sigmask step_sigmask
 #define BPF_STREAM_STATIC
-#define BPF_STREAM_SELFCHECK 1
 #ifndef BPF_STREAM_PAGE_SIZE
 #define BPF_STREAM_PAGE_SIZE 1024u	/* so that copying takes few instructions */
 #endif
 #include "bpf_stream.h"
-#undef pthread_sigmask
+#include "../unit/selfcheck.h"
 
 #include <setjmp.h>
 #include <ucontext.h>
@@ -63,11 +53,6 @@ static int step_sigmask(int how, const sigset_t *set, sigset_t *old);
 #endif
 
 #ifdef NOT_HERE
-static int step_sigmask(int how, const sigset_t *set, sigset_t *old)
-{
-	return pthread_sigmask(how, set, old);
-}
-
 int main(int argc, char **argv)
 {
 	const struct program_option none[] = { PROGRAM_LAST };
@@ -84,6 +69,7 @@ int main(int argc, char **argv)
 #define ELEM BSI_ELEM_MAX
 #define CAPACITY 100000u
 #define TRAP_FLAG 0x100
+#define SAID 3				/* the exit status after a FAIL line */
 
 #ifdef BSE_ASAN
 static const bool poisons = true;
@@ -370,7 +356,7 @@ static bool run_release(void)
 
 static bool run_end(void)
 {
-	bse_thread_exit(NULL);
+	bsi_thread_exit(NULL);
 	return false;
 }
 
@@ -449,24 +435,8 @@ static const struct mode modes[] = {
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 static enum { IDLE, STARTING, STEPPING } volatile phase;
-static volatile bool held;		/* signals are blocked */
 static volatile uint64_t steps;
 static sigjmp_buf back;
-
-/* A trap that is blocked would kill; what is blocked, does not come in. */
-static int step_sigmask(int how, const sigset_t *set, sigset_t *old)
-{
-	sigset_t but_trap = *set;
-	int err;
-
-	sigdelset(&but_trap, SIGTRAP);
-	if (how == SIG_BLOCK)
-		held = true;
-	err = pthread_sigmask(how, &but_trap, old);
-	if (how != SIG_BLOCK)
-		held = false;
-	return err;
-}
 
 static void push_in_handler(const char *bytes, size_t len)
 {
@@ -511,7 +481,7 @@ static void on_trap(int sig, siginfo_t *info, void *context)
 	(void)info;
 	if (phase == STARTING)
 		*flags |= TRAP_FLAG;
-	if (phase == STEPPING && !held && ++steps == target) {
+	if (phase == STEPPING && ++steps == target) {
 		phase = IDLE;
 		come_in();
 		if (mode->jumps) {
@@ -541,7 +511,7 @@ static void *run_stepped(void *ignored)
 	int cancel;
 
 	op->prepare();
-	depth = bse_u32_load_relaxed(&bse_self.depth);
+	depth = bse_own_get(&bse_self.depth);
 	errno = 78;
 	if (!sigsetjmp(back, 1)) {
 		phase = STARTING;
@@ -551,7 +521,7 @@ static void *run_stepped(void *ignored)
 		phase = IDLE;
 		if (errno != 78)
 			complain("errno changed");
-		if (depth != bse_u32_load_relaxed(&bse_self.depth) && op->run != run_end)
+		if (depth != bse_own_get(&bse_self.depth) && op->run != run_end)
 			complain("the depth changed");
 	}
 	if (pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &cancel) ||
@@ -587,6 +557,24 @@ static bool same(const struct text *a, const struct text *b)
 	return a->len == b->len && !memcmp(a->bytes, b->bytes, a->len);
 }
 
+/* The words for what was read; of all that it might be, it has most of this. */
+static char difference[200];
+static size_t alike;
+
+static void note_difference(const struct text *all, const struct text *want)
+{
+	size_t i = 0;
+
+	while (i < all->len && i < want->len && all->bytes[i] == want->bytes[i])
+		i++;
+	if (*difference && i <= alike)
+		return;
+	alike = i;
+	snprintf(difference, sizeof(difference), "what was read is not what was accepted: %zu "
+		 "bytes were accepted, %zu read; the first that differs is byte %zu", want->len,
+		 all->len, i);
+}
+
 /* Is it this, then what was pushed last? */
 static bool is(const struct text *all, const struct text *a, const struct text *b)
 {
@@ -594,7 +582,10 @@ static bool is(const struct text *all, const struct text *a, const struct text *
 
 	join(&want, &before, a, b);
 	keep(&want, after.bytes, after.len);
-	return same(all, &want);
+	if (same(all, &want))
+		return true;
+	note_difference(all, &want);
+	return false;
 }
 
 static bool is_allowed(const struct text *all)
@@ -613,11 +604,12 @@ static void check_texts(void)
 	static struct text all;
 	bool allowed;
 
+	*difference = '\0';
 	join(&all, &got_in_handler, &got_in_operation, &got_at_end);
 	allowed = is_allowed(&all);
 	join(&all, &got_in_operation, &got_in_handler, &got_at_end);
 	if (!allowed && !is_allowed(&all))
-		complain("what was read is not what was accepted");
+		complain(difference);
 	if (!same(&got_late, &late))
 		complain("what was pushed late is not what was read");
 }
@@ -669,7 +661,7 @@ static bool step_once(void)
 		       mode->name, target, complaint);
 	fflush(stdout);
 	if (complaint)
-		_exit(1);
+		_exit(SAID);
 	return steps >= target;
 }
 
@@ -681,13 +673,14 @@ static bool step_once_in_child(void)
 	if (pid == 0)
 		_exit(step_once() ? 0 : 2);
 	status = program_wait(pid);
-	if (!WIFEXITED(status)) {
+	if (WIFEXITED(status) && WEXITSTATUS(status) == SAID)
+		_exit(SAID);
+	if (!WIFEXITED(status) || (WEXITSTATUS(status) != 0 && WEXITSTATUS(status) != 2)) {
 		printf("FAIL: %s, handler %s at instruction %" PRIu64 ": the process %s\n",
 		       op->name, mode->name, target, program_end_of(status));
 		fflush(stdout);
+		_exit(SAID);
 	}
-	if (!WIFEXITED(status) || WEXITSTATUS(status) == 1)
-		_exit(1);
 	return WEXITSTATUS(status) == 0;
 }
 
@@ -710,7 +703,7 @@ static int step_through(uint64_t stride, uint64_t seed)
 		printf("FAIL: %s: no instructions\n", op->name);
 	printf("  %s, handler %s: came in %" PRIu64 " times\n", op->name, mode->name, times);
 	fflush(stdout);
-	return times ? 0 : 1;
+	return times ? 0 : SAID;
 }
 
 /* An emulator may ignore the flag. */
@@ -743,7 +736,9 @@ int main(int argc, char **argv)
 		PROGRAM_WORD("op", "only this operation:", &only, op_name),
 		PROGRAM_LAST
 	};
+	unsigned int failed;
 	pid_t pid;
+	int status;
 	unsigned int i;
 	unsigned int k;
 
@@ -766,14 +761,20 @@ int main(int argc, char **argv)
 			threads_result.skipped++;
 			continue;
 		}
-		for (k = 0; k < COUNT(modes); k++) {
+		/* It stops after its first FAIL. */
+		failed = threads_result.failed;
+		for (k = 0; k < COUNT(modes) && threads_result.failed == failed; k++) {
 			mode = &modes[k];
 			if (mode->jumps && !op->pages)
 				continue;
 			pid = program_fork();
 			if (pid == 0)
 				_exit(step_through(stride, seed));
-			threads_note(op->name, program_wait(pid));
+			status = program_wait(pid);
+			if (WIFEXITED(status) && WEXITSTATUS(status) == SAID)
+				threads_result.failed++;
+			else
+				threads_note(op->name, status);
 		}
 	}
 	return threads_summary();

@@ -49,9 +49,9 @@ static size_t threads_pages_out(void)
 
 	if (!pool)
 		return 0;
-	broken = bse_free_check(pool, &pool->hot, &idle);
+	broken = selfcheck_free(pool, &pool->hot, &idle);
 	if (!broken)
-		broken = bse_free_check(pool, &pool->cold, &idle);
+		broken = selfcheck_free(pool, &pool->cold, &idle);
 	if (broken) {
 		printf("%s\n", broken);
 		return SIZE_MAX;

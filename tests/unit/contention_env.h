@@ -13,7 +13,7 @@ static _Thread_local void (*locked)(void);	/* runs once, behind the next lock */
 static inline bool contention_u32_cas_acquire(bse_u32 *p, uint32_t *old, uint32_t v)
 {
 	void (*run)(void) = locked;
-	bool taken = bse_base_u32_cas_acquire(p, old, v);
+	bool taken = (bse_u32_cas_acquire)(p, old, v);
 
 	if (taken && run) {
 		locked = NULL;
@@ -29,12 +29,10 @@ static inline bool contention_u64_cas_release(bse_u64 *p, uint64_t *old, uint64_
 	rival = NULL;
 	if (run)
 		run();
-	return bse_base_u64_cas_release(p, old, v);
+	return (bse_u64_cas_release)(p, old, v);
 }
 
-#undef bse_u32_cas_acquire
-#undef bse_u64_cas_release
-#define bse_u32_cas_acquire contention_u32_cas_acquire
-#define bse_u64_cas_release contention_u64_cas_release
+#define bse_u32_cas_acquire(...) contention_u32_cas_acquire(__VA_ARGS__)
+#define bse_u64_cas_release(...) contention_u64_cas_release(__VA_ARGS__)
 
 #endif

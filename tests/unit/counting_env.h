@@ -14,7 +14,7 @@ static _Thread_local uint64_t counting_rmw;
 	static inline value counting_##word(type *p, value v)			\
 	{									\
 		counting_rmw++;							\
-		return bse_base_##word(p, v);					\
+		return (bse_##word)(p, v);					\
 	}
 
 /* A compare-exchange; a failed one costs as much. */
@@ -22,11 +22,9 @@ static _Thread_local uint64_t counting_rmw;
 	static inline bool counting_##word(type *p, value *old, value v)	\
 	{									\
 		counting_rmw++;							\
-		return bse_base_##word(p, old, v);				\
+		return (bse_##word)(p, old, v);				\
 	}
 
-COUNTING_FETCH(u32_fetch_add_relaxed, bse_u32, uint32_t)
-COUNTING_FETCH(u32_fetch_sub_relaxed, bse_u32, uint32_t)
 COUNTING_FETCH(u32_fetch_add_acq_rel, bse_u32, uint32_t)
 COUNTING_FETCH(u32_fetch_sub_acq_rel, bse_u32, uint32_t)
 COUNTING_FETCH(u32_xchg_release, bse_u32, uint32_t)
@@ -35,35 +33,22 @@ COUNTING_CAS(u32_cas_acquire, bse_u32, uint32_t)
 COUNTING_FETCH(u64_fetch_add_relaxed, bse_u64, uint64_t)
 COUNTING_FETCH(u64_fetch_sub_relaxed, bse_u64, uint64_t)
 COUNTING_FETCH(u64_fetch_and_acquire, bse_u64, uint64_t)
+COUNTING_FETCH(figure_add, bse_figure, uint64_t)
 COUNTING_CAS(u64_cas_acquire, bse_u64, uint64_t)
 COUNTING_CAS(u64_cas_release, bse_u64, uint64_t)
 COUNTING_CAS(ptr_cas_release, bse_ptr, void *)
 
-#undef bse_u32_fetch_add_relaxed
-#undef bse_u32_fetch_sub_relaxed
-#undef bse_u32_fetch_add_acq_rel
-#undef bse_u32_fetch_sub_acq_rel
-#undef bse_u32_xchg_release
-#undef bse_u32_cas_relaxed
-#undef bse_u32_cas_acquire
-#undef bse_u64_fetch_add_relaxed
-#undef bse_u64_fetch_sub_relaxed
-#undef bse_u64_fetch_and_acquire
-#undef bse_u64_cas_acquire
-#undef bse_u64_cas_release
-#undef bse_ptr_cas_release
-#define bse_u32_fetch_add_relaxed counting_u32_fetch_add_relaxed
-#define bse_u32_fetch_sub_relaxed counting_u32_fetch_sub_relaxed
-#define bse_u32_fetch_add_acq_rel counting_u32_fetch_add_acq_rel
-#define bse_u32_fetch_sub_acq_rel counting_u32_fetch_sub_acq_rel
-#define bse_u32_xchg_release counting_u32_xchg_release
-#define bse_u32_cas_relaxed counting_u32_cas_relaxed
-#define bse_u32_cas_acquire counting_u32_cas_acquire
-#define bse_u64_fetch_add_relaxed counting_u64_fetch_add_relaxed
-#define bse_u64_fetch_sub_relaxed counting_u64_fetch_sub_relaxed
-#define bse_u64_fetch_and_acquire counting_u64_fetch_and_acquire
-#define bse_u64_cas_acquire counting_u64_cas_acquire
-#define bse_u64_cas_release counting_u64_cas_release
-#define bse_ptr_cas_release counting_ptr_cas_release
+#define bse_u32_fetch_add_acq_rel(...) counting_u32_fetch_add_acq_rel(__VA_ARGS__)
+#define bse_u32_fetch_sub_acq_rel(...) counting_u32_fetch_sub_acq_rel(__VA_ARGS__)
+#define bse_u32_xchg_release(...) counting_u32_xchg_release(__VA_ARGS__)
+#define bse_u32_cas_relaxed(...) counting_u32_cas_relaxed(__VA_ARGS__)
+#define bse_u32_cas_acquire(...) counting_u32_cas_acquire(__VA_ARGS__)
+#define bse_u64_fetch_add_relaxed(...) counting_u64_fetch_add_relaxed(__VA_ARGS__)
+#define bse_u64_fetch_sub_relaxed(...) counting_u64_fetch_sub_relaxed(__VA_ARGS__)
+#define bse_u64_fetch_and_acquire(...) counting_u64_fetch_and_acquire(__VA_ARGS__)
+#define bse_figure_add(...) counting_figure_add(__VA_ARGS__)
+#define bse_u64_cas_acquire(...) counting_u64_cas_acquire(__VA_ARGS__)
+#define bse_u64_cas_release(...) counting_u64_cas_release(__VA_ARGS__)
+#define bse_ptr_cas_release(...) counting_ptr_cas_release(__VA_ARGS__)
 
 #endif

@@ -15,9 +15,9 @@ static struct {
 	void (*before_ptr_cas)(void);	/* runs before a pointer is published */
 } faults;
 
-static int bse_base_page_get(bse_page *page);
-static void bse_base_page_put(bse_page page);
-static inline int bse_base_log_publish(struct bpf_stream *s, const struct bse_chain *chain);
+static int (bse_page_get)(bse_page *page);
+static void (bse_page_put)(bse_page page);
+static inline int (bse_log_publish)(struct bpf_stream *s, const struct bse_chain *chain);
 
 static inline int faults_page_get(bse_page *page)
 {
@@ -26,7 +26,7 @@ static inline int faults_page_get(bse_page *page)
 	faults.pages++;
 	if (faults.deny_page && --faults.deny_page == 0)
 		return -ENOMEM;
-	err = bse_base_page_get(page);
+	err = (bse_page_get)(page);
 	if (faults.in_page_get)
 		faults.in_page_get();
 	return err;
@@ -34,7 +34,7 @@ static inline int faults_page_get(bse_page *page)
 
 static inline void faults_page_put(bse_page page)
 {
-	bse_base_page_put(page);
+	(bse_page_put)(page);
 	if (faults.in_page_put)
 		faults.in_page_put();
 }
@@ -43,21 +43,17 @@ static inline bool faults_ptr_cas_release(bse_ptr *p, void **old, void *v)
 {
 	if (faults.before_ptr_cas)
 		faults.before_ptr_cas();
-	return bse_base_ptr_cas_release(p, old, v);
+	return (bse_ptr_cas_release)(p, old, v);
 }
 
 static inline int faults_log_publish(struct bpf_stream *s, const struct bse_chain *chain)
 {
-	return faults.fail_publish ? -ENOSPC : bse_base_log_publish(s, chain);
+	return faults.fail_publish ? -ENOSPC : (bse_log_publish)(s, chain);
 }
 
-#undef bse_page_get
-#undef bse_page_put
-#undef bse_ptr_cas_release
-#undef bse_log_publish
-#define bse_page_get faults_page_get
-#define bse_page_put faults_page_put
-#define bse_ptr_cas_release faults_ptr_cas_release
-#define bse_log_publish faults_log_publish
+#define bse_page_get(...) faults_page_get(__VA_ARGS__)
+#define bse_page_put(...) faults_page_put(__VA_ARGS__)
+#define bse_ptr_cas_release(...) faults_ptr_cas_release(__VA_ARGS__)
+#define bse_log_publish(...) faults_log_publish(__VA_ARGS__)
 
 #endif

@@ -28,7 +28,7 @@ static _Thread_local void (*hook)(enum hook_point);
 /* So many page requests are granted, then they fail. */
 static _Thread_local unsigned long hook_pages = ~0ul;
 
-static _Thread_local unsigned long hook_locks;	/* calls of lock and trylock */
+static _Thread_local unsigned long hook_locks;	/* calls of lock */
 
 static void hook_run(enum hook_point point)
 {
@@ -36,17 +36,16 @@ static void hook_run(enum hook_point point)
 		hook(point);
 }
 
-static inline struct bse_slot *bse_base_enter(uint32_t *depth);
-static inline void bse_base_leave(uint32_t depth);
-static int bse_base_page_get(bse_page *page);
-static inline bse_u32 *bse_base_page_ref(bse_page page);
-static inline bse_link bse_base_link_at(bse_page page, uint32_t offset);
-static int bse_base_lock(bse_mutex *lock);
-static int bse_base_trylock(bse_mutex *lock);
+static inline struct bse_slot *(bse_enter)(uint32_t *depth);
+static inline void (bse_leave)(uint32_t depth);
+static int (bse_page_get)(bse_page *page);
+static inline bse_u32 *(bse_page_ref)(bse_page page);
+static inline bse_link (bse_link_at)(bse_page page, uint32_t offset);
+static int (bse_lock)(bse_mutex *lock, bool wait);
 
 static inline struct bse_slot *hook_enter(uint32_t *depth)
 {
-	struct bse_slot *slot = bse_base_enter(depth);
+	struct bse_slot *slot = (bse_enter)(depth);
 
 	hook_run(HOOK_ENTERED);
 	return slot;
@@ -55,7 +54,7 @@ static inline struct bse_slot *hook_enter(uint32_t *depth)
 static inline void hook_leave(uint32_t depth)
 {
 	hook_run(HOOK_LEAVING);
-	bse_base_leave(depth);
+	(bse_leave)(depth);
 }
 
 static int hook_page_get(bse_page *page)
@@ -64,70 +63,53 @@ static int hook_page_get(bse_page *page)
 	if (!hook_pages)
 		return -ENOMEM;
 	hook_pages--;
-	return bse_base_page_get(page);
+	return (bse_page_get)(page);
 }
 
 static inline bse_u32 *hook_page_ref(bse_page page)
 {
 	hook_run(HOOK_COUNTING);
-	return bse_base_page_ref(page);
+	return (bse_page_ref)(page);
 }
 
 static inline bse_link hook_link_at(bse_page page, uint32_t offset)
 {
 	hook_run(HOOK_PLACING);
-	return bse_base_link_at(page, offset);
+	return (bse_link_at)(page, offset);
 }
 
 static inline bool hook_u64_cas_release(bse_u64 *p, uint64_t *old, uint64_t v)
 {
 	hook_run(HOOK_PUBLISHING);
-	return bse_base_u64_cas_release(p, old, v);
+	return (bse_u64_cas_release)(p, old, v);
 }
 
 static inline bool hook_ptr_cas_release(bse_ptr *p, void **old, void *v)
 {
 	hook_run(HOOK_POOLING);
-	return bse_base_ptr_cas_release(p, old, v);
+	return (bse_ptr_cas_release)(p, old, v);
 }
 
 static inline uint32_t hook_u32_xchg_release(bse_u32 *p, uint32_t v)
 {
 	hook_run(HOOK_UNLOCKING);
-	return bse_base_u32_xchg_release(p, v);
+	return (bse_u32_xchg_release)(p, v);
 }
 
-static int hook_lock(bse_mutex *lock)
+static int hook_lock(bse_mutex *lock, bool wait)
 {
 	hook_locks++;
-	return bse_base_lock(lock);
+	return (bse_lock)(lock, wait);
 }
 
-static int hook_trylock(bse_mutex *lock)
-{
-	hook_locks++;
-	return bse_base_trylock(lock);
-}
-
-#undef bse_enter
-#define bse_enter hook_enter
-#undef bse_leave
-#define bse_leave hook_leave
-#undef bse_page_get
-#define bse_page_get hook_page_get
-#undef bse_page_ref
-#define bse_page_ref hook_page_ref
-#undef bse_link_at
-#define bse_link_at hook_link_at
-#undef bse_u64_cas_release
-#define bse_u64_cas_release hook_u64_cas_release
-#undef bse_ptr_cas_release
-#define bse_ptr_cas_release hook_ptr_cas_release
-#undef bse_u32_xchg_release
-#define bse_u32_xchg_release hook_u32_xchg_release
-#undef bse_lock
-#define bse_lock hook_lock
-#undef bse_trylock
-#define bse_trylock hook_trylock
+#define bse_enter(...) hook_enter(__VA_ARGS__)
+#define bse_leave(...) hook_leave(__VA_ARGS__)
+#define bse_page_get(...) hook_page_get(__VA_ARGS__)
+#define bse_page_ref(...) hook_page_ref(__VA_ARGS__)
+#define bse_link_at(...) hook_link_at(__VA_ARGS__)
+#define bse_u64_cas_release(...) hook_u64_cas_release(__VA_ARGS__)
+#define bse_ptr_cas_release(...) hook_ptr_cas_release(__VA_ARGS__)
+#define bse_u32_xchg_release(...) hook_u32_xchg_release(__VA_ARGS__)
+#define bse_lock(...) hook_lock(__VA_ARGS__)
 
 #endif /* TESTS_UNIT_HOOKS_H */

@@ -21,13 +21,13 @@ static void at_place(enum place place)
 		come_in(place);
 }
 
-static inline struct bse_slot *bse_base_enter(uint32_t *depth);
-static int bse_base_page_get(bse_page *page);
-static inline int bse_base_log_publish(struct bpf_stream *s, const struct bse_chain *chain);
+static inline struct bse_slot *(bse_enter)(uint32_t *depth);
+static int (bse_page_get)(bse_page *page);
+static inline int (bse_log_publish)(struct bpf_stream *s, const struct bse_chain *chain);
 
 static inline uint32_t jumps_u32_fetch_add_acq_rel(bse_u32 *p, uint32_t v)
 {
-	uint32_t ret = bse_base_u32_fetch_add_acq_rel(p, v);
+	uint32_t ret = (bse_u32_fetch_add_acq_rel)(p, v);
 
 	at_place(PLACE_RETIRED);
 	return ret;
@@ -35,7 +35,7 @@ static inline uint32_t jumps_u32_fetch_add_acq_rel(bse_u32 *p, uint32_t v)
 
 static inline uint32_t jumps_u32_fetch_sub_acq_rel(bse_u32 *p, uint32_t v)
 {
-	uint32_t ret = bse_base_u32_fetch_sub_acq_rel(p, v);
+	uint32_t ret = (bse_u32_fetch_sub_acq_rel)(p, v);
 
 	at_place(PLACE_RETURNED);
 	return ret;
@@ -43,7 +43,7 @@ static inline uint32_t jumps_u32_fetch_sub_acq_rel(bse_u32 *p, uint32_t v)
 
 static inline bool jumps_u32_cas_relaxed(bse_u32 *p, uint32_t *old, uint32_t v)
 {
-	bool ret = bse_base_u32_cas_relaxed(p, old, v);
+	bool ret = (bse_u32_cas_relaxed)(p, old, v);
 
 	at_place(PLACE_COUNTED);
 	return ret;
@@ -51,7 +51,7 @@ static inline bool jumps_u32_cas_relaxed(bse_u32 *p, uint32_t *old, uint32_t v)
 
 static inline struct bse_slot *jumps_enter(uint32_t *depth)
 {
-	struct bse_slot *ret = bse_base_enter(depth);
+	struct bse_slot *ret = (bse_enter)(depth);
 
 	at_place(PLACE_ENTERED);
 	return ret;
@@ -60,12 +60,12 @@ static inline struct bse_slot *jumps_enter(uint32_t *depth)
 static inline int jumps_page_get(bse_page *page)
 {
 	at_place(PLACE_GETTING);
-	return bse_base_page_get(page);
+	return (bse_page_get)(page);
 }
 
 static inline int jumps_log_publish(struct bpf_stream *s, const struct bse_chain *chain)
 {
-	int ret = bse_base_log_publish(s, chain);
+	int ret = (bse_log_publish)(s, chain);
 
 	at_place(PLACE_PUBLISHED);
 	return ret;
@@ -73,25 +73,18 @@ static inline int jumps_log_publish(struct bpf_stream *s, const struct bse_chain
 
 static inline void *jumps_ptr_load_relaxed(const bse_ptr *p)
 {
-	void *ret = bse_base_ptr_load_relaxed(p);
+	void *ret = (bse_ptr_load_relaxed)(p);
 
 	at_place(PLACE_ADOPTING);
 	return ret;
 }
 
-#undef bse_u32_fetch_add_acq_rel
-#undef bse_u32_fetch_sub_acq_rel
-#undef bse_u32_cas_relaxed
-#undef bse_enter
-#undef bse_page_get
-#undef bse_log_publish
-#undef bse_ptr_load_relaxed
-#define bse_u32_fetch_add_acq_rel jumps_u32_fetch_add_acq_rel
-#define bse_u32_fetch_sub_acq_rel jumps_u32_fetch_sub_acq_rel
-#define bse_u32_cas_relaxed jumps_u32_cas_relaxed
-#define bse_enter jumps_enter
-#define bse_page_get jumps_page_get
-#define bse_log_publish jumps_log_publish
-#define bse_ptr_load_relaxed jumps_ptr_load_relaxed
+#define bse_u32_fetch_add_acq_rel(...) jumps_u32_fetch_add_acq_rel(__VA_ARGS__)
+#define bse_u32_fetch_sub_acq_rel(...) jumps_u32_fetch_sub_acq_rel(__VA_ARGS__)
+#define bse_u32_cas_relaxed(...) jumps_u32_cas_relaxed(__VA_ARGS__)
+#define bse_enter(...) jumps_enter(__VA_ARGS__)
+#define bse_page_get(...) jumps_page_get(__VA_ARGS__)
+#define bse_log_publish(...) jumps_log_publish(__VA_ARGS__)
+#define bse_ptr_load_relaxed(...) jumps_ptr_load_relaxed(__VA_ARGS__)
 
 #endif

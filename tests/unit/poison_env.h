@@ -8,24 +8,22 @@ static struct span {
 	size_t size;
 } poisoned, unpoisoned;
 
-static inline void bse_base_poison(const void *p, size_t size);
-static inline void bse_base_unpoison(const void *p, size_t size);
+static inline void (bse_poison)(const void *p, size_t size);
+static inline void (bse_unpoison)(const void *p, size_t size);
 
 static inline void span_poison(const void *p, size_t size)
 {
 	poisoned = (struct span){ p, size };
-	bse_base_poison(p, size);
+	(bse_poison)(p, size);
 }
 
 static inline void span_unpoison(const void *p, size_t size)
 {
 	unpoisoned = (struct span){ p, size };
-	bse_base_unpoison(p, size);
+	(bse_unpoison)(p, size);
 }
 
-#undef bse_poison
-#undef bse_unpoison
-#define bse_poison span_poison
-#define bse_unpoison span_unpoison
+#define bse_poison(...) span_poison(__VA_ARGS__)
+#define bse_unpoison(...) span_unpoison(__VA_ARGS__)
 
 #endif

@@ -35,7 +35,10 @@ static void tell(int sig)
 
 __attribute__((constructor)) static void install(void)
 {
-	static const int signals[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGPIPE };
+	static const int signals[] = {
+		SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGPIPE, SIGSYS,
+		SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGXCPU, SIGXFSZ,
+	};
 	struct sigaction action = { .sa_handler = tell, .sa_flags = (int)(SA_RESETHAND | SA_NODEFER) };
 	struct sigaction old;
 	size_t i;

@@ -10,17 +10,16 @@
  * one it had just set, into the log, and freed what was pending there. A
  * refused stage kept such a link, too. Since then a refused publish unlinks.
  *
- * Seen to fail: without that line in bse_base_log_publish() the tests named
+ * Seen to fail: without that line in (bse_log_publish)() the tests named
  * refused__ crash or read nothing; with the old head taken from before the
  * lost race (the link set once, before the loop) accepted__ loses a message;
  * with an unlock that leaves the owner, the last test gets -EDEADLK.
  */
 #define BPF_STREAM_STATIC
-#define BPF_STREAM_SELFCHECK 1
 #define BPF_STREAM_ENV_HEADER "contention_env.h"
 #include "bpf_stream.h"
 
-#include <criterion/criterion.h>
+#include "unit.h"
 #include <semaphore.h>
 
 static struct bpf_stream s;

@@ -12,7 +12,6 @@
  * pages; a group of which the newest message alone is linked.
  */
 #define BPF_STREAM_STATIC
-#define BPF_STREAM_SELFCHECK 1
 #include "bpf_stream.h"
 #include "unit.h"
 #include <fcntl.h>

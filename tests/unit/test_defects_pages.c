@@ -6,7 +6,6 @@
  * computed for pages of 4096 bytes.
  */
 #define BPF_STREAM_STATIC
-#define BPF_STREAM_SELFCHECK 1
 #define BPF_STREAM_PAGE_SIZE 65536u
 #include "bpf_stream.h"
 #include "unit.h"

@@ -31,7 +31,7 @@ static void check_message(struct bse_chain *chain, size_t len)
 		elem = bse_elem_of(link);
 		cr_assert_eq(elem->consumed_len, 0u);
 		cr_assert_leq(at + bsi_elem_len(elem), len);
-		cr_assert_eq(memcmp(elem->str, text + at, bsi_elem_len(elem)), 0);
+		unit_same_bytes(elem->str, text + at, bsi_elem_len(elem));
 		at += bsi_elem_len(elem);
 		cr_assert_eq((elem->total_len & BSI_ELEM_ENDS) != 0, at == len,
 			     "the end of the message, and only it, is marked");

@@ -12,7 +12,7 @@
  *
  * Seen to fail, with the formatter broken on purpose:
  *
- *   array_scalar without alignment           numbers_are_aligned_in_the_area
+ *   array_write without alignment            numbers_are_aligned_in_the_area
  *   a string's NUL not counted in the area   the table and six others
  *   a string read to the last byte of room   a_string_is_never_read_beyond
  *   a cut text that leaves its room free     a_cut_text_leaves_room_for_nothing
@@ -36,7 +36,7 @@
 #define BPF_STREAM_STATIC
 #include "bpf_stream.h"
 
-#include <criterion/criterion.h>
+#include "unit.h"
 #include <ctype.h>
 #include <errno.h>
 #include <limits.h>
@@ -217,8 +217,8 @@ Test(format, va__char_zero_stores_a_NUL_byte)
 	char text[16];
 
 	memset(text, CANARY, sizeof(text));
-	cr_assert_eq(print_va(text, sizeof(text), "a%cb%2c", 0, 0), 5);
-	cr_assert_arr_eq(text, "a\0b \0", 5);
+	unit_same_length(print_va(text, sizeof(text), "a%cb%2c", 0, 0), 5);
+	unit_same_bytes(text, "a\0b \0", 5);
 	cr_assert_eq(text[5], CANARY, "no NUL ends the text");
 }
 
@@ -279,7 +279,7 @@ Test(format, va__a_huge_width_is_counted_and_not_written)
 		cr_assert_eq(print_va(text, 8, "ab%-2000000000d", 1), 2000000002);
 		cr_assert_eq(print_va(text, 8, "ab%2000000000s", ""), 2000000002);
 	}
-	cr_assert_arr_eq(text, "ab      ", 8);
+	unit_same_bytes(text, "ab      ", 8);
 	cr_assert_eq(text[8], CANARY);
 	cr_assert_lt((double)(clock() - start) / CLOCKS_PER_SEC, 1.0);
 }
@@ -328,13 +328,15 @@ Test(format, va__truncated_text_begins_right_and_nothing_is_written_behind_it)
 	for (size_t size = 0; size <= len + 3; size++) {
 		size_t shown = size < len ? size : len;
 		char *buf = bytes_before_a_hole(size);
+		const char *differs;
 		int ret;
 
 		memset(buf, CANARY, size);
 		ret = print_va(buf, size, "head%+7.4d %-5d %#.4x %s%%%cend", 42, -7, 0xff,
 			       "tail", 0);
 		cr_expect_eq(ret, (int)len, "size %zu: %d", size, ret);
-		cr_expect(!memcmp(buf, expected, shown), "size %zu: wrong text", size);
+		differs = unit_difference(buf, expected, shown);
+		cr_expect_null(differs, "size %zu: %s", size, differs);
 		for (size_t i = shown; i < size; i++)
 			cr_expect_eq(buf[i], CANARY, "size %zu: wrote byte %zu", size, i);
 	}
@@ -363,8 +365,8 @@ Test(format, va__the_callers_va_list_stays_where_it_is)
 {
 	char text[64];
 
-	cr_assert_eq(print_twice(text, sizeof(text), "%d %s %d", 1, "two", 3), 7);
-	cr_assert_arr_eq(text, "1 two 3", 7);
+	unit_same_length(print_twice(text, sizeof(text), "%d %s %d", 1, "two", 3), 7);
+	unit_same_bytes(text, "1 two 3", 7);
 }
 
 /* ---- the array form: the table ---------------------------------------- */
@@ -664,8 +666,8 @@ Test(format, array__no_arguments_need_no_array)
 {
 	char text[64];
 
-	cr_expect_eq(bsi_format_array(text, sizeof(text), "100%%", NULL, 0), 4);
-	cr_expect_arr_eq(text, "100%", 4);
+	unit_same_length(bsi_format_array(text, sizeof(text), "100%%", NULL, 0), 4);
+	unit_same_bytes(text, "100%", 4);
 	cr_expect_eq(bsi_format_array(text, sizeof(text), "", NULL, 0), 0);
 	cr_expect_eq(bsi_format_array(text, sizeof(text), "%d", NULL, 0), -EINVAL);
 	cr_expect_eq(bsi_format_array(NULL, 0, "text", NULL, 0), 4);
@@ -798,8 +800,8 @@ Test(format, array__width_above_INT_MAX_is_EINVAL)
 	cr_expect_eq(bsi_format_array(text, sizeof(text), "%2147483648d", &one, 8), -EINVAL);
 	cr_expect_eq(bsi_format_array(text, sizeof(text), "%99999999999d", &one, 8), -EINVAL);
 	cr_expect_eq(bsi_format_array(text, sizeof(text), "%2147483647dx", &one, 8), INT_MAX);
-	cr_expect_eq(bsi_format_array(text, sizeof(text), "%-2000000000d", &one, 8), 2000000000);
-	cr_expect_arr_eq(text, "1       ", 8);
+	unit_same_length(bsi_format_array(text, sizeof(text), "%-2000000000d", &one, 8), 2000000000);
+	unit_same_bytes(text, "1       ", 8);
 }
 
 Test(format, array__a_text_cut_behind_a_huge_width_is_still_accounted)

@@ -25,7 +25,6 @@
  * exit hook that leaves the depth; with a stage that free empties at its end.
  */
 #define BPF_STREAM_STATIC
-#define BPF_STREAM_SELFCHECK 1
 #define BPF_STREAM_POOL_BYTES (64u * 4096u)
 #define BPF_STREAM_ENV_HEADER "jumps_env.h"
 #include "bpf_stream.h"
@@ -122,7 +121,7 @@ Test(jumps, push__jump_into_a_handler_below_leaves_no_slot_with_a_free_page)
 	push(&s, 'x', LARGE);
 	come_in = raise_at_retirement;
 	push(&s, 'x', LARGE);
-	cr_assert_eq(bse_self.depth.bse_v, 0);
+	cr_assert_eq(bse_self.depth.word.bse_v, 0);
 	expect(&s, 'x', 3 * LARGE);
 	for (i = 0; i < 5; i++)
 		push(&s, 'x', 100);
@@ -221,7 +220,7 @@ static void *keep_a_page(void *arg)
 static void one_page_is_kept(void *unused)
 {
 	(void)unused;
-	UNIT_CHILD_WANTS(bse_base_u32_load_relaxed(&bse_pool_known()->kept) == 1);
+	UNIT_CHILD_WANTS((bse_u32_load_relaxed)(&bse_pool_known()->kept) == 1);
 }
 
 /* Without this, children of children would come to keep no page at all. */
@@ -236,7 +235,7 @@ Test(jumps, fork__counts_only_the_pages_that_this_thread_keeps)
 		unit_start(&thread[i], keep_a_page, NULL);
 	unit_flag_wait(&keepers, 4);
 	unit_in_child(one_page_is_kept, NULL);
-	cr_assert_eq(bse_base_u32_load_relaxed(&bse_pool_known()->kept), 5);
+	cr_assert_eq((bse_u32_load_relaxed)(&bse_pool_known()->kept), 5);
 	unit_flag_set(&done, 1);
 	for (i = 0; i < 4; i++)
 		unit_join(thread[i]);
@@ -316,7 +315,7 @@ static void check_leavers(void *(*leave)(void *), enum place from, size_t lost)
 		cr_assert_eq(pthread_create(&thread, NULL, leave, NULL), 0);
 		pthread_join(thread, NULL);
 	}
-	cr_assert_eq(bse_base_u32_load_relaxed(&bse_pool_known()->kept), 0u);
+	cr_assert_eq((bse_u32_load_relaxed)(&bse_pool_known()->kept), 0u);
 	bpf_stream_pool_get_stats(&pool);
 	in_use = pool.in_use;
 	cr_assert_eq(in_use, (size_t)i * lost);
@@ -326,7 +325,7 @@ static void check_leavers(void *(*leave)(void *), enum place from, size_t lost)
 	bpf_stream_pool_get_stats(&pool);
 	cr_assert_eq(pool.in_use, in_use + 1);
 	bpf_stream_thread_release();
-	cr_assert_eq(bse_base_u32_load_relaxed(&bse_pool_known()->kept), 0u);
+	cr_assert_eq((bse_u32_load_relaxed)(&bse_pool_known()->kept), 0u);
 }
 
 Test(jumps, push__jumps_out_of_page_turns_cost_no_place_in_the_quota)
@@ -357,7 +356,7 @@ Test(jumps, thread_release__takes_back_what_jumps_left)
 	bpf_stream_thread_release();
 	bpf_stream_pool_get_stats(&pool);
 	cr_assert_eq(pool.in_use, 0u);
-	cr_assert_eq(bse_base_u32_load_relaxed(&bse_pool_known()->kept), 0u);
+	cr_assert_eq((bse_u32_load_relaxed)(&bse_pool_known()->kept), 0u);
 	/* All levels are there again: each message shares a page. */
 	push_byte();
 	push_byte();

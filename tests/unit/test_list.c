@@ -101,7 +101,7 @@ Test(list, publish__puts_a_chain_before_what_was_there)
 	cr_assert_eq(bse_log_publish(&s, &first), 1);
 	cr_assert_eq(bse_log_publish(&s, &second), 0);
 	cr_assert_eq(bse_log_pending(&s), 20u);
-	link = bse_log_detach(&s);
+	link = bse_log_detach(&s, &(size_t){ 0 });
 	cr_assert_eq(link, second.newest);
 	for (i = 5; i-- > 0; link = bse_next_of(link))
 		cr_assert_eq(unit_number(link), i);
@@ -124,7 +124,7 @@ Test(list, publish__a_group_stays_together)
 	bse_stream_init(&s, 100);
 	for (i = 0; i < 3; i++)
 		cr_assert_geq(bse_log_publish(&s, &chain[i]), 0);
-	link = bsi_list_reverse(bse_log_detach(&s));
+	link = bsi_list_reverse(bse_log_detach(&s, &(size_t){ 0 }));
 	for (i = 0; i < 12; i++, link = bse_next_of(link))
 		cr_assert_eq(unit_number(link), i / 4 * 10 + i % 4);
 	cr_assert_eq(link, 0u);
@@ -140,7 +140,7 @@ Test(list, publish__after_a_detach_knows_nothing_of_what_left)
 	bse_stream_init(&s, 100);
 	unit_chain_add(&old, 0, 3);
 	cr_assert_eq(bse_log_publish(&s, &old), 1);
-	detached = bse_log_detach(&s);
+	detached = bse_log_detach(&s, &(size_t){ 0 });
 	unit_chain_add(&new, 3, 1);
 	cr_assert_eq(bse_log_publish(&s, &new), 1);
 	cr_assert_eq(bse_next_of(new.oldest), 0u);
@@ -161,5 +161,5 @@ Test(list, publish__that_is_refused_changes_nothing)
 	cr_assert_eq(bse_log_publish(&s, &out), -ENOSPC);
 	cr_assert_eq(bse_log_pending(&s), 8u);
 	cr_assert_eq(bse_next_of(out.oldest), 0u);
-	cr_assert_eq(bse_log_detach(&s), in.newest);
+	cr_assert_eq(bse_log_detach(&s, &(size_t){ 0 }), in.newest);
 }

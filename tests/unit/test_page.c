@@ -36,7 +36,7 @@ static uint32_t kept(void)
 
 static uint32_t depth(void)
 {
-	return bse_u32_load_relaxed(&bse_self.depth);
+	return bse_own_get(&bse_self.depth);
 }
 
 /* Takes every page that is left; how many these were. */
@@ -183,7 +183,8 @@ Test(page, turn__that_finds_no_page_leaves_the_slot_only_its_quota)
 	take_all(page);
 	cr_assert_eq(kept(), 1u);
 	cr_assert_eq(bsi_page_reserve(4000, &at), -ENOMEM);
-	cr_assert_eq(bse_self.slot[0].page, BSE_PAGE_TO_COME);
+	cr_assert_eq(bse_self.slot[0].page, 0u);
+	cr_assert_eq(bse_self.slot[0].keeps, 1u);
 	cr_assert_eq(bse_self.slot[0].room, 0u);
 	cr_assert_eq(kept(), 1u);
 	/* Once more, without a page to retire. */
@@ -227,7 +228,7 @@ Test(page, turn__beyond_the_quota_a_page_serves_once)
 	bse_link at;
 
 	cr_assert_neq(unit_pages_total(), 0u);
-	for (; bse_may_keep(&slot); slot.page = 0)
+	for (; bse_may_keep(&slot); slot.keeps = 0)
 		quota++;
 	cr_assert_eq(quota, unit_pages_total() / 2);
 	at = reserve(16);
@@ -236,7 +237,7 @@ Test(page, turn__beyond_the_quota_a_page_serves_once)
 	cr_assert_eq(holders(bse_page_of(at)), 1u);
 	bsi_page_give_back(bse_page_of(at), 1);
 	cr_assert_eq(unit_pages_in_use(), 0u);
-	bse_unkeep();
+	bse_unkeep(&(struct bse_slot){ .keeps = 1 });
 	reserve(16);
 	cr_assert_neq(bse_self.slot[0].page, 0u);
 	cr_assert_eq(kept(), quota);

@@ -11,7 +11,7 @@
 #define BPF_STREAM_ENV_HEADER "poison_env.h"
 #include "bpf_stream.h"
 
-#include <criterion/criterion.h>
+#include "unit.h"
 
 Test(poison, push__lets_just_the_element_be_touched)
 {

@@ -11,7 +11,6 @@
  */
 #define BPF_STREAM_STATIC
 #define BPF_STREAM_PROG
-#define BPF_STREAM_SELFCHECK 1
 #include "bpf_stream.h"
 #include "unit.h"
 
@@ -158,7 +157,7 @@ Test(program, stage__macros_print_and_commit_one_report)
 	});
 	assert_reads(BPF_STDERR, "ERROR: timeout\nCPU: 3\n");
 	assert_reads(BPF_STDOUT, "");
-	cr_expect_eq(bse_u32_load_relaxed(&aux.stream_error_cnt), 1);
+	cr_expect_eq(bse_figure_get(&aux.stream_error_cnt), 1);
 }
 
 /* As one statement it leaves the else to the if that it belongs to. */
@@ -208,9 +207,9 @@ Test(program, stage__reports_end_at_the_limit)
 			bpf_stream_printk(ss, "%05u;", i);
 		});
 	cr_expect_eq(evaluated, 512);
-	cr_assert_eq(bpf_prog_stream_read(&prog, BPF_STDERR, got, sizeof(got)), 512 * 6);
-	cr_expect_arr_eq(got, "00000;", 6);
-	cr_expect_arr_eq(got + 511 * 6, "00511;", 6);
+	unit_same_length(bpf_prog_stream_read(&prog, BPF_STDERR, got, sizeof(got)), 512 * 6);
+	unit_same_bytes(got, "00000;", 6);
+	unit_same_bytes(got + 511 * 6, "00511;", 6);
 	/* Only reports are limited. */
 	cr_expect_eq(bpf_stream_vprintk(BPF_STDERR, "print", NULL, 0, &aux), 0);
 	assert_reads(BPF_STDERR, "print");
@@ -256,6 +255,6 @@ Test(program, names__have_the_signatures_of_the_kernel)
 	end(&ss);
 	cr_expect_eq(vprintk(BPF_STDOUT, "2", NULL, 0, &aux), 0);
 	cr_expect_eq(get(&prog, BPF_STDOUT, got, sizeof(got)), 2);
-	cr_expect_arr_eq(got, "12", 2);
+	unit_same_bytes(got, "12", 2);
 	release(&prog);
 }

@@ -12,7 +12,6 @@
  * a message of the whole pool is too big; push sets errno; publish says `>=`.
  */
 #define BPF_STREAM_STATIC
-#define BPF_STREAM_SELFCHECK 1
 #define BPF_STREAM_ENV_HEADER "../tests/unit/hooks.h"
 #include "bpf_stream.h"
 #include "unit.h"
@@ -57,8 +56,8 @@ Test(stream, push__every_length_up_to_three_pages_comes_back)
 		fill(text, len, len);
 		cr_assert_eq(bpf_stream_push(&s, text, len), 0);
 		cr_assert_eq(unit_stats(&s).pending, len);
-		cr_assert_eq(bpf_stream_read(&s, got, sizeof(got)), (int)len);
-		cr_assert_eq(memcmp(got, text, len), 0, "length %zu", len);
+		unit_same_length(bpf_stream_read(&s, got, sizeof(got)), len);
+		unit_same_bytes(got, text, len);
 	}
 	bpf_stream_pool_get_stats(&pool);
 	cr_expect_leq(pool.in_use, 1);
@@ -78,8 +77,8 @@ Test(stream, push__lengths_may_be_mixed)
 	}
 	cr_assert_eq(unit_stats(&s).pending, all);
 	unit_assert_sound(&s);
-	cr_assert_eq(bpf_stream_read(&s, got, sizeof(got)), (int)all);
-	cr_expect_arr_eq(got, text, all);
+	unit_same_length(bpf_stream_read(&s, got, sizeof(got)), all);
+	unit_same_bytes(got, text, all);
 }
 
 Test(stream, push__bytes_of_any_value_are_kept)
@@ -90,8 +89,8 @@ Test(stream, push__bytes_of_any_value_are_kept)
 	for (c = 0; c < 256; c++)
 		text[c] = (char)c;
 	cr_assert_eq(bpf_stream_push(&s, text, 256), 0);
-	cr_assert_eq(bpf_stream_read(&s, got, sizeof(got)), 256);
-	cr_expect_arr_eq(got, text, 256);
+	unit_same_length(bpf_stream_read(&s, got, sizeof(got)), 256);
+	unit_same_bytes(got, text, 256);
 }
 
 Test(stream, push__capacity_may_be_one_byte)
@@ -152,8 +151,8 @@ Test(stream, push__above_the_pool_is_too_big)
 	assert_refused(BPF_STREAM_REFUSED_SIZE, 1, most + 1);
 	fill(text, most, 0);
 	cr_expect_eq(bpf_stream_push(&s, text, most), 0);
-	cr_expect_eq(bpf_stream_read(&s, got, sizeof(got)), (int)most);
-	cr_expect_arr_eq(got, text, most);
+	unit_same_length(bpf_stream_read(&s, got, sizeof(got)), most);
+	unit_same_bytes(got, text, most);
 }
 
 Test(stream, push__length_above_int_max_is_invalid_in_an_empty_stream)
@@ -238,8 +237,8 @@ Test(stream, push__of_two_streams_do_not_mix)
 		cr_assert_eq(bpf_stream_printf(&other, "b%d", i), 0);
 	}
 	unit_assert_reads(&s, "a0a1a2a3a4a5a6a7a8a9");
-	cr_assert_eq(bpf_stream_read(&other, got, sizeof(got)), 20);
-	cr_expect_arr_eq(got, "b0b1b2b3b4b5b6b7b8b9", 20);
+	unit_same_length(bpf_stream_read(&other, got, sizeof(got)), 20);
+	unit_same_bytes(got, "b0b1b2b3b4b5b6b7b8b9", 20);
 }
 
 Test(stream, printf__longest_text_is_1023_bytes)
@@ -382,7 +381,7 @@ static void *write_numbers(void *ctx)
 	return NULL;
 }
 
-Test(stream, push__order_of_each_thread_is_kept, .timeout = 120)
+Test(stream, push__order_of_each_thread_is_kept)
 {
 	pthread_t thread[WRITERS];
 	uint32_t id[WRITERS];

@@ -5,8 +5,9 @@
 
 #include <criterion/criterion.h>
 #include <pthread.h>
-#include <sched.h>
 #include "../program.h"
+
+#include "selfcheck.h"
 
 /* ---- Streams and the pool --------------------------------------------- */
 
@@ -43,7 +44,6 @@ static inline size_t unit_pages_total(void)
 	return bse_pool_pages();
 }
 
-#if BPF_STREAM_SELFCHECK
 /* The invariants of @s and of the pool hold; with NULL, those of the pool. */
 static inline void unit_assert_sound(struct bpf_stream *s)
 {
@@ -53,7 +53,6 @@ static inline void unit_assert_sound(struct bpf_stream *s)
 	broken = bpf_stream_selfcheck(NULL);
 	cr_assert_null(broken, "%s", broken);
 }
-#endif
 
 /* @s holds @want, and nothing else; reads it. */
 static inline void unit_assert_reads(struct bpf_stream *s, const char *want)
@@ -68,8 +67,8 @@ static inline void unit_assert_reads(struct bpf_stream *s, const char *want)
 /* Until a thread sleeps for @lock: its word says so. */
 static inline void unit_wait_for_sleeper(const bse_mutex *lock)
 {
-	while (!(bse_base_u32_load_relaxed(&lock->word) & 1))
-		sched_yield();
+	while (!((bse_u32_load_relaxed)(&lock->word) & BSE_LOCK_WAITED))
+		program_pause();
 }
 
 /* ---- Elements and bytes ------------------------------------------------ */
@@ -98,6 +97,40 @@ static inline char unit_byte(size_t i)
 {
 	return (char)((i * 7 + i / 251 + i / 4084 * 13) & 0x7f);
 }
+
+/* In words, the first of @len bytes that differs; NULL: none does. */
+static inline const char *unit_difference(const void *got, const void *want, size_t len)
+{
+	static char words[100];
+	const unsigned char *ours = got;
+	const unsigned char *wanted = want;
+	size_t i = 0;
+
+	while (i < len && ours[i] == wanted[i])
+		i++;
+	if (i == len)
+		return NULL;
+	snprintf(words, sizeof(words), "byte %zu of %zu is 0x%02x, expected 0x%02x", i, len,
+		 ours[i], wanted[i]);
+	return words;
+}
+
+#define unit_same_bytes(got, want, len)							\
+	do {										\
+		const char *unit_words = unit_difference(got, want, len);		\
+											\
+		cr_assert_null(unit_words, "%s", unit_words);				\
+	} while (0)
+
+/* What a call returned that should have given @want bytes. */
+#define unit_same_length(got, want)							\
+	do {										\
+		long long unit_got = (got);						\
+		long long unit_want = (long long)(want);				\
+											\
+		cr_assert_eq(unit_got, unit_want, "returned %lld, expected %lld bytes",	\
+			     unit_got, unit_want);					\
+	} while (0)
 
 static inline void unit_fill(char *buf, size_t len)
 {
@@ -178,7 +211,7 @@ static inline void unit_flag_set(int *flag, int value)
 static inline void unit_flag_wait(const int *flag, int value)
 {
 	while (__atomic_load_n(flag, __ATOMIC_ACQUIRE) != value)
-		sched_yield();
+		program_pause();
 }
 
 #endif
