@@ -110,17 +110,17 @@
  * fork(): with a private pool, parent and child go on, each with its copy of
  * what was pending. Drain before the fork, or destroy in the child, if that
  * must come out once. What the parent's other threads held is lost to the
- * child: the pages that they kept, and, if one of them was taking bytes out of
- * a stream, what it had detached from that stream. The next reader in the child
- * sees that this thread is gone and goes on behind it; the bytes are counted as
- * lost. If that thread was in its sink, nothing is lost, and the sink's bytes
- * come again. With a region marked BPF_STREAM_POOL_SHARED, what stores or reads
- * in the child gives -EPERM, until bpf_stream_pool_use() gives it a region of
- * its own; then streams and stages must be initialised again. With a shared
- * region nothing may push in the child before its fork() returns: block signals
- * around the fork, if handlers push. Not supported: fork() in a signal handler
- * or in a sink; streams in a child that was made without the C library's
- * fork(), as by vfork(), _Fork() or a bare clone().
+ * child: the pages that they kept, and, if one of them was reading a stream,
+ * what had been detached from it. The next reader in the child sees that this
+ * thread is gone and goes on behind it; the bytes are counted as lost. If that
+ * thread was in its sink, nothing is lost, and the sink's bytes come again.
+ * With a region marked BPF_STREAM_POOL_SHARED, what stores or reads in the
+ * child gives -EPERM, until bpf_stream_pool_use() gives it one of its own; then
+ * streams and stages must be initialised again. Before fork() returns in the
+ * child, no other thread may use a stream there, and with a shared region
+ * nothing may push: block signals around the fork, if handlers push. Not
+ * supported: fork() in a handler or a sink; streams in a child that was made
+ * without the C library's fork(), as by vfork(), _Fork() or a bare clone().
  *
  * Kernels: what is said of a thread holds for a CPU. Any context is a task, or
  * a soft, hard or non-maskable interrupt, with PREEMPT_RT too. A push disables
@@ -498,8 +498,8 @@ struct bpf_stream_count {
  * struct bpf_stream_stats - a stream in figures
  * @capacity:  the most bytes that may be pending
  * @pending:   bytes stored and not yet taken by a reader
- * @lost:      bytes that were stored, and lost with a reader that was gone
- *             before it had handed them on; see fork() in [1]
+ * @lost:      bytes that a reader in the parent of fork() was taking out, and
+ *             may have handed on, and that the child has not; see [1]
  * @delivered: what readers took; a message counts when its last byte is taken
  * @refused:   what was refused, by enum bpf_stream_refusal; what is not valid
  *             counts with 0 bytes
@@ -1234,7 +1234,9 @@ static uint32_t bse_thread_id(void)
 
 	if (tid > 0 && tid <= BSE_TID) {
 		id = bse_process.generation | (uint32_t)tid;
-		bse_own_set(&bse_self.id, id);
+		/* Relaxed: kept once a child's hook would drop it. */
+		if (bse_u32_load_relaxed(&bse_process.hooked))		/* ORD(thread_id:A) */
+			bse_own_set(&bse_self.id, id);
 	}
 	return id;
 }
@@ -1835,6 +1837,7 @@ static int bse_lock_take(bse_mutex *lock, bool wait)
 			/* Relaxed, both: who wrote it is gone. */
 			word = bse_u32_load_relaxed(&lock->in_sink);	/* ORD(lock:D) */
 			bse_u32_store_relaxed(&lock->in_sink, 0);	/* ORD(lock:E) */
+			BSE_BARRIER();	/* before the backlog changes */
 			return !word;
 		}
 		if (!wait)
@@ -2106,8 +2109,8 @@ static void bse_get_counts(const struct bpf_stream *s, struct bpf_stream_stats *
  *       fresh:B / page_get:A / log_pending:A / in_use:A / in_use:B /
  *       pool_stats:A / pool_known:A / pool_use:A / pool_use:B / access:A /
  *       access:B / lock:C / mutex:A / mutex:B / mutex:C / unload:A /
- *       unload:B / lock:D / lock:E / sink_call:A / sink_call:B - relaxed:
- *       each says why at its line - planned
+ *       unload:B / lock:D / lock:E / sink_call:A / sink_call:B / thread_id:A -
+ *       relaxed: each says why at its line - planned
  *
  * In the drop-in llist_add_batch() and llist_del_all() stand for publish:B and
  * detach:B, and its mutex for unlock:A and lock:A. Pages go round by xchg() and
@@ -3232,7 +3235,7 @@ static void bsi_backlog_abandon(struct bpf_stream *s)
 	size_t lost;
 	bse_link link;
 
-	s->backlog_head = 0;	/* first: this reader may end here, too */
+	s->backlog_head = 0;
 	s->backlog_head = bsi_list_reverse(bse_log_detach(s, &lost));
 	for (link = s->backlog_head; link; link = bse_next_of(link))
 		lost -= bsi_elem_len(bse_elem_of(link));
@@ -3240,10 +3243,7 @@ static void bsi_backlog_abandon(struct bpf_stream *s)
 	bse_note_lost(s, lost);
 }
 
-/*
- * 0, -EDEADLK or -EBUSY. A reader gives way that has ended, or that stayed
- * behind in the parent of a fork.
- */
+/* 0, or an error of bse_lock(). A reader that is gone gives way. */
 static int bsi_reader_lock(struct bpf_stream *s, bool wait)
 {
 	int ret = bse_lock(&s->lock, wait);
@@ -3641,13 +3641,13 @@ static void bsi_process_bind(void)
 
 BSE_CONSTRUCTOR static void bsi_process_load(void)
 {
+	if (!pthread_atfork(NULL, NULL, bsi_process_forked) &&
+	    !pthread_key_create(&bse_process.exit_key, bsi_thread_exit)) {
+		pthread_setspecific(bse_process.exit_key, NULL);	/* bound, too */
+		/* Release, with attach:A: a thread may already push. */
+		bse_u32_xchg_release(&bse_process.hooked, 1);		/* ORD(load:A) */
+	}
 	bsi_process_bind();
-	if (pthread_atfork(NULL, NULL, bsi_process_forked) ||
-	    pthread_key_create(&bse_process.exit_key, bsi_thread_exit))
-		return;
-	pthread_setspecific(bse_process.exit_key, NULL);	/* bound, too */
-	/* Release, with attach:A: a thread may run already, and push. */
-	bse_u32_xchg_release(&bse_process.hooked, 1);			/* ORD(load:A) */
 }
 
 /* Without this, a thread that outlives a dlclose would call into nowhere. */
