@@ -13,6 +13,10 @@
 
 #include "queue.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* ---- Options ---------------------------------------------------------- */
 
 struct options {
@@ -73,6 +77,13 @@ bool result_has_word(const char *row, long param, const char *competitor);
 /* row,param,competitor,unit,best,median,spread,repeats,word. 0: for main(). */
 int results_print(void);
 
+/* Sorts; the one in the middle. Of @count figures, at least 1. */
+double median(double *values, size_t count);
+
 void progress(const char *what);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

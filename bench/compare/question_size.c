@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * What does a message of 1 to 16384 bytes cost, in one thread? Bursts are
- * pushed, then drained into memory. Rows push, drain, both; ns per message.
+ * pushed, then drained into memory. Rows push, drain, both; ns per message. The
+ * figure of a turn is that of its median burst: a burst in which another program
+ * got the CPU is left out.
  */
 #include "measure.h"
 #include "message.h"
@@ -59,21 +61,25 @@ static const char *probe(void *arg)
 
 static void run(const struct turn *turn, const char *message, char *out)
 {
+	enum { ROUNDS = 40, WARM = 2, TURN_NS = 5000000 };
 	const struct queue *queue = turn->queue;
 	size_t burst = burst_of(turn->len);
 	struct queue_need need = { burst, turn->len };
-	size_t rounds = work(5000000 / (burst * (100 + turn->len / 8)), 1);
 	size_t bytes = burst * turn->len;
-	uint64_t push = 0;
-	uint64_t drain = 0;
+	size_t rounds = work(ROUNDS, 1) + WARM;
+	double push[2 * ROUNDS];
+	double drain[2 * ROUNDS];
+	double both[2 * ROUNDS];
+	size_t done = 0;
+	uint64_t turn_begin = now_ns();
 	void *q = queue->open(&need);
-	double per_message = 1.0 / (double)(rounds * burst);
 
 	if (!q)
 		return;
-	for (size_t round = 0; round < rounds + 2; round++) {
+	for (size_t round = 0; round < rounds && done < 2 * ROUNDS; round++) {
 		uint64_t begin = now_ns();
 		uint64_t middle;
+		uint64_t end;
 		size_t got = 0;
 
 		for (size_t i = 0; i < burst; i++)
@@ -86,15 +92,19 @@ static void run(const struct turn *turn, const char *message, char *out)
 				break;
 			got += part;
 		}
-		if (round < 2)		/* warms up */
+		end = now_ns();
+		if (round < WARM)
 			continue;
-		push += middle - begin;
-		drain += now_ns() - middle;
+		push[done] = (double)(middle - begin) / (double)burst;
+		drain[done] = (double)(end - middle) / (double)burst;
+		both[done++] = (double)(end - begin) / (double)burst;
+		if (done >= 3 && end - turn_begin > TURN_NS)
+			break;
 	}
 	queue->close(q);
-	result_add("push", (long)turn->len, queue->name, "ns", (double)push * per_message);
-	result_add("drain", (long)turn->len, queue->name, "ns", (double)drain * per_message);
-	result_add("both", (long)turn->len, queue->name, "ns", (double)(push + drain) * per_message);
+	result_add("push", (long)turn->len, queue->name, "ns", median(push, done));
+	result_add("drain", (long)turn->len, queue->name, "ns", median(drain, done));
+	result_add("both", (long)turn->len, queue->name, "ns", median(both, done));
 }
 
 int main(int argc, char **argv)
