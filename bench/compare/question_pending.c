@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Does a message of 64 bytes cost more if many are pending? So many are pushed
+ * as the parameter says, then drained: in the row "whole" into one buffer for
+ * all, in "parts" into 64 KiB again and again. ns per message, push and drain.
+ */
+#include "measure.h"
+#include "message.h"
+
+#include <string.h>
+
+enum { LEN = 64, PART = 65536, MOST = 1000000, ROUNDS = 9 };
+
+static const size_t depths[] = { 10, 100, 1000, 10000, 100000, MOST };
+enum { DEPTHS = sizeof(depths) / sizeof(depths[0]) };
+
+struct turn {
+	const struct queue *queue;
+	size_t depth;
+	size_t part;
+};
+
+static char *out;		/* MOST messages */
+
+/* Fills and drains once, @count times; returns whether all came. */
+static bool fill_and_drain(const struct turn *turn, void *q, size_t count)
+{
+	char message[LEN];
+	size_t bytes = turn->depth * LEN;
+
+	message_fill(message, LEN, 1, 1);
+	while (count--) {
+		size_t got = 0;
+
+		for (size_t i = 0; i < turn->depth; i++)
+			if (!turn->queue->push(q, message, LEN))
+				return false;
+		while (got < bytes) {
+			size_t size = bytes - got < turn->part ? bytes - got : turn->part;
+			size_t part = turn->queue->drain(q, turn->part == PART ? out : out + got,
+							 size);
+
+			if (!part)
+				return false;
+			got += part;
+		}
+	}
+	return true;
+}
+
+static const char *probe(void *arg)
+{
+	const struct turn *turn = arg;
+	struct queue_need need = { turn->depth, LEN };
+	void *q = turn->queue->open(&need);
+
+	return q && fill_and_drain(turn, q, 1) ? NULL : "no room";
+}
+
+/* ns of this turn, or 0. */
+static uint64_t run(const char *row, const struct turn *turn)
+{
+	struct queue_need need = { turn->depth, LEN };
+	size_t count = turn->depth < 2000 ? 2000 / turn->depth : 1;
+	size_t rounds = turn->depth < 100000 ? ROUNDS : 1;
+	uint64_t begin = now_ns();
+	double ns[ROUNDS];
+	void *q = turn->queue->open(&need);
+
+	if (!q)
+		return 0;
+	fill_and_drain(turn, q, 1);
+	for (size_t round = 0; round < rounds; round++) {
+		uint64_t start = now_ns();
+
+		fill_and_drain(turn, q, count);
+		ns[round] = (double)(now_ns() - start) / (double)(count * turn->depth);
+	}
+	turn->queue->close(q);
+	result_add(row, (long)turn->depth, turn->queue->name, "ns", median(ns, rounds));
+	return now_ns() - begin;
+}
+
+int main(int argc, char **argv)
+{
+	static const char *const rows[] = { "whole", "parts" };
+	static bool slow[2][DEPTHS][QUEUES_MAX];
+
+	out = memory_get((size_t)MOST * LEN);
+	measure_begin(argc, argv, "pending");
+	for (unsigned int repeat = 0; repeat <= options.repeats; repeat++) {
+		for (unsigned int row = 0; row < 2; row++)
+			for (unsigned int d = 0; d < DEPTHS; d++)
+				for (unsigned int i = 0; i < queues_count; i++) {
+					struct turn turn = { queues[i], depths[d],
+							     row ? PART : depths[d] * LEN };
+					const char *name = queues[i]->name;
+
+					if (!wanted(name) || !wanted_param((long)depths[d]) ||
+					    turn.depth * LEN < turn.part ||
+					    (options.work < 100 && depths[d] > 10000) ||
+					    result_has_word(rows[row], (long)depths[d], name))
+						continue;
+					if (!repeat)
+						result_word(rows[row], (long)depths[d], name,
+							    in_child(probe, &turn, 20000));
+					/* Three turns are enough of what takes half a second. */
+					else if (repeat <= 3 || !slow[row][d][i])
+						slow[row][d][i] = run(rows[row], &turn) > 500000000u;
+				}
+		if (repeat % 5 == 0)
+			progress(repeat ? "turns" : "probed");
+	}
+	return results_print();
+}
