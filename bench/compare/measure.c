@@ -51,8 +51,13 @@ static unsigned long number(const char *text, unsigned long most)
 	return value;
 }
 
+/* No signal comes to it. */
 static void *sleep_for_ever(void *arg)
 {
+	sigset_t all;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, NULL);
 	for (;;)
 		pause();
 	return arg;
@@ -83,7 +88,7 @@ void measure_begin(int argc, char **argv, const char *question)
 	}
 	if (!options.repeats || !options.work)
 		misused("0");
-	child_numbers = mmap(NULL, CHILD_NUMBERS * sizeof(*child_numbers), PROT_READ | PROT_WRITE,
+	child_numbers = mmap(NULL, (CHILD_NUMBERS + 1) * sizeof(*child_numbers), PROT_READ | PROT_WRITE,
 			     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (child_numbers == MAP_FAILED || pthread_create(&second, NULL, sleep_for_ever, NULL)) {
 		perror(question);
@@ -202,10 +207,16 @@ size_t memory_resident(void)
 
 /* ---- Children --------------------------------------------------------- */
 
+void child_goes_on(void)
+{
+	child_numbers[CHILD_NUMBERS]++;
+}
+
 const char *in_child(const char *(*probe)(void *arg), void *arg, unsigned int ms)
 {
 	static char word[80];
 	uint64_t end = now_ns() + (uint64_t)ms * 1000000u;
+	uint64_t steps = 0;
 	pthread_t second;
 	int to_parent[2];
 	int status = 0;
@@ -213,7 +224,7 @@ const char *in_child(const char *(*probe)(void *arg), void *arg, unsigned int ms
 	ssize_t len;
 
 	fflush(stdout);
-	memset((void *)(uintptr_t)child_numbers, 0, CHILD_NUMBERS * sizeof(*child_numbers));
+	memset((void *)(uintptr_t)child_numbers, 0, (CHILD_NUMBERS + 1) * sizeof(*child_numbers));
 	if (pipe(to_parent))
 		return "no pipe";
 	child = fork();
@@ -228,7 +239,10 @@ const char *in_child(const char *(*probe)(void *arg), void *arg, unsigned int ms
 	}
 	close(to_parent[1]);
 	while (child > 0 && !waitpid(child, &status, WNOHANG)) {
-		if (now_ns() > end) {
+		if (child_numbers[CHILD_NUMBERS] != steps) {
+			steps = child_numbers[CHILD_NUMBERS];
+			end = now_ns() + (uint64_t)ms * 1000000u;
+		} else if (now_ns() > end) {
 			kill(child, SIGKILL);
 			waitpid(child, &status, 0);
 			close(to_parent[0]);

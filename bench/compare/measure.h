@@ -55,10 +55,13 @@ size_t memory_resident(void);		/* bytes of this process */
 /* ---- Children --------------------------------------------------------- */
 
 /*
- * Calls @probe in a child, for at most @ms. Returns NULL if it returned NULL,
- * else the word that it returned, or "hangs" or "crashes".
+ * Calls @probe in a child. Returns NULL if it returned NULL, else the word that
+ * it returned, or "crashes"; or "hangs", if for @ms it neither ended nor called
+ * child_goes_on().
  */
 const char *in_child(const char *(*probe)(void *arg), void *arg, unsigned int ms);
+
+void child_goes_on(void);
 
 /* Numbers that such a child leaves for its parent; shared, zero at its start. */
 extern volatile uint64_t *child_numbers;

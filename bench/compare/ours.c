@@ -4,9 +4,11 @@
 
 #include <sys/mman.h>
 
+size_t ours_pool_bytes = (size_t)1 << 30;
+
 bool ours_pool(void)
 {
-	static const size_t bytes = (size_t)1 << 30;
+	size_t bytes = ours_pool_bytes;
 	static bool done;
 	void *region;
 

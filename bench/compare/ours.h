@@ -5,7 +5,8 @@
 
 #include "bpf_stream.h"
 
-/* Gives the pool a region that is large enough for every question. */
+/* Gives the pool a region of ours_pool_bytes, once. */
 bool ours_pool(void);
+extern size_t ours_pool_bytes;	/* enough for every question */
 
 #endif

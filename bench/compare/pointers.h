@@ -18,7 +18,8 @@
  *	static void blocks_put(blocks *, void *);		one reader
  *	static void blocks_close(blocks *);
  *
- * POINTERS_NO_BLOCKS leaves the second one out.
+ * With POINTERS_PUT_MANY there are groups, of at most 64:
+ *	static bool pointers_put_many(pointers *, void **, unsigned int count);
  */
 #include <stdlib.h>
 #include <string.h>
@@ -29,11 +30,9 @@ struct pointers_message {
 
 struct pointers_queue {
 	pointers *full;
-#ifndef POINTERS_NO_BLOCKS
-	blocks *empty;
+	blocks *empty;			/* NULL: malloc */
 	char *memory;
 	size_t memory_size;
-#endif
 	size_t longest;
 	void *taken[64];		/* by the reader, not yet copied */
 	unsigned int taken_at;
@@ -84,6 +83,37 @@ static inline bool malloced_push(void *queue, const void *data, size_t len)
 	return false;
 }
 
+#ifdef POINTERS_PUT_MANY
+static inline bool pointers_push_group(void *queue, const void *data, size_t len,
+				       unsigned int count)
+{
+	struct pointers_queue *q = (struct pointers_queue *)queue;
+	void *messages[64];
+	unsigned int done;
+
+	for (done = 0; done < count && done < 64; done++) {
+		struct pointers_message *message = (struct pointers_message *)(q->empty ?
+			blocks_take(q->empty) : malloc(sizeof(*message) + len));
+
+		if (!message)
+			break;
+		message->len = len;
+		memcpy(message + 1, data, len);
+		messages[done] = message;
+	}
+	if (done == count && pointers_put_many(q->full, messages, count))
+		return true;
+	while (done--)
+		if (q->empty)
+			blocks_put(q->empty, messages[done]);
+		else
+			free(messages[done]);
+	return false;
+}
+#else
+#define pointers_push_group NULL
+#endif
+
 static inline size_t malloced_drain(void *queue, char *to, size_t size)
 {
 	struct pointers_queue *q = (struct pointers_queue *)queue;
@@ -116,11 +146,10 @@ static const struct queue queue_malloced = {
 	.push = malloced_push,
 	.drain = malloced_drain,
 	.close = malloced_close,
-	.push_group = NULL,
+	.push_group = pointers_push_group,
 };
 QUEUE_REGISTER(queue_malloced);
 
-#ifndef POINTERS_NO_BLOCKS
 static inline void *blocks_queue_open(const struct queue_need *need)
 {
 	struct pointers_queue *q = (struct pointers_queue *)pointers_queue_open(need);
@@ -189,7 +218,6 @@ static const struct queue queue_blocks = {
 	.push = blocks_push,
 	.drain = blocks_drain,
 	.close = blocks_queue_close,
-	.push_group = NULL,
+	.push_group = pointers_push_group,
 };
 QUEUE_REGISTER(queue_blocks);
-#endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * Who can push in a signal handler, whatever it interrupted, and what does it
- * cost there? The probe: a thread pushes and drains for a second, and 20,000
- * times in each a handler comes in at any instruction, and pushes, too. Then:
+ * cost there? The probe: a thread pushes and drains for a second, and each
+ * 50 us a handler comes in at any instruction, and pushes, too. Then:
  * bursts of pushes in a handler, drained by the thread; ns per message.
  */
 #include "measure.h"
@@ -23,7 +23,10 @@ struct turn {
 	volatile uint32_t refused;
 };
 
+static const struct itimerspec once = { .it_value = { 0, 50000 } };
 static struct turn *volatile current;
+static timer_t timer;
+static volatile bool timer_on;
 static char *burst_message;
 
 static void push_one(struct turn *turn, uint32_t who)
@@ -43,6 +46,9 @@ static void on_timer(int sig)
 
 	(void)sig;
 	push_one(current, 1);
+	/* Set anew each time, so that the thread always gets some time, too. */
+	if (timer_on)
+		timer_settime(timer, 0, &once, NULL);
 	errno = saved;
 }
 
@@ -70,12 +76,9 @@ static const char *probe(void *arg)
 	struct turn *turn = arg;
 	struct queue_need need = { CAPACITY, LEN };
 	struct sigevent event = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGALRM };
-	struct itimerspec every = { { 0, 50000 }, { 0, 50000 } };
-	struct itimerspec never = { { 0, 0 }, { 0, 0 } };
 	uint64_t end = now_ns() + (uint64_t)work(1000000000u, 100000000u);
 	uint32_t next[2] = { 0, 0 };
 	const char *word = NULL;
-	timer_t timer;
 
 	turn->q = turn->queue->open(&need);
 	current = turn;
@@ -84,14 +87,17 @@ static const char *probe(void *arg)
 		return "cannot be opened";
 	push_one(turn, 0);		/* what is done at the first push only */
 	push_one(turn, 1);
-	timer_settime(timer, 0, &every, NULL);
+	timer_on = true;
+	timer_settime(timer, 0, &once, NULL);
 	while (!word && now_ns() < end) {
+		child_goes_on();
 		for (unsigned int i = 0; i < 1000; i++)
 			push_one(turn, 0);
 		for (unsigned int i = 0; i < 40 && !word; i++)
 			word = take(turn, out, sizeof(out), next);
 	}
-	timer_settime(timer, 0, &never, NULL);
+	timer_on = false;
+	sleep_ns(1000000);
 	for (unsigned int i = 0; i < 100 && !word; i++)
 		word = take(turn, out, sizeof(out), next);
 	if (!word && (next[0] != turn->pushed[0] || next[1] != turn->pushed[1]))
@@ -158,7 +164,7 @@ int main(int argc, char **argv)
 				continue;
 			if (!repeat)
 				result_word("push in a handler", LEN, name,
-					    in_child(probe, &turn, 4000));
+					    in_child(probe, &turn, 1500));
 			else
 				run(&turn, out);
 		}

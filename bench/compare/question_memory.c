@@ -6,6 +6,7 @@
  */
 #include "measure.h"
 #include "message.h"
+#include "ours.h"
 
 enum { BYTES = 8000000 };
 
@@ -44,6 +45,7 @@ static const char *probe(void *arg)
 
 int main(int argc, char **argv)
 {
+	ours_pool_bytes = (size_t)64 << 20;	/* the default */
 	measure_begin(argc, argv, "memory");
 	for (unsigned int repeat = 0; repeat < (options.repeats < 3 ? options.repeats : 3); repeat++)
 		for (unsigned int size = 0; size < SIZES; size++)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * What does a message of 64 bytes cost if 1, 2, 4 or 8 threads write at once,
- * with and without a reader beside them? Rows "writers" and "writers, reader";
+ * with and without a reader beside them? Rows "writers" and "writers and reader";
  * the parameter is the number of writers. The figure is the time from the first
  * push to the last push (with a reader: to the last message read), divided by
  * the number of messages: the inverse of the throughput.
@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LEN = 64, TOTAL = 16000, WRITERS = 8, BURSTS = 3 };
+enum { LEN = 64, TOTAL = 4000, WRITERS = 8, BURSTS = 5, SLOW_NS = 200000000 };
 
 struct crew {
 	const struct queue *queue;
@@ -30,6 +30,7 @@ struct crew {
 	atomic_uint go;			/* bursts that were begun */
 	atomic_uint done;
 	atomic_bool refused;
+	atomic_bool stop;
 	uint64_t begin[WRITERS];
 	uint64_t end[WRITERS];
 };
@@ -49,7 +50,7 @@ static void *writer(void *arg)
 	message_fill(message, LEN, me->number, 0);
 	for (unsigned int burst = 1; burst <= BURSTS; burst++) {
 		atomic_fetch_add(&c->arrived, 1);
-		while (atomic_load(&c->go) < burst)
+		while (atomic_load(&c->go) < burst && !atomic_load(&c->stop))
 			sched_yield();
 		c->begin[me->number] = now_ns();
 		for (uint32_t i = 0; i < c->each; i++) {
@@ -60,6 +61,8 @@ static void *writer(void *arg)
 					atomic_store(&c->refused, true);
 					break;
 				}
+				if (atomic_load(&c->stop))
+					return NULL;
 				sched_yield();
 			}
 		}
@@ -90,8 +93,10 @@ static const char *burst(struct crew *c, unsigned int number, double *ns)
 		size_t part = c->queue->drain(c->q, c->out + got, bytes - got);
 
 		got += part;
-		if (part)
+		if (part) {
+			give_up = now_ns() + 3000000000u;
 			continue;
+		}
 		if (!c->reader || now_ns() > give_up)
 			return "loses";
 		sched_yield();
@@ -123,40 +128,50 @@ static const char *check(const struct crew *c, uint32_t *next)
 	return NULL;
 }
 
+/* If all is not well, the crew stays: a writer may hang in its push. */
 static const char *bursts(const struct queue *queue, unsigned int writers, bool reader, bool checked,
 			  double *ns)
 {
 	struct queue_need need = { TOTAL, LEN };
-	struct crew c = {
-		.queue = queue, .q = queue->open(&need), .writers = writers,
-		.each = TOTAL / writers, .reader = reader, .check = checked,
-		.out = malloc((size_t)TOTAL * LEN),
-	};
-	struct member members[WRITERS];
+	struct crew *c = calloc(1, sizeof(*c));
+	struct member *members = calloc(WRITERS, sizeof(*members));
 	pthread_t threads[WRITERS];
 	uint32_t next[WRITERS] = { 0 };
 	const char *word = NULL;
 
-	if (!c.q || !c.out)
+	if (!c || !members)
+		return "no memory";
+	c->queue = queue;
+	c->writers = writers;
+	c->each = TOTAL / writers;
+	c->reader = reader;
+	c->check = checked;
+	c->out = memory_get((size_t)TOTAL * LEN);
+	c->q = queue->open(&need);
+	if (!c->q || !c->out)
 		return "cannot be opened";
-	memset(c.out, 0, (size_t)TOTAL * LEN);
 	pin(1);
 	for (unsigned int i = 0; i < writers; i++) {
-		members[i] = (struct member){ &c, i };
+		members[i] = (struct member){ c, i };
 		if (pthread_create(&threads[i], NULL, writer, &members[i]))
 			return "no thread";
 	}
 	for (unsigned int i = 1; i <= BURSTS && !word; i++) {
-		word = burst(&c, i, &ns[i - 1]);
+		child_goes_on();
+		word = burst(c, i, &ns[i - 1]);
 		if (!word && checked)
-			word = check(&c, next);
+			word = check(c, next);
 	}
-	if (word)		/* in a child: the writers may still use it */
+	if (word) {
+		atomic_store(&c->stop, true);
 		return word;
+	}
 	for (unsigned int i = 0; i < writers; i++)
 		pthread_join(threads[i], NULL);
-	queue->close(c.q);
-	free(c.out);
+	queue->close(c->q);
+	memory_put(c->out, (size_t)TOTAL * LEN);
+	free(members);
+	free(c);
 	return NULL;
 }
 
@@ -232,8 +247,8 @@ struct row {
 static const struct row rows[] = {
 	{ "writers", 1, false }, { "writers", 2, false },
 	{ "writers", 4, false }, { "writers", 8, false },
-	{ "writers, reader", 1, true }, { "writers, reader", 2, true },
-	{ "writers, reader", 4, true }, { "writers, reader", 8, true },
+	{ "writers and reader", 1, true }, { "writers and reader", 2, true },
+	{ "writers and reader", 4, true }, { "writers and reader", 8, true },
 };
 
 enum { ROWS = sizeof(rows) / sizeof(rows[0]) };
@@ -253,6 +268,8 @@ static const char *probe(void *arg)
 
 int main(int argc, char **argv)
 {
+	static bool slow[ROWS][QUEUES_MAX];
+
 	measure_begin(argc, argv, "writers");
 	for (unsigned int i = 0; i < queues_count; i++) {
 		if (!wanted(queues[i]->name))
@@ -269,19 +286,31 @@ int main(int argc, char **argv)
 		}
 	}
 	progress("probed");
-	for (unsigned int repeat = 0; repeat < options.repeats; repeat++)
+	for (unsigned int repeat = 0; repeat < options.repeats; repeat++) {
 		for (const struct row *row = rows; row < rows + ROWS; row++)
 			for (unsigned int i = 0; i < queues_count; i++) {
 				const char *name = queues[i]->name;
+				uint64_t begin = now_ns();
+				const char *word;
 				double ns[BURSTS];
 
+				/* Three turns are enough of what takes so long. */
+				if (repeat >= 3 && slow[row - rows][i])
+					continue;
 				if (!wanted(name) || !wanted_param((long)row->writers) ||
 				    result_has_word(row->name, (long)row->writers, name))
 					continue;
-				if (!bursts(queues[i], row->writers, row->reader, false, ns))
+				word = bursts(queues[i], row->writers, row->reader, false, ns);
+				if (word)
+					result_word(row->name, (long)row->writers, name, word);
+				else
 					result_add(row->name, (long)row->writers, name, "ns",
 						   median(ns, BURSTS));
+				slow[row - rows][i] |= now_ns() - begin > SLOW_NS;
 			}
+		if (repeat % 5 == 0)
+			progress("turns");
+	}
 	progress("done");
 	return results_print();
 }

@@ -7,9 +7,9 @@
 #include "measure.h"
 
 #include <fcntl.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 struct ends {
@@ -38,6 +38,18 @@ static bool pipe_push(void *queue, const void *data, size_t len)
 	struct ends *e = queue;
 
 	return write(e->in, data, len) == (ssize_t)len;
+}
+
+/* A write of up to PIPE_BUF bytes is not divided. */
+static bool pipe_push_group(void *queue, const void *data, size_t len, unsigned int count)
+{
+	struct ends *e = queue;
+	struct iovec parts[64];
+	unsigned int i;
+
+	for (i = 0; i < count && i < 64; i++)
+		parts[i] = (struct iovec){ (void *)(uintptr_t)data, len };
+	return count == i && writev(e->in, parts, (int)count) == (ssize_t)(count * len);
 }
 
 static size_t pipe_drain(void *queue, char *to, size_t size)
@@ -101,6 +113,7 @@ static const struct queue queue_pipe = {
 	.push = pipe_push,
 	.drain = pipe_drain,
 	.close = ends_close,
+	.push_group = pipe_push_group,
 };
 QUEUE_REGISTER(queue_pipe);
 

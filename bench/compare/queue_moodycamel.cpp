@@ -26,6 +26,12 @@ bool pointers_put(pointers *q, void *message)
 	return q->queue.enqueue(message);
 }
 
+#define POINTERS_PUT_MANY
+bool pointers_put_many(pointers *q, void **messages, unsigned int count)
+{
+	return q->queue.enqueue_bulk(messages, count);
+}
+
 unsigned int pointers_take(pointers *q, void **messages, unsigned int most)
 {
 	return static_cast<unsigned int>(q->queue.try_dequeue_bulk(q->token, messages, most));

@@ -33,6 +33,12 @@ static bool pointers_put(pointers *r, void *message)
 	return !rte_ring_enqueue(r, message);
 }
 
+#define POINTERS_PUT_MANY
+static bool pointers_put_many(pointers *r, void **messages, unsigned int count)
+{
+	return rte_ring_enqueue_bulk(r, messages, count, NULL) == count;
+}
+
 static unsigned int pointers_take(pointers *r, void **messages, unsigned int most)
 {
 	return rte_ring_dequeue_burst(r, messages, most, NULL);

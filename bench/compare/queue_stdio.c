@@ -35,6 +35,18 @@ static bool fwrite_push(void *queue, const void *data, size_t len)
 	return fwrite(data, 1, len, f->file) == len;
 }
 
+static bool fwrite_push_group(void *queue, const void *data, size_t len, unsigned int count)
+{
+	struct stdio_file *f = queue;
+	bool ok = true;
+
+	flockfile(f->file);
+	while (ok && count--)
+		ok = fwrite_unlocked(data, 1, len, f->file) == len;
+	funlockfile(f->file);
+	return ok;
+}
+
 static bool dprintf_push(void *queue, const void *data, size_t len)
 {
 	struct stdio_file *f = queue;
@@ -69,6 +81,7 @@ static const struct queue queue_fwrite = {
 	.push = fwrite_push,
 	.drain = stdio_drain,
 	.close = stdio_close,
+	.push_group = fwrite_push_group,
 };
 QUEUE_REGISTER(queue_fwrite);
 

@@ -32,17 +32,45 @@ static void *wfc_open(const struct queue_need *need)
 	return w;
 }
 
+static struct wfc_message *wfc_message_new(const void *data, size_t len)
+{
+	struct wfc_message *message = malloc(sizeof(*message) + len);
+
+	if (message) {
+		message->len = len;
+		memcpy(message->text, data, len);
+		cds_wfcq_node_init(&message->node);
+	}
+	return message;
+}
+
 static bool wfc_push(void *queue, const void *data, size_t len)
 {
 	struct wfc *w = queue;
-	struct wfc_message *message = malloc(sizeof(*message) + len);
+	struct wfc_message *message = wfc_message_new(data, len);
 
 	if (!message)
 		return false;
-	message->len = len;
-	memcpy(message->text, data, len);
-	cds_wfcq_node_init(&message->node);
 	cds_wfcq_enqueue(&w->head, &w->tail, &message->node);
+	return true;
+}
+
+/* A queue of its own, appended as a whole. */
+static bool wfc_push_group(void *queue, const void *data, size_t len, unsigned int count)
+{
+	struct wfc *w = queue;
+	struct cds_wfcq_head head;
+	struct cds_wfcq_tail tail;
+
+	cds_wfcq_init(&head, &tail);
+	while (count--) {
+		struct wfc_message *message = wfc_message_new(data, len);
+
+		if (!message)
+			abort();
+		cds_wfcq_enqueue(&head, &tail, &message->node);
+	}
+	__cds_wfcq_splice_blocking(&w->head, &w->tail, &head, &tail);
 	return true;
 }
 
@@ -84,5 +112,6 @@ static const struct queue queue_wfcqueue = {
 	.push = wfc_push,
 	.drain = wfc_drain,
 	.close = wfc_close,
+	.push_group = wfc_push_group,
 };
 QUEUE_REGISTER(queue_wfcqueue);
