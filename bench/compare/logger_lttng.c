@@ -81,9 +81,10 @@ static void lttng_close(void *logger)
 	(void)shell("s=%s; n=${s##*/}; { lttng stop $n; lttng destroy $n; } >/dev/null 2>&1",
 		    l->directory);
 	if (l->fd >= 0)
-		(void)shell("babeltrace2 --no-delta --names=none --fields=none %s 2>/dev/null | "
-			    "sed 's/.*{ \\([0-9]*\\), \\([0-9]*\\), \\([0-9]*\\), \"\\(.*\\)\" }$/"
-			    "\\1 \\2 \\3 \\4/' >>/proc/self/fd/%d", l->directory, l->fd);
+		(void)shell("babeltrace2 --no-delta %s 2>/dev/null | sed 's/.*{ writer = "
+			    "\\([0-9]*\\), number = \\([0-9]*\\), check = \\([0-9]*\\), "
+			    "text = \"\\(.*\\)\" }$/\\1 \\2 \\3 \\4/' >>/proc/%d/fd/%d",
+			    l->directory, (int)getpid(), l->fd);
 	(void)shell("rm -rf %s", l->directory);
 	free(l);
 }
