@@ -31,7 +31,8 @@ static const char *question_name;
 static void misused(const char *argument)
 {
 	fprintf(stderr, "%s: bad argument '%s'\n"
-		"usage: compare_%s [--repeats N] [--work PERCENT] [--param N] [--only NAME,NAME...]\n"
+		"usage: compare_%s [--repeats N] [--work PERCENT] [--seconds N]\n"
+		"	[--param N] [--only NAME,NAME...]\n"
 		"competitors:", question_name, argument, question_name);
 	for (unsigned int i = 0; i < queues_count; i++)
 		fprintf(stderr, "%s %s", i ? "," : "", queues[i]->name);
@@ -79,6 +80,8 @@ void measure_begin(int argc, char **argv, const char *question)
 			options.repeats = (unsigned int)number(value, 1000);
 		else if (!strcmp(argv[i], "--work"))
 			options.work = (unsigned int)number(value, 1000);
+		else if (!strcmp(argv[i], "--seconds"))
+			options.seconds = (unsigned int)number(value, 100000);
 		else if (!strcmp(argv[i], "--param"))
 			options.param = (long)number(value, 100000000);
 		else if (!strcmp(argv[i], "--only") && value)
@@ -115,6 +118,13 @@ bool wanted(const char *competitor)
 bool wanted_param(long param)
 {
 	return options.param < 0 || options.param == param;
+}
+
+bool another_turn(unsigned int done)
+{
+	uint64_t limit = (uint64_t)options.seconds * 1000000000u;
+
+	return done < options.repeats && (!done || !limit || now_ns() - started < limit);
 }
 
 size_t work(size_t count, size_t least)

@@ -22,6 +22,7 @@ extern "C" {
 struct options {
 	unsigned int repeats;	/* turns of each competitor */
 	unsigned int work;	/* percent of the usual work in a turn */
+	unsigned int seconds;	/* no further turn after so many; 0: all turns */
 	long param;		/* only this size, depth, ...; -1: all */
 	const char *only;	/* only these competitors; NULL: all */
 };
@@ -35,6 +36,9 @@ void measure_begin(int argc, char **argv, const char *question);
 
 bool wanted(const char *competitor);
 bool wanted_param(long param);
+
+/* Whether there is another turn after @done ones. */
+bool another_turn(unsigned int done);
 
 /* @count, less with --work; at least @least. */
 size_t work(size_t count, size_t least);

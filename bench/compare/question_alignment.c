@@ -43,7 +43,7 @@ int main(int argc, char **argv)
 	struct queue_need need = { BURST, LEN };
 
 	measure_begin(argc, argv, "alignment");
-	for (unsigned int repeat = 0; repeat < options.repeats; repeat++)
+	for (unsigned int repeat = 0; another_turn(repeat); repeat++)
 		for (unsigned int i = 0; i < queues_count; i++) {
 			const char *name = queues[i]->name;
 			double best = 1e30;

@@ -133,11 +133,8 @@ static const char *probe(void *arg)
 
 int main(int argc, char **argv)
 {
-	unsigned int repeats = options.repeats;
-
 	measure_begin(argc, argv, "blocked");
-	repeats = options.repeats < REPEATS ? options.repeats : REPEATS;
-	for (unsigned int repeat = 0; repeat < repeats; repeat++)
+	for (unsigned int repeat = 0; repeat < REPEATS && another_turn(repeat); repeat++)
 		for (unsigned int i = 0; i < loggers_count; i++) {
 			const char *name = loggers[i]->name;
 			const char *word;

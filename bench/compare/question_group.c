@@ -116,7 +116,7 @@ int main(int argc, char **argv)
 	char *out = memory_get(MESSAGES * LEN);
 
 	measure_begin(argc, argv, "group");
-	for (unsigned int repeat = 0; repeat <= options.repeats; repeat++)
+	for (unsigned int repeat = 0; !repeat || another_turn(repeat - 1); repeat++)
 		for (unsigned int g = 0; g < GROUPS; g++)
 			for (unsigned int i = 0; i < queues_count; i++) {
 				struct turn turn = { .queue = queues[i], .group = groups[g] };

@@ -155,7 +155,7 @@ int main(int argc, char **argv)
 	burst_message = memory_get(LEN);
 	message_fill(burst_message, LEN, 1, 1);
 	measure_begin(argc, argv, "handler");
-	for (unsigned int repeat = 0; repeat <= options.repeats; repeat++)
+	for (unsigned int repeat = 0; !repeat || another_turn(repeat - 1); repeat++)
 		for (unsigned int i = 0; i < queues_count; i++) {
 			const char *name = queues[i]->name;
 

@@ -175,7 +175,7 @@ int main(int argc, char **argv)
 {
 	queue_register(&queue_clock);
 	measure_begin(argc, argv, "latency");
-	for (unsigned int repeat = 0; repeat <= options.repeats; repeat++)
+	for (unsigned int repeat = 0; !repeat || another_turn(repeat - 1); repeat++)
 		for (unsigned int loaded = 0; loaded < 2; loaded++)
 			for (unsigned int i = 0; i < queues_count; i++) {
 				struct turn turn = { queues[i], loaded != 0 };

@@ -163,7 +163,7 @@ int main(int argc, char **argv)
 				    in_child(probe, (void *)(uintptr_t)loggers[i], 20000));
 	logger_register(&logger_bare);
 	progress("probed");
-	for (unsigned int repeat = 0; repeat < options.repeats; repeat++) {
+	for (unsigned int repeat = 0; another_turn(repeat); repeat++) {
 		for (unsigned int row = 0; row < 3; row++)
 			for (unsigned int i = 0; i < loggers_count; i++) {
 				const struct logger *logger = loggers[i];

@@ -47,7 +47,7 @@ int main(int argc, char **argv)
 {
 	ours_pool_bytes = (size_t)64 << 20;	/* the default */
 	measure_begin(argc, argv, "memory");
-	for (unsigned int repeat = 0; repeat < (options.repeats < 3 ? options.repeats : 3); repeat++)
+	for (unsigned int repeat = 0; repeat < 3 && another_turn(repeat); repeat++)
 		for (unsigned int size = 0; size < SIZES; size++)
 			for (unsigned int i = 0; i < queues_count; i++) {
 				struct turn turn = { queues[i], sizes[size] };

@@ -88,7 +88,7 @@ int main(int argc, char **argv)
 
 	out = memory_get((size_t)MOST * LEN);
 	measure_begin(argc, argv, "pending");
-	for (unsigned int repeat = 0; repeat < options.repeats; repeat++) {
+	for (unsigned int repeat = 0; another_turn(repeat); repeat++) {
 		for (unsigned int row = 0; row < 2; row++)
 			for (unsigned int d = 0; d < DEPTHS; d++)
 				for (unsigned int i = 0; i < queues_count; i++) {

@@ -123,7 +123,7 @@ int main(int argc, char **argv)
 					    in_child(probe, &turn, 10000));
 		}
 	progress("probed");
-	for (unsigned int repeat = 0; repeat < options.repeats; repeat++) {
+	for (unsigned int repeat = 0; another_turn(repeat); repeat++) {
 		for (unsigned int size = 0; size < SIZES; size++)
 			for (unsigned int i = 0; i < queues_count; i++) {
 				turn = (struct turn){ queues[i], sizes[size] };

@@ -286,7 +286,7 @@ int main(int argc, char **argv)
 		}
 	}
 	progress("probed");
-	for (unsigned int repeat = 0; repeat < options.repeats; repeat++) {
+	for (unsigned int repeat = 0; another_turn(repeat); repeat++) {
 		for (const struct row *row = rows; row < rows + ROWS; row++)
 			for (unsigned int i = 0; i < queues_count; i++) {
 				const char *name = queues[i]->name;

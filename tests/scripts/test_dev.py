@@ -68,7 +68,7 @@ class Dev(unittest.TestCase):
     def test_words_that_it_does_not_know(self):
         for args, message in (
                 ("nope", "unknown command 'nope'"), ("clean all", "unknown command 'clean all'"),
-                ("bench", "unknown command 'bench'"), ("demo -x", "unknown option '-x' of demo"),
+                ("bench nope", "unknown command 'bench nope'"), ("demo -x", "unknown option '-x' of demo"),
                 ("test unit nope", "unknown argument 'nope' to test"),
                 (["test", ""], "unknown argument '' to test"),
                 (["test", "unit parity"], "unknown argument 'unit parity' to test"),
