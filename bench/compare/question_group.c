@@ -31,6 +31,7 @@ static void push_groups(const struct turn *turn, uint32_t writer)
 
 static void *second_writer(void *arg)
 {
+	pin(1);
 	push_groups(arg, 1);
 	return NULL;
 }
@@ -49,6 +50,7 @@ static const char *probe(void *arg)
 		pthread_t second;
 		size_t got = 0;
 
+		child_goes_on();
 		turn->q = turn->queue->open(&need);
 		if (!out || !turn->q || pthread_create(&second, NULL, second_writer, turn))
 			return "cannot be opened";

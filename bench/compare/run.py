@@ -37,6 +37,7 @@ QUESTIONS = {
     "memory": (20, "--repeats 1"),
     "latency": (80, "--repeats 2 --work 20 --seconds 5 --only FEW"),
     "instructions": (0, ""),
+    "rmw": (20, "--repeats 1"),
     "line": (60, "--repeats 3 --seconds 6"),
     "interrupted": (0, "--work 20 --only FEW"),
     "stopped": (0, "--work 20"),
@@ -274,6 +275,9 @@ def tables(results):
         "bounds": bounds(results),
         "machine": "".join(f"    {line}\n" for line in results.heads.get("size", [])),
     }
+    titles = ("one stream", "one stream; read", "stream of its own", "stream of its own; read")
+    made["rmw"] = markdown(["writers", *titles], [
+        [str(n), *(results.cell("rmw", title, n, OURS) for title in titles)] for n in (1, 2, 4, 8)])
     for row in ("alone", "loaded"):
         made["latency-" + row] = table(results, "latency", [
             (title, row, param, "ns") for title, param in (
