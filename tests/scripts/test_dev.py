@@ -99,6 +99,19 @@ class Dev(unittest.TestCase):
         self.assertEqual(known, suites)
         self.assertLessEqual(known, set(self.run_it("help")[1].split()))
 
+    def test_bench__builds_and_runs(self):
+        there = os.path.join(self.project, "bench/compare")
+        os.makedirs(there)
+        with open(os.path.join(there, "packages"), "w", encoding="utf-8") as f:
+            f.write("bash=bash\n")
+        with open(os.path.join(there, "run.py"), "w", encoding="utf-8") as f:
+            f.write("import sys\nprint('asked:', *sys.argv[1:])\nsys.exit(3)\n")
+        status, out, err = self.run_it("bench", "--quick")
+        self.assertEqual((status, err), (3, ""))
+        self.assertTrue(out.endswith("asked: build/bench --quick\n"), out)
+        with open(self.calls, encoding="utf-8") as f:
+            self.assertIn("-Dbench=enabled", f.read())
+
     def test_demo__takes_regular_files(self):
         message = "no such file, or no regular one: "
         self.refused("demo none", 1, f"{message}{self.top}/none")
