@@ -103,7 +103,9 @@ void spd_close(void *logger)
 	delete l;
 }
 
-const struct logger logger_sync = {
+}
+
+static const struct logger logger_sync = {
 	.name = "spdlog",
 	.package = "libspdlog-dev",
 	.open = sync_open,
@@ -116,7 +118,7 @@ const struct logger logger_sync = {
 };
 LOGGER_REGISTER(logger_sync);
 
-const struct logger logger_block = {
+static const struct logger logger_block = {
 	.name = "spdlog async (waits)",
 	.package = "libspdlog-dev",
 	.open = block_open,
@@ -129,7 +131,7 @@ const struct logger logger_block = {
 };
 LOGGER_REGISTER(logger_block);
 
-const struct logger logger_overrun = {
+static const struct logger logger_overrun = {
 	.name = "spdlog async (overwrites)",
 	.package = "libspdlog-dev",
 	.open = overrun_open,
@@ -141,5 +143,3 @@ const struct logger logger_overrun = {
 	.own_thread = true,
 };
 LOGGER_REGISTER(logger_overrun);
-
-}

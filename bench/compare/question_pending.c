@@ -98,6 +98,7 @@ int main(int argc, char **argv)
 
 					/* Three turns are enough of what takes so long. */
 					if (!has_row(row, depths[d], name) ||
+					    (repeat && !another_turn(repeat)) ||
 					    (repeat >= 3 && slow[row][d][i]) ||
 					    result_has_word(rows[row], (long)depths[d], name))
 						continue;

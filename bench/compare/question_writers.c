@@ -295,7 +295,8 @@ int main(int argc, char **argv)
 				double ns[BURSTS];
 
 				/* Three turns are enough of what takes so long. */
-				if (repeat >= 3 && slow[row - rows][i])
+				if ((repeat >= 3 && slow[row - rows][i]) ||
+				    (repeat && !another_turn(repeat)))
 					continue;
 				if (!wanted(name) || !wanted_param((long)row->writers) ||
 				    result_has_word(row->name, (long)row->writers, name))
