@@ -4,7 +4,8 @@
  * with and without a reader beside them? Rows "writers" and "writers and reader";
  * the parameter is the number of writers. The figure is the time from the first
  * push to the last push (with a reader: to the last message read), divided by
- * the number of messages: the inverse of the throughput.
+ * the number of messages: the inverse of the throughput. The figure of a turn is
+ * that of its fastest burst.
  *
  * The row "order": messages that two threads push in turns, one after the other.
  */
@@ -16,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LEN = 64, TOTAL = 4000, WRITERS = 8, BURSTS = 5, SLOW_NS = 200000000 };
+enum { LEN = 64, TOTAL = 4000, WRITERS = 8, BURSTS = 12, SLOW_NS = 200000000 };
 
 struct crew {
 	const struct queue *queue;
@@ -50,8 +51,9 @@ static void *writer(void *arg)
 	message_fill(message, LEN, me->number, 0);
 	for (unsigned int burst = 1; burst <= BURSTS; burst++) {
 		atomic_fetch_add(&c->arrived, 1);
-		while (atomic_load(&c->go) < burst && !atomic_load(&c->stop))
-			sched_yield();
+		for (unsigned int i = 1; atomic_load(&c->go) < burst && !atomic_load(&c->stop); i++)
+			if (i % 1000 == 0)
+				sched_yield();
 		c->begin[me->number] = now_ns();
 		for (uint32_t i = 0; i < c->each; i++) {
 			if (c->check)
@@ -111,6 +113,16 @@ static const char *burst(struct crew *c, unsigned int number, double *ns)
 	}
 	*ns = (double)(end - begin) / (double)(c->writers * c->each);
 	return NULL;
+}
+
+/* In a slow burst, another program had one of the CPUs. */
+static double fastest(const double *ns)
+{
+	double best = ns[0];
+
+	for (unsigned int i = 1; i < BURSTS; i++)
+		best = ns[i] < best ? ns[i] : best;
+	return best;
 }
 
 static const char *check(const struct crew *c, uint32_t *next)
@@ -306,7 +318,7 @@ int main(int argc, char **argv)
 					result_word(row->name, (long)row->writers, name, word);
 				else
 					result_add(row->name, (long)row->writers, name, "ns",
-						   median(ns, BURSTS));
+						   fastest(ns));
 				slow[row - rows][i] |= now_ns() - begin > SLOW_NS;
 			}
 		if (repeat % 5 == 0)

@@ -56,8 +56,8 @@ void blocks_close(blocks *q)
 	delete q;
 }
 
-}
-
 #define POINTERS_NAME "boost::lockfree"
 #define POINTERS_PACKAGE "libboost-dev"
 #include "pointers.h"
+
+}

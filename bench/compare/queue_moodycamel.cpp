@@ -64,8 +64,8 @@ void blocks_close(blocks *q)
 	delete q;
 }
 
-}
-
 #define POINTERS_NAME "moodycamel"
 #define POINTERS_PACKAGE "libconcurrentqueue-dev"
 #include "pointers.h"
+
+}

@@ -57,8 +57,8 @@ void blocks_close(blocks *q)
 	delete q;
 }
 
-}
-
 #define POINTERS_NAME "TBB"
 #define POINTERS_PACKAGE "libtbb-dev"
 #include "pointers.h"
+
+}

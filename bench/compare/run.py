@@ -22,6 +22,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BEGIN, END = "<!-- begin {} -->\n", "<!-- end {} -->\n"
 OURS, FLOOR, PORT, MUTEX = "bpf_stream", "floor", "port of the original", "mutex and list"
+RING = "ck_ring (blocks)"
 
 # Who is asked by --quick where many take their time.
 FEW = ",".join((OURS, PORT, MUTEX, "wfcqueue", "ck_ring (blocks)", "moodycamel (malloc)", "spdlog"))
@@ -187,6 +188,9 @@ class Results:
             if int(figures["repeats"]) > 1 and short(float(figures["best"])) != text:
                 text += f" ({short(float(figures['best']))})"
             return text
+        # The word stands once, not beside each of several figures.
+        if unit and unit.startswith("percent "):
+            return "–"
         return self.word(question, row, param, competitor) or "–"
 
     def competitors(self, question):
@@ -352,7 +356,8 @@ def readme(results):
              for name in queues]
     rows.append(["a writer is stopped in its write: stops in which all stood still, %",
                  f"**{cells[0]}**", *cells[1:],
-                 results.cell("stopped", "stalled", None, "spdlog", "percent") + " (spdlog)"])
+                 results.cell("stopped", "stalled", None, "snprintf and " + RING, "percent") +
+                 f" ({RING})"])
     return markdown(["", "bpf_stream", PORT, MUTEX, "best other queue for many writers"], rows)
 
 
