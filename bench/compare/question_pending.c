@@ -100,9 +100,13 @@ int main(int argc, char **argv)
 					if (!has_row(row, depths[d], name) ||
 					    (repeat && !another_turn(repeat)) ||
 					    (repeat >= 3 && slow[row][d][i]) ||
-					    result_has_word(rows[row], (long)depths[d], name))
+					    result_has_word("whole", (long)depths[d], name))
 						continue;
-					slow[row][d][i] |= run(rows[row], &turn) > SLOW_NS;
+					if (!row && d && slow[row][d - 1][i] &&
+					    depths[d] == MOST)
+						result_word(rows[row], MOST, name, "not run");
+					else
+						slow[row][d][i] |= run(rows[row], &turn) > SLOW_NS;
 				}
 		if (repeat % 5 == 0)
 			progress("turns");
