@@ -17,6 +17,7 @@ struct mutex_list {
 	struct mutex_message **end;
 	size_t count;
 	size_t most;
+	struct mutex_message *batch;	/* the reader's: taken, not yet copied */
 };
 
 static void *mutex_open(const struct queue_need *need)
@@ -92,50 +93,48 @@ static size_t mutex_drain(void *queue, char *to, size_t size)
 {
 	struct mutex_list *list = queue;
 	struct mutex_message *message;
-	struct mutex_message *next;
 	size_t done = 0;
 	size_t taken = 0;
 
 	/* The list as a whole, so that writers wait as briefly as can be. */
-	pthread_mutex_lock(&list->lock);
-	message = list->head;
-	list->head = NULL;
-	list->end = &list->head;
-	pthread_mutex_unlock(&list->lock);
-	for (; message && message->len <= size - done; message = next) {
-		next = message->next;
+	if (!list->batch) {
+		pthread_mutex_lock(&list->lock);
+		list->batch = list->head;
+		list->head = NULL;
+		list->end = &list->head;
+		pthread_mutex_unlock(&list->lock);
+	}
+	while ((message = list->batch) && message->len <= size - done) {
+		list->batch = message->next;
 		memcpy(to + done, message->text, message->len);
 		done += message->len;
 		free(message);
 		taken++;
 	}
-	pthread_mutex_lock(&list->lock);
-	list->count -= taken;
-	if (message) {		/* the rest goes back to the front */
-		struct mutex_message **end = &message->next;
-
-		while (*end)
-			end = &(*end)->next;
-		*end = list->head;
-		if (!list->head)
-			list->end = end;
-		list->head = message;
+	if (taken) {
+		pthread_mutex_lock(&list->lock);
+		list->count -= taken;
+		pthread_mutex_unlock(&list->lock);
 	}
-	pthread_mutex_unlock(&list->lock);
 	return done;
 }
 
-static void mutex_close(void *queue)
+static void mutex_free(struct mutex_message *message)
 {
-	struct mutex_list *list = queue;
-	struct mutex_message *message = list->head;
-
 	while (message) {
 		struct mutex_message *next = message->next;
 
 		free(message);
 		message = next;
 	}
+}
+
+static void mutex_close(void *queue)
+{
+	struct mutex_list *list = queue;
+
+	mutex_free(list->batch);
+	mutex_free(list->head);
 	free(list);
 }
 
