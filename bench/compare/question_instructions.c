@@ -2,8 +2,8 @@
 /*
  * How many instructions is a push of 64 bytes, and reading it in batches of
  * 500, copies included? To be run under valgrind --tool=callgrind
- * --collect-atstart=no --instr-atstart=yes --combine-dumps=no: each part is a dump of its own, named
- * as "push NAME" or "drain NAME"; run.py reads them. Prints what a dump covers.
+ * --collect-atstart=no: each part is a dump of its own, named "push NAME" or
+ * "drain NAME". run.py reads them.
  */
 #include "measure.h"
 #include "message.h"

@@ -67,8 +67,8 @@ static void run(void)
 			;
 	result_add(own ? "stream of its own" : "one stream", (long)writers, "bpf_stream", "RMW",
 		   (double)pushes / TOTAL);
-	result_add(own ? "stream of its own; read" : "one stream; read", (long)writers, "bpf_stream", "RMW",
-		   (double)(counting_rmw - begin) / TOTAL);
+	result_add(own ? "stream of its own; read" : "one stream; read", (long)writers,
+		   "bpf_stream", "RMW", (double)(counting_rmw - begin) / TOTAL);
 	for (unsigned int i = 0; i < WRITERS; i++)
 		bpf_stream_destroy(&streams[i]);
 }

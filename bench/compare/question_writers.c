@@ -141,8 +141,8 @@ static const char *check(const struct crew *c, uint32_t *next)
 }
 
 /* If all is not well, the crew stays: a writer may hang in its push. */
-static const char *bursts(const struct queue *queue, unsigned int writers, bool reader, bool checked,
-			  double *ns)
+static const char *bursts(const struct queue *queue, unsigned int writers, bool reader,
+			  bool checked, double *ns)
 {
 	struct queue_need need = { TOTAL, LEN };
 	struct crew *c = calloc(1, sizeof(*c));

@@ -95,7 +95,8 @@ def instructions(program, directory):
         count = re.search(r"^totals: (\d+)", text, re.M)
         if what and count:
             each = int(count.group(1)) / 500
-            rows.append(f"{what.group(1)},64,{what.group(2)},instructions,{each:.1f},{each:.1f},0,1,")
+            rows.append(f"{what.group(1)},64,{what.group(2)},instructions,"
+                        f"{each:.1f},{each:.1f},0,1,")
     return p.returncode or len(rows) < 4, "\n".join(rows) + "\n"
 
 
@@ -103,7 +104,9 @@ def run(build, question, quick, results):
     """Run one question, and write its CSV; return whether that went well."""
     program = os.path.join(build, "bench/compare/compare_" + question)
     seconds, few = QUESTIONS[question]
-    options = [FEW if word == "FEW" else word for word in few.split()] if quick else ["--seconds", str(seconds)]
+    options = ["--seconds", str(seconds)]
+    if quick:
+        options = [FEW if word == "FEW" else word for word in few.split()]
     print(f"{question} ... ", end="", flush=True)
     start = time.monotonic()
     head = machine() + ["command: " + " ".join(["compare_" + question, *options])]
@@ -198,8 +201,9 @@ class Results:
 
     def delivers(self, competitor):
         """Whether two writers and a reader get all, in order: what a queue for many writers is."""
-        return competitor != FLOOR and self.word("writers", "order", None, competitor) == "ordered" \
-            and not self.word("writers", "writers and reader", 2, competitor)
+        return competitor != FLOOR and \
+            self.word("writers", "order", None, competitor) == "ordered" and \
+            not self.word("writers", "writers and reader", 2, competitor)
 
     def best_other(self, question, row, param, unit=None):
         """Of those that deliver, but ours and the port: (median, name), or (None, '')."""
@@ -233,7 +237,8 @@ def table(results, question, columns):
         cells = [results.cell(question, c[1], c[2], name, c[3]) for c in columns]
         shown = f"**{name}**" if name == OURS else name
         rows.append((first[0] is None, order, [shown, *cells]))
-    return markdown(["", *(c[0] for c in columns)], [r[2] for r in sorted(rows, key=lambda r: r[:2])])
+    rows.sort(key=lambda r: r[:2])
+    return markdown(["", *(c[0] for c in columns)], [r[2] for r in rows])
 
 
 def bytes_columns(row, sizes, unit):
@@ -256,7 +261,8 @@ def tables(results):
             (f"{n}, no reader", "writers", n, "ns") for n in (1, 2, 4, 8)] + [
             (f"{n} and reader", "writers and reader", n, "ns") for n in (1, 2, 4, 8)] + [
             ("order between writers", "order", None, "-")]),
-        "group": table(results, "group", [(f"groups of {n}", "group", n, "ns") for n in (1, 8, 64)]),
+        "group": table(results, "group", [
+            (f"groups of {n}", "group", n, "ns") for n in (1, 8, 64)]),
         "pending": table(results, "pending", [
             (f"{n:,}", "whole", n, "ns") for n in (10, 100, 1000, 10000, 100000, 1000000)] + [
             ("1,000,000 in parts", "parts", 1000000, "ns")]),
@@ -329,7 +335,8 @@ def bounds(results):
         ratio(ours("pending", "whole", 1000000), ours("pending", "whole", 1000)))
     row("4,000 bytes, worst place of the source to the best", 1.3,
         ours("alignment", "worst to best", 4000, "ratio"))
-    row("instructions of a push of 64 bytes", 75, ours("instructions", "push", 64, "instructions"), 0)
+    row("instructions of a push of 64 bytes", 75, ours("instructions", "push", 64, "instructions"),
+        0)
     row("instructions to read it", 55, ours("instructions", "drain", 64, "instructions"), 0)
     return markdown(["row", "at most", "measured", "kept"], rows)
 
@@ -392,7 +399,7 @@ def plot(results, path, question, row, title, xlabel, ylabel, xs=None, log="xy")
     lines = []
     for name, colour in PLOTTED.items():
         points = sorted((float(r["param"]), float(r["median"])) for r in results.rows[question]
-                        if r["row"] == row and r["competitor"] == name and r["median"] and r["param"])
+                        if (r["row"], r["competitor"]) == (row, name) and r["median"] and r["param"])
         if not points:
             continue
         block = f"$d{len(lines)}"
