@@ -399,7 +399,8 @@ def plot(results, path, question, row, title, xlabel, ylabel, xs=None, log="xy")
     lines = []
     for name, colour in PLOTTED.items():
         points = sorted((float(r["param"]), float(r["median"])) for r in results.rows[question]
-                        if (r["row"], r["competitor"]) == (row, name) and r["median"] and r["param"])
+                        if (r["row"], r["competitor"]) == (row, name)
+                        and r["median"] and r["param"])
         if not points:
             continue
         block = f"$d{len(lines)}"
