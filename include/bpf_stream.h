@@ -2510,17 +2510,38 @@ struct bsi_fmt {
 	size_t used;		/* bytes taken in the area of [12d] */
 };
 
+#define BSI_FMT_SHORT	16u	/* bytes; a number of 32 bits has at most 11 */
+
+/* Copy @n bytes, a short text without a call: its two ends may overlap. */
+static inline void bsi_fmt_copy(char *to, const char *from, size_t n)
+{
+	if (n > BSI_FMT_SHORT) {
+		bse_copy(to, from, n);
+	} else if (n >= 8) {
+		bse_copy(to, from, 8);
+		bse_copy(to + n - 8, from + n - 8, 8);
+	} else if (n >= 4) {
+		bse_copy(to, from, 4);
+		bse_copy(to + n - 4, from + n - 4, 4);
+	} else {
+		for (; n; n--)
+			*to++ = *from++;
+	}
+}
+
 /*
  * Write @n bytes of @s or, if it is NULL, @n times @c. All are counted, but
  * only what fits is touched: a huge width costs no more than a full buffer.
  */
 static inline void bsi_fmt_put(struct bsi_fmt *f, const char *s, char c, size_t n)
 {
-	uint64_t room = f->len < f->size ? f->size - f->len : 0;
-	size_t fits = n < room ? n : (size_t)room;
+	size_t room = f->len < f->size ? f->size - (size_t)f->len : 0;
+	size_t fits = n < room ? n : room;
 
+	if (!s && fits <= BSI_FMT_SHORT)
+		s = c == '0' ? "0000000000000000" : "                ";
 	if (fits && s)
-		bse_copy(f->buf + f->len, s, fits);
+		bsi_fmt_copy(f->buf + f->len, s, fits);
 	else if (fits)
 		bse_fill(f->buf + f->len, c, fits);
 	f->len += n;
@@ -2578,48 +2599,37 @@ static inline void bsi_fmt_field_write(struct bsi_fmt *f, const struct bsi_fmt_s
 }
 
 /* Write the digits of @value from the last, just below @end, to the first. */
-static char *bsi_fmt_digits(char *end, uint64_t value, char conv)
+static inline char *bsi_fmt_digits(char *end, uint64_t value, char conv)
 {
+	static const char pairs[] =
+		"00010203040506070809101112131415161718192021222324252627282930313233343536373839"
+		"40414243444546474849505152535455565758596061626364656667686970717273747576777879"
+		"8081828384858687888990919293949596979899";
 	const char *letters = conv == 'X' ? "0123456789ABCDEF" : "0123456789abcdef";
+	uint64_t rest;	/* of 32 bits if they do: a division of 64 may be slow */
 
 	if (conv == 'd' || conv == 'i' || conv == 'u') {
-		do {
-			*--end = letters[value % 10];
-			value /= 10;
-		} while (value);
-	} else {
-		do {
-			*--end = letters[value & (conv == 'o' ? 7 : 15)];
-			value >>= conv == 'o' ? 3 : 4;
-		} while (value);
+		for (; value > 99; value = rest) {
+			rest = value >> 32 ? value / 100 : (uint32_t)value / 100;
+			end -= 2;
+			bse_copy(end, pairs + 2 * (size_t)(value - 100 * rest), 2);
+		}
+		*--end = pairs[2 * value + 1];
+		if (value > 9)
+			*--end = pairs[2 * value];
+		return end;
 	}
+	do {
+		*--end = letters[value & (conv == 'o' ? 7 : 15)];
+		value >>= conv == 'o' ? 3 : 4;
+	} while (value);
 	return end;
 }
 
 /*
- * Write sign and 0x of a number just below its first digit. As in glibc, a
- * pointer takes the flags of a signed number but is never negative.
+ * d i u o x X and p. A signed @value comes sign-extended to 64 bits. As in
+ * glibc, a pointer takes the flags of a signed number but is never negative.
  */
-static char *bsi_fmt_prefix(char *first, const struct bsi_fmt_spec *spec, uint64_t value,
-			    bool is_negative)
-{
-	bool takes_sign = bsi_fmt_is_signed(spec) || spec->conv == 'p';
-	bool is_hex = spec->conv == 'x' || spec->conv == 'X';
-
-	if (spec->conv == 'p' || (is_hex && value && (spec->flags & BSI_FMT_ALT))) {
-		*--first = spec->conv == 'X' ? 'X' : 'x';
-		*--first = '0';
-	}
-	if (is_negative)
-		*--first = '-';
-	else if (takes_sign && (spec->flags & BSI_FMT_PLUS))
-		*--first = '+';
-	else if (takes_sign && (spec->flags & BSI_FMT_SPACE))
-		*--first = ' ';
-	return first;
-}
-
-/* d i u o x X and p. A signed @value comes sign-extended to 64 bits. */
 static void bsi_fmt_number_write(struct bsi_fmt *f, const struct bsi_fmt_spec *spec, uint64_t value)
 {
 	bool is_negative = bsi_fmt_is_signed(spec) && value >> 63;
@@ -2635,13 +2645,21 @@ static void bsi_fmt_number_write(struct bsi_fmt *f, const struct bsi_fmt_spec *s
 	/* Zero with precision 0 has no digit at all. */
 	if (value || spec->precision)
 		first = bsi_fmt_digits(end, value, spec->conv);
-	start = bsi_fmt_prefix(first, spec, value, is_negative);
+	start = first;
+	if (spec->conv == 'p' || ((spec->flags & BSI_FMT_ALT) && value &&
+				  (spec->conv == 'x' || spec->conv == 'X'))) {
+		*--start = spec->conv == 'X' ? 'X' : 'x';
+		*--start = '0';
+	}
+	if (is_negative || ((spec->flags & (BSI_FMT_PLUS | BSI_FMT_SPACE)) &&
+			    (bsi_fmt_is_signed(spec) || spec->conv == 'p')))
+		*--start = is_negative ? '-' : spec->flags & BSI_FMT_PLUS ? '+' : ' ';
 	count = (size_t)(end - first);
 	len = (size_t)(end - start);
 	if (spec->precision > 0 && (size_t)spec->precision > count)
 		zeros = (size_t)spec->precision - count;
 	/* # makes the first digit of an octal number a zero. */
-	else if (spec->conv == 'o' && (spec->flags & BSI_FMT_ALT) && (value || !count))
+	else if ((spec->flags & BSI_FMT_ALT) && spec->conv == 'o' && (value || !count))
 		zeros = 1;
 	/* - and a precision both switch the flag 0 off. */
 	if ((spec->flags & (BSI_FMT_ZERO | BSI_FMT_LEFT)) == BSI_FMT_ZERO &&
@@ -2683,23 +2701,10 @@ static bool bsi_fmt_is_boundary(char c)
 	return !c || ((unsigned char)c < 0x80 && !bsi_fmt_is_alnum(c) && !bsi_fmt_is_control(c));
 }
 
-/*
- * Copy plain text and %% up to the next conversion or the end. To the kernel's
- * grammar, a control character ends it, too.
- */
-static const char *bsi_fmt_plain_write(struct bsi_fmt *f, const char *fmt)
+/* Is this plain text? To the kernel's grammar, no control character is. */
+static inline bool bsi_fmt_is_plain(char c, bool is_array)
 {
-	for (;;) {
-		const char *start = fmt;
-
-		while (*fmt && *fmt != '%' && !(f->is_array && bsi_fmt_is_control(*fmt)))
-			fmt++;
-		bsi_fmt_put(f, start, 0, (size_t)(fmt - start));
-		if (fmt[0] != '%' || fmt[1] != '%')
-			return fmt;
-		bsi_fmt_put(f, fmt, 0, 1);
-		fmt += 2;
-	}
+	return c && c != '%' && !(is_array && bsi_fmt_is_control(c));
 }
 
 /*
@@ -2824,8 +2829,15 @@ static const char *bsi_fmt_parse(const char *fmt, struct bsi_fmt *f, struct bsi_
 				   (unsigned_as)va_arg(f->ap, unsigned_type))
 
 /* The signed form of size_t is taken to be ptrdiff_t. */
-static uint64_t bsi_fmt_va_integer(struct bsi_fmt *f, const struct bsi_fmt_spec *spec)
+static uint64_t bsi_fmt_va_value(struct bsi_fmt *f, const struct bsi_fmt_spec *spec)
 {
+	switch (spec->conv) {
+	case 'c':
+		return (unsigned char)va_arg(f->ap, int);
+	case 's':
+	case 'p':
+		return (uintptr_t)va_arg(f->ap, const void *);
+	}
 	switch (spec->length) {
 	case 'H':
 		return BSI_FMT_VA_ARG(int, signed char, unsigned int, unsigned char);
@@ -2845,39 +2857,6 @@ static uint64_t bsi_fmt_va_integer(struct bsi_fmt *f, const struct bsi_fmt_spec 
 	}
 }
 
-static int bsi_fmt_va_write(struct bsi_fmt *f, const struct bsi_fmt_spec *spec)
-{
-	size_t max = spec->precision < 0 ? INT_MAX : (size_t)spec->precision;
-	const char *s;
-	char c;
-
-	switch (spec->conv) {
-	case 'c':
-		c = (char)va_arg(f->ap, int);
-		bsi_fmt_field_write(f, spec, &c, 1, 0, 0);
-		break;
-	case 's':
-		s = va_arg(f->ap, const char *);
-		/* As in glibc: all of "(null)" or nothing of it. */
-		if (!s)
-			s = max < sizeof("(null)") - 1 ? "" : "(null)";
-		/* Without a NUL, only the precision bounds what may be read. */
-		bsi_fmt_field_write(f, spec, s, strnlen(s, max), 0, 0);
-		break;
-	case 'p':
-		s = va_arg(f->ap, const void *);
-		if (s)
-			bsi_fmt_number_write(f, spec, (uintptr_t)s);
-		else
-			bsi_fmt_field_write(f, spec, "(nil)", sizeof("(nil)") - 1, 0, 0);
-		break;
-	default:
-		bsi_fmt_number_write(f, spec, bsi_fmt_va_integer(f, spec));
-		break;
-	}
-	return 0;
-}
-
 /*
  * The kernel first copies all arguments into an area of 512 bytes. What finds
  * no room there is cut or refused. We keep count of the area, without having
@@ -2887,92 +2866,188 @@ static int bsi_fmt_va_write(struct bsi_fmt *f, const struct bsi_fmt_spec *spec)
 #define BSI_FMT_ARGS_BYTES	96u	/* twelve arguments */
 #define BSI_FMT_LOW_ADDRESS	4096u	/* nothing below is readable */
 
+/* The next argument, of which the area takes @bytes, aligned to @align */
+static inline uint64_t bsi_fmt_array_next(struct bsi_fmt *f, size_t bytes, size_t align)
+{
+	f->used = ((f->used + align - 1) & ~(align - 1)) + bytes;
+	f->left--;
+	return *f->next++;
+}
+
+static int bsi_fmt_array_value(struct bsi_fmt *f, struct bsi_fmt_spec *spec, uint64_t *value)
+{
+	static const char none[16] = "";	/* what an address that cannot be read holds */
+	/* Numbers are aligned to their size; of a string, this is the NUL. */
+	size_t bytes = spec->conv == 'c' || spec->conv == 's' ? 1 : spec->length ? 8 : 4;
+
+	if (!f->left)
+		return -EINVAL;
+	*value = spec->count ? bsi_fmt_array_next(f, spec->count, 1) :
+			       bsi_fmt_array_next(f, bytes, bytes);
+	if (f->used > BSI_FMT_AREA_BYTES)
+		return -ENOSPC;
+	if ((spec->conv == 's' || spec->count > 1) && (uintptr_t)*value < BSI_FMT_LOW_ADDRESS)
+		*value = (uintptr_t)none;
+	/* Silently cut to the room, and not read beyond */
+	if (spec->conv == 's')
+		spec->precision = (int)(BSI_FMT_AREA_BYTES - f->used);
+	else if (bytes == 4 && !spec->count)
+		*value = bsi_fmt_is_signed(spec) ? (uint64_t)(int32_t)(uint32_t)*value :
+						   (uint32_t)*value;
+	return 0;
+}
+
 /*
  * The area holds %pB and the IP addresses as text with a NUL, but at first what
  * an address is read from. We write the text and then cut it to the room. A
  * text that was cut fills the area, so that the next conversion is refused.
  */
-static int bsi_fmt_array_text(struct bsi_fmt *f, const struct bsi_fmt_spec *spec, uint64_t value,
-			      const char *raw)
+static void bsi_fmt_array_text(struct bsi_fmt *f, const struct bsi_fmt_spec *spec, uint64_t value)
 {
-	size_t room = BSI_FMT_AREA_BYTES - f->used;
+	const unsigned char *raw = (const unsigned char *)(uintptr_t)value;
+	size_t room = BSI_FMT_AREA_BYTES - (f->used - spec->count);
 	uint64_t start = f->len;
 
-	if (room < spec->count)
-		return -ENOSPC;
 	for (size_t i = 0; i < spec->count; i++) {
 		if (i && i % spec->group == 0)
 			bsi_fmt_put(f, &spec->separator, 0, 1);
-		if (spec->count > 1)
-			value = (unsigned char)raw[i];
-		bsi_fmt_number_write(f, spec, value);
+		bsi_fmt_number_write(f, spec, spec->count > 1 ? raw[i] : value);
 	}
 	if (f->len - start >= room)
 		f->len = start + room - 1;
-	f->used += (size_t)(f->len - start) + 1;
-	return 0;
+	f->used += (size_t)(f->len - start) + 1 - spec->count;
 }
 
-static int bsi_fmt_array_write(struct bsi_fmt *f, const struct bsi_fmt_spec *spec)
+/* Write an argument: of c the character, of s the address, else the number. */
+static void bsi_fmt_value_write(struct bsi_fmt *f, const struct bsi_fmt_spec *spec, uint64_t value)
 {
-	size_t bytes = spec->conv == 'c' || spec->conv == 's' ? 1 : spec->length ? 8 : 4;
-	static const char none[16] = "";	/* what an address that cannot be read holds */
-	uintptr_t address;
-	uint64_t value;
-	const char *s;
-	size_t end;
-	char c;
+	const char *s = (const char *)(uintptr_t)value;
+	char c = (char)(unsigned char)value;
+	size_t n;
 
-	if (!f->left)
-		return -EINVAL;
-	f->left--;
-	value = *f->next++;
-	address = (uintptr_t)value;
-	s = address < BSI_FMT_LOW_ADDRESS ? none : (const char *)address;
-	if (spec->count)
-		return bsi_fmt_array_text(f, spec, value, s);
-	/* Numbers are aligned to their size; of a string, this is the NUL. */
-	end = ((f->used + bytes - 1) & ~(bytes - 1)) + bytes;
-	if (end > BSI_FMT_AREA_BYTES)
-		return -ENOSPC;
-	f->used = end;
 	switch (spec->conv) {
 	case 'c':
-		c = (char)(unsigned char)value;
 		bsi_fmt_field_write(f, spec, &c, 1, 0, 0);
 		break;
 	case 's':
-		/* Silently cut to the room, and not read beyond */
-		bytes = strnlen(s, BSI_FMT_AREA_BYTES - end);
-		f->used += bytes;
-		bsi_fmt_field_write(f, spec, s, bytes, 0, 0);
+		/* As in glibc: all of "(null)" or nothing of it. */
+		if (!s)
+			s = (unsigned int)spec->precision < 6 ? "" : "(null)";
+		/* Without a NUL, only the precision bounds what may be read. */
+		n = strnlen(s, spec->precision < 0 ? INT_MAX : (size_t)spec->precision);
+		f->used += n;
+		bsi_fmt_field_write(f, spec, s, n, 0, 0);
 		break;
 	default:
-		if (bytes == 4)
-			value = bsi_fmt_is_signed(spec) ? (uint64_t)(int32_t)(uint32_t)value :
-							  (uint32_t)value;
-		bsi_fmt_number_write(f, spec, value);
-		break;
+		if (spec->count)
+			bsi_fmt_array_text(f, spec, value);
+		else if (spec->conv == 'p' && !value && !f->is_array)
+			bsi_fmt_field_write(f, spec, "(nil)", sizeof("(nil)") - 1, 0, 0);
+		else
+			bsi_fmt_number_write(f, spec, value);
 	}
-	return 0;
+}
+
+/*
+ * The short way for the letters that most formats have, with nothing before
+ * them: a number goes to its place at once. False: nothing was taken, because
+ * it is another conversion, or may not fit the buffer or the area.
+ */
+static BSE_INLINE bool bsi_fmt_letter_write(struct bsi_fmt *f, char conv, bool is_array)
+{
+	uint64_t limit = conv == 'x' ? 16 : 10;
+	uint32_t value;
+	const char *s;
+	char *to;
+
+	if (f->len + BSI_FMT_SHORT > f->size ||
+	    (is_array && (!f->left || f->used + BSI_FMT_SHORT > BSI_FMT_AREA_BYTES)))
+		return false;
+	to = f->buf + f->len;
+	switch (conv) {
+	case 'd':
+	case 'u':
+	case 'x':
+		value = is_array ? (uint32_t)bsi_fmt_array_next(f, 4, 4) :
+			conv == 'd' ? (uint32_t)va_arg(f->ap, int) : va_arg(f->ap, unsigned int);
+		if (conv == 'd' && value >> 31) {
+			*to++ = '-';
+			value = ~value + 1;
+		}
+		/* To the end of its digits */
+		for (to++; value >= limit; limit *= conv == 'x' ? 16u : 10u)
+			to++;
+		bsi_fmt_digits(to, value, conv);
+		f->len = (size_t)(to - f->buf);
+		return true;
+	case 'c':
+		f->buf[f->len++] = is_array ? (char)(unsigned char)bsi_fmt_array_next(f, 1, 1) :
+					      (char)va_arg(f->ap, int);
+		return true;
+	case 's':
+		if (is_array)
+			return false;
+		s = va_arg(f->ap, const char *);
+		if (!s)
+			s = "(null)";
+		bsi_fmt_put(f, s, 0, strnlen(s, INT_MAX));
+		return true;
+	default:
+		return false;
+	}
+}
+
+/*
+ * Copy plain text and %%, and write what goes the short way, up to the first
+ * conversion that does not, or the end. @is_array is a constant: each grammar
+ * has a loop of its own.
+ */
+static BSE_INLINE const char *bsi_fmt_short_write(struct bsi_fmt *f, const char *fmt, bool is_array)
+{
+	for (;;) {
+		const char *start = fmt;
+
+		while (bsi_fmt_is_plain(fmt[0], is_array) && bsi_fmt_is_plain(fmt[1], is_array))
+			fmt += 2;
+		if (bsi_fmt_is_plain(*fmt, is_array))
+			fmt++;
+		if (fmt - start == 1 && f->len < f->size)
+			f->buf[f->len++] = *start;
+		else if (fmt != start)
+			bsi_fmt_put(f, start, 0, (size_t)(fmt - start));
+		if (*fmt != '%')
+			return fmt;
+		if (fmt[1] == '%')
+			bsi_fmt_put(f, fmt, 0, 1);
+		else if (!bsi_fmt_letter_write(f, fmt[1], is_array))
+			return fmt;
+		fmt += 2;
+	}
 }
 
 /* Of several errors the leftmost is returned. */
 static int bsi_fmt_run(struct bsi_fmt *f, const char *fmt)
 {
 	struct bsi_fmt_spec spec;
+	uint64_t value;
 	int err = 0;
 
-	while (fmt && !err) {
-		fmt = bsi_fmt_plain_write(f, fmt);
+	while (!err) {
+		fmt = f->is_array ? bsi_fmt_short_write(f, fmt, true) :
+				    bsi_fmt_short_write(f, fmt, false);
 		if (!*fmt)
 			return f->len < INT_MAX ? (int)f->len : INT_MAX;
 		fmt = *fmt == '%' ? bsi_fmt_parse(fmt + 1, f, &spec) : NULL;
-		if (fmt)
-			err = f->is_array ? bsi_fmt_array_write(f, &spec) :
-					    bsi_fmt_va_write(f, &spec);
+		if (!fmt)
+			return -EINVAL;
+		if (f->is_array)
+			err = bsi_fmt_array_value(f, &spec, &value);
+		else
+			value = bsi_fmt_va_value(f, &spec);
+		if (!err)
+			bsi_fmt_value_write(f, &spec, value);
 	}
-	return err ? err : -EINVAL;
+	return err;
 }
 
 /* Format for bpf_stream_printf(). */

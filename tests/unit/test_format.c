@@ -32,6 +32,17 @@
  *   "(null)" cut by a precision              a_null_string_prints_null_whole
  *   %lc, %ls, %hp taken for c, s, p          what_is_not_supported_is_EINVAL
  *   %zu fetched as an int                    long_size_and_ptrdiff
+ *   up to 17 or from 3 bytes in two parts    of_every_length_at_every_size
+ *   a second part from one byte further on   the same, the digits
+ *   17 blanks from a string of 16            the same
+ *   one byte of plain text without room      the same
+ *   64 bits divided as 32, 1000 as a pair    numbers_have_the_digits
+ *   %x counted in tens, 10 as one digit      numbers_have_the_digits
+ *   %d's magnitude without the 1, %u signed  numbers_have_the_digits
+ *   %d alone where 8 bytes fit               numbers_have_the_digits, the table
+ *   %d alone without argument or area        leftmost_error, are_aligned
+ *   %d alone without alignment, %c of 2      letters_alone_count
+ *   %s alone in the array's form             the table and eight others
  */
 #define BPF_STREAM_STATIC
 #include "bpf_stream.h"
@@ -340,6 +351,109 @@ Test(format, va__truncated_text_begins_right_and_nothing_is_written_behind_it)
 		for (size_t i = shown; i < size; i++)
 			cr_expect_eq(buf[i], CANARY, "size %zu: wrote byte %zu", size, i);
 	}
+}
+
+/*
+ * A form prints @expected at every size, and touches nothing behind it. The
+ * va_list form is given a string.
+ */
+static void expect_everywhere(const char *expected, const char *fmt, uint64_t value, bool is_va)
+{
+	static char *hole;
+	const size_t len = strlen(expected);
+
+	if (!hole)
+		hole = bytes_before_a_hole(0);
+	for (size_t size = 0; size <= len + 20; size++) {
+		size_t shown = size < len ? size : len;
+		char *buf = hole - size;
+		int ret;
+
+		memset(buf, CANARY, size);
+		ret = is_va ? print_va(buf, size, fmt, (const char *)(uintptr_t)value) :
+			      bsi_format_array(buf, size, fmt, &value, sizeof(value));
+		cr_assert_eq(ret, (int)len, "\"%s\", size %zu: %d", fmt, size, ret);
+		cr_assert(!memcmp(buf, expected, shown), "\"%s\", size %zu: \"%.*s\"", fmt, size,
+			  (int)shown, buf);
+		for (size_t i = shown; i < size; i++)
+			cr_assert_eq(buf[i], CANARY, "\"%s\", size %zu: wrote byte %zu", fmt,
+				     size, i);
+	}
+}
+
+/* What is short is copied in another way than what is long, number by number. */
+Test(format, plain_text_strings_and_blanks_of_every_length_at_every_size)
+{
+	for (size_t len = 0; len <= 40; len++) {
+		char text[64];
+		char blanks[64];
+		char fmt[80];
+
+		for (size_t i = 0; i < len; i++)
+			text[i] = (char)('A' + i % 26);
+		text[len] = '\0';
+		for (int is_va = 0; is_va < 2; is_va++) {
+			expect_everywhere(text, text, 0, is_va);
+			expect_everywhere(text, "%s", (uintptr_t)text, is_va);
+			snprintf(fmt, sizeof(fmt), "%%%zus", len);
+			snprintf(blanks, sizeof(blanks), "%*s", (int)len, "");
+			expect_everywhere(blanks, fmt, (uintptr_t)"", is_va);
+			snprintf(fmt, sizeof(fmt), "%s%%s", text);
+			expect_everywhere(text, fmt, (uintptr_t)"", is_va);
+		}
+	}
+}
+
+/* The digits of @value, from the last on: slow and obvious */
+static char *digits_model(char *end, uint64_t value, unsigned int base)
+{
+	*--end = '\0';
+	do {
+		*--end = "0123456789abcdef"[value % base];
+		value /= base;
+	} while (value);
+	return end;
+}
+
+static void expect_number(uint64_t value, unsigned int base)
+{
+	static const char *const fmt[2][2] = { { "%u", "%llu" }, { "%x", "%llx" } };
+	const char *number32 = fmt[base == 16][0];
+	const char *number64 = fmt[base == 16][1];
+	char model[72];
+	char text[72];
+	int ret;
+
+	ret = print_va(text, sizeof(text) - 1, number64, (unsigned long long)value);
+	text[ret < 0 ? 0 : ret] = '\0';
+	cr_expect_str_eq(text, digits_model(model + sizeof(model), value, base));
+	if (value <= UINT32_MAX)
+		expect_everywhere(digits_model(model + sizeof(model), value, base), number32,
+				  value, false);
+	ret = print_va(text, sizeof(text) - 1, number32, (unsigned int)value);
+	text[ret < 0 ? 0 : ret] = '\0';
+	cr_expect_str_eq(text, digits_model(model + sizeof(model), (uint32_t)value, base));
+}
+
+Test(format, numbers_have_the_digits_that_division_finds)
+{
+	for (unsigned int base = 10; base <= 16; base += 6) {
+		uint64_t power = 1;
+
+		for (uint64_t value = 0; value < 100000; value += value < 2000 ? 1 : 97)
+			expect_number(value, base);
+		while (power <= UINT64_MAX / base) {
+			power *= base;
+			for (uint64_t value = power - 2; value < power + 3; value++)
+				expect_number(value, base);
+			expect_number(power / 2 * 3 + 7, base);
+		}
+		expect_number(UINT32_MAX, base);
+		expect_number(UINT32_MAX + UINT64_C(1), base);
+		expect_number(UINT64_MAX, base);
+	}
+	EXPECT_VA("-1 -9 -10 -2147483648 2147483647", "%d %d %d %d %d", -1, -9, -10, INT_MIN,
+		  INT_MAX);
 }
 
 Test(format, va__no_buffer_is_needed_for_the_length_alone)
@@ -752,6 +866,20 @@ Test(format, array__numbers_are_aligned_in_the_area)
 	expect_length(503 + 2, "%s%d%d", 504, 1, 1);
 }
 
+Test(format, array__letters_alone_count_in_the_area_as_all_others_do)
+{
+	static char longer[600];
+	char text[TEXT_MAX];
+	const uint64_t args[] = { 'a', 1, 'b', STR(longer), 2 };
+
+	/* 1 byte, 3 to align, 4, 1, and the NUL: 502 are left for the text. */
+	memset(longer, 'l', sizeof(longer) - 1);
+	cr_expect_eq(bsi_format_array(text, sizeof(text), "%c%d%c%s", args, sizeof(args)), 505);
+	cr_expect_eq(bsi_format_array(text, sizeof(text), "%c%u%c%s", args, sizeof(args)), 505);
+	cr_expect_eq(bsi_format_array(text, sizeof(text), "%c%x%c%s%c", args, sizeof(args)),
+		     -ENOSPC);
+}
+
 Test(format, array__a_cut_text_leaves_room_for_nothing)
 {
 	expect_length(507 + 3, "%s%pi4", 508, STR("\1\2\3\4"), 0);
@@ -809,6 +937,14 @@ Test(format, array__a_text_cut_behind_a_huge_width_is_still_accounted)
 	expect_length(-ENOSPC, "%2000000000s%2000000000d%pB", 505, 1, 1);
 	expect_length(INT_MAX, "%2147483647s%pB%c", 300, 0x1234, 'c');
 	expect_length(-ENOSPC, "%2147483647s%pB%c", 508, 0x1234, 'c');
+}
+
+Test(format, array__numbers_without_a_length_are_32_bits_wide)
+{
+	EXPECT_ARRAY("-1 -9 -10 -2147483648 2147483647", "%d %d %d %d %d", UINT64_MAX,
+		     (uint32_t)-9, (uint32_t)-10, 0x80000000u, UINT64_C(0x17fffffff));
+	EXPECT_ARRAY("4294967295 ffffffff -1 c", "%u %x %i %c", UINT64_MAX, UINT64_MAX, UINT64_MAX,
+		     UINT64_C(0xffffff00) + 'c');
 }
 
 Test(format, array__l_and_ll_are_64_bits_wide)
