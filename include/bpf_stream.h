@@ -2503,7 +2503,7 @@ struct bsi_fmt {
 	char *buf;		/* unused while size is 0 */
 	size_t size;		/* bytes that fit there */
 	uint64_t len;		/* of the text; each part adds less than 2^32 */
-	va_list ap;		/* within a struct it never decays to a pointer */
+	va_list *ap;		/* the caller's: to copy what was just stored is slow */
 	bool is_array;		/* arguments and grammar are not C's, but the kernel's */
 	const uint64_t *next;	/* argument in the array */
 	size_t left;		/* arguments from there on */
@@ -2717,7 +2717,7 @@ static inline bool bsi_fmt_is_plain(char c, bool is_array)
 static const char *bsi_fmt_extent_parse(const char *fmt, struct bsi_fmt *f, int *extent)
 {
 	if (*fmt == '*' && !f->is_array) {
-		*extent = va_arg(f->ap, int);
+		*extent = va_arg(*f->ap, int);
 		return fmt + 1;
 	}
 	for (*extent = 0; bsi_fmt_is_digit(*fmt); fmt++) {
@@ -2825,18 +2825,18 @@ static const char *bsi_fmt_parse(const char *fmt, struct bsi_fmt *f, struct bsi_
 
 /* The next argument: va_arg() must name the type that it was passed as. */
 #define BSI_FMT_VA_ARG(type, as, unsigned_type, unsigned_as) \
-	(bsi_fmt_is_signed(spec) ? (uint64_t)(as)va_arg(f->ap, type) : \
-				   (unsigned_as)va_arg(f->ap, unsigned_type))
+	(bsi_fmt_is_signed(spec) ? (uint64_t)(as)va_arg(*f->ap, type) : \
+				   (unsigned_as)va_arg(*f->ap, unsigned_type))
 
 /* The signed form of size_t is taken to be ptrdiff_t. */
 static uint64_t bsi_fmt_va_value(struct bsi_fmt *f, const struct bsi_fmt_spec *spec)
 {
 	switch (spec->conv) {
 	case 'c':
-		return (unsigned char)va_arg(f->ap, int);
+		return (unsigned char)va_arg(*f->ap, int);
 	case 's':
 	case 'p':
-		return (uintptr_t)va_arg(f->ap, const void *);
+		return (uintptr_t)va_arg(*f->ap, const void *);
 	}
 	switch (spec->length) {
 	case 'H':
@@ -2969,7 +2969,7 @@ static BSE_INLINE bool bsi_fmt_letter_write(struct bsi_fmt *f, char conv, bool i
 	case 'u':
 	case 'x':
 		value = is_array ? (uint32_t)bsi_fmt_array_next(f, 4, 4) :
-			conv == 'd' ? (uint32_t)va_arg(f->ap, int) : va_arg(f->ap, unsigned int);
+			conv == 'd' ? (uint32_t)va_arg(*f->ap, int) : va_arg(*f->ap, unsigned int);
 		if (conv == 'd' && value >> 31) {
 			*to++ = '-';
 			value = ~value + 1;
@@ -2982,12 +2982,12 @@ static BSE_INLINE bool bsi_fmt_letter_write(struct bsi_fmt *f, char conv, bool i
 		return true;
 	case 'c':
 		f->buf[f->len++] = is_array ? (char)(unsigned char)bsi_fmt_array_next(f, 1, 1) :
-					      (char)va_arg(f->ap, int);
+					      (char)va_arg(*f->ap, int);
 		return true;
 	case 's':
 		if (is_array)
 			return false;
-		s = va_arg(f->ap, const char *);
+		s = va_arg(*f->ap, const char *);
 		if (!s)
 			s = "(null)";
 		bsi_fmt_put(f, s, 0, strnlen(s, INT_MAX));
@@ -3050,16 +3050,14 @@ static int bsi_fmt_run(struct bsi_fmt *f, const char *fmt)
 	return err;
 }
 
-/* Format for bpf_stream_printf(). */
+/* Format for bpf_stream_printf(). As after vsnprintf(), @ap is undefined. */
 static int bsi_format_va(char *buf, size_t size, const char *fmt, va_list ap)
 {
-	struct bsi_fmt f = { .buf = buf, .size = size };
-	int ret;
+	/* Where va_list is an array, the parameter is its address already. */
+	void *list = _Generic(&ap, va_list *: &ap, default: ap);
+	struct bsi_fmt f = { .buf = buf, .size = size, .ap = list };
 
-	va_copy(f.ap, ap);
-	ret = bsi_fmt_run(&f, fmt);
-	va_end(f.ap);
-	return ret;
+	return bsi_fmt_run(&f, fmt);
 }
 
 /* Format for bpf_stream_bprintf(). l, ll and p are 64 bits on every target. */

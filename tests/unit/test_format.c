@@ -462,25 +462,30 @@ Test(format, va__no_buffer_is_needed_for_the_length_alone)
 	cr_assert_eq(print_va(NULL, 0, ""), 0);
 }
 
-static int print_twice(char *buf, size_t size, const char *fmt, ...)
+/* A va_list that is a parameter of the caller, too, and already begun */
+static int print_rest(char *buf, size_t size, const char *fmt, va_list ap)
 {
-	va_list ap;
-	int first;
-	int second;
-
-	va_start(ap, fmt);
-	first = bsi_format_va(buf, size, fmt, ap);
-	second = bsi_format_va(buf, size, fmt, ap);
-	va_end(ap);
-	return first == second ? first : -1;
+	return va_arg(ap, int) ? bsi_format_va(buf, size, fmt, ap) : -1;
 }
 
-Test(format, va__the_callers_va_list_stays_where_it_is)
+static int print_behind_first(char *buf, size_t size, const char *fmt, ...)
+{
+	va_list ap;
+	int ret;
+
+	va_start(ap, fmt);
+	ret = print_rest(buf, size, fmt, ap);
+	va_end(ap);
+	return ret;
+}
+
+Test(format, va__a_va_list_may_be_passed_on_and_begun)
 {
 	char text[64];
 
-	unit_same_length(print_twice(text, sizeof(text), "%d %s %d", 1, "two", 3), 7);
-	unit_same_bytes(text, "1 two 3", 7);
+	unit_same_length(print_behind_first(text, sizeof(text), "%d %s %ld %*d %d %x %u", 7, 1,
+					    "two", 3L, 3, 4, 5, 6u, 7u), 17);
+	unit_same_bytes(text, "1 two 3   4 5 6 7", 17);
 }
 
 /* ---- the array form: the table ---------------------------------------- */
