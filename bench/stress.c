@@ -115,7 +115,8 @@ static struct option options[OPTIONS] = {
 	[LARGE_EVERY] = { "large-every", "N", "one large message in so many; 0: none",
 			  NUMBER, false, 0, 1000000000, 1000 },
 	[CAPACITY] = { "capacity", "BYTES", "the stream's capacity",
-		       SIZE, false, HEAD, INT_MAX, BPF_STREAM_DEFAULT_CAPACITY },
+		       SIZE, false, HEAD, BPF_STREAM_CAPACITY_LIMIT,
+		       BPF_STREAM_DEFAULT_CAPACITY },
 	[POOL] = { "pool", "BYTES", "give the library a pool of this size; 0: its own",
 		   SIZE, true, 8u * BPF_STREAM_PAGE_SIZE,
 		   SIZE_MAX < (uint64_t)32 << 30 ? SIZE_MAX : (uint64_t)32 << 30, 0 },
@@ -1154,7 +1155,7 @@ static void *obtain(size_t count, size_t size)
 /* The stream, the pool, and how long messages can be. */
 static void set_up(void)
 {
-	struct bpf_stream_options opts = { (size_t)options[CAPACITY].value };
+	struct bpf_stream_options opts = { .capacity = (size_t)options[CAPACITY].value };
 	uint64_t bound = options[CAPACITY].value;
 	size_t bytes = (size_t)options[POOL].value;
 	void *region;

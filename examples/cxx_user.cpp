@@ -22,8 +22,9 @@ class Stream {
 public:
 	explicit Stream(size_t capacity = 0)
 	{
-		const bpf_stream_options options = { capacity };
+		bpf_stream_options options = {};
 
+		options.capacity = capacity;
 		check(bpf_stream_init(&s, &options));
 	}
 

@@ -67,8 +67,8 @@ static void *copy(void *arg)
 
 int main(void)
 {
+	static struct bpf_stream s;
 	struct bpf_stream_stats stats;
-	struct bpf_stream s;
 	pthread_t copier;
 	int ends[2];
 	int n;
@@ -77,7 +77,6 @@ int main(void)
 	check(pipe(ends) ? errno : 0, "pipe");
 	check(fcntl(ends[1], F_SETFL, O_NONBLOCK) ? errno : 0, "fcntl");
 
-	bpf_stream_init(&s, NULL);
 	for (int i = 1; i <= LINES; i++)
 		check(-bpf_stream_printf(&s, "line %d\n", i), "cannot store");
 
@@ -92,7 +91,6 @@ int main(void)
 	check(-drain_all(&s, ends[1]), "cannot write");
 	close(ends[1]);
 	pthread_join(copier, NULL);
-	bpf_stream_destroy(&s);
 	check(copy_error, "cannot write");
 	check(fflush(stdout) ? errno : 0, "cannot write");
 	return 0;

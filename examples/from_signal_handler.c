@@ -50,9 +50,6 @@ int main(void)
 	int err = 0;
 	int n;
 
-	/* The streams must be there before the handler can run. */
-	bpf_stream_init(&events, NULL);
-	bpf_stream_init(&progress, NULL);
 	sigaction(SIGALRM, &action, NULL);
 	setitimer(ITIMER_REAL, &every_millisecond, NULL);
 

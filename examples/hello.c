@@ -10,14 +10,16 @@
 #include <stdio.h>
 #include <string.h>
 
+/*
+ * All zero, as static memory is: a stream with the default options. Others are
+ * given by BPF_STREAM_INIT(.capacity = 65536), or by bpf_stream_init().
+ */
+static struct bpf_stream s;
+
 int main(void)
 {
-	struct bpf_stream s;
 	int err;
 	int n;
-
-	/* NULL: the default options. It cannot fail, nor allocate. */
-	bpf_stream_init(&s, NULL);
 
 	/* A message is any number of bytes; newlines are yours to add. */
 	err = bpf_stream_push(&s, "hello, world\n", 13);
@@ -33,7 +35,5 @@ int main(void)
 	n = bpf_stream_drain_fd(&s, 1, SIZE_MAX);
 	if (n < 0)
 		fprintf(stderr, "hello: cannot write: %s\n", strerror(-n));
-
-	bpf_stream_destroy(&s);
 	return n < 0;
 }

@@ -96,7 +96,6 @@ int main(void)
 	pthread_t writers[WRITERS];
 	pthread_t sleeper;
 
-	bpf_stream_init(&messages, NULL);
 	bell = eventfd(0, EFD_CLOEXEC);
 	check(bell < 0 ? errno : 0, "eventfd");
 	check(pthread_create(&sleeper, NULL, reader, NULL), "pthread_create");
@@ -108,6 +107,5 @@ int main(void)
 	atomic_store(&closing, true);
 	bell_ring();
 	pthread_join(sleeper, NULL);
-	bpf_stream_destroy(&messages);
 	return 0;
 }

@@ -71,11 +71,10 @@ int main(void)
 {
 	const struct disk alpha[] = { { "sda", 97 }, { "sdb", 12 }, { "sdc", 91 } };
 	const struct disk beta[] = { { "sda", 3 } };
-	struct bpf_stream log;
+	static struct bpf_stream log;
 	int err;
 	int n;
 
-	bpf_stream_init(&log, NULL);
 	err = report(&log, "alpha", alpha, 3);
 	if (!err)
 		err = report(&log, "beta", beta, 1);
@@ -84,6 +83,5 @@ int main(void)
 	n = bpf_stream_drain_fd(&log, 1, SIZE_MAX);
 	if (n < 0)
 		fprintf(stderr, "staged_report: cannot write: %s\n", strerror(-n));
-	bpf_stream_destroy(&log);
 	return err || n < 0;
 }

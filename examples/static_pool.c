@@ -64,7 +64,6 @@ int main(void)
 		fprintf(stderr, "static_pool: %s\n", strerror(-err));
 		return 1;
 	}
-	bpf_stream_init(&s, NULL);
 	show();
 	if (fill() != -ENOMEM)
 		return 1;

@@ -132,7 +132,6 @@ static void shared_pipe(void)
 
 int main(void)
 {
-	bpf_stream_init(&s, NULL);
 	datagrams();
 	check(fflush(stdout) ? errno : 0, "cannot write");	/* before the fork */
 	shared_pipe();

@@ -37,9 +37,7 @@
 #ifndef BPF_STREAM_H
 #define BPF_STREAM_H
 
-/* ====================================================================== *
- * [1] CONTRACT
- * ====================================================================== */
+/* ==== [1] CONTRACT ===================================================== */
 /*
  * Terms:
  *
@@ -84,19 +82,19 @@
  * before another one began comes out first. A group is contiguous.
  *
  * siglongjmp() out of a handler that interrupted a push, or cancellation in the
- * middle of one, loses that message. It can also lose the message's pages, the
- * page that was just full, and in the first push of a process the pool that was
- * being mapped. The thread has one nesting level less (BPF_STREAM_LEVELS) until
- * it ends or calls bpf_stream_thread_release(). A stage whose call was cut off
- * may only be initialised again. Not allowed: siglongjmp() out of a sink, out
- * of a handler that interrupted a drain, a read, destroy, pool_use, trim or
- * release, or out of a handler for a fault inside a push.
+ * middle of one, loses that message. It can also lose the message's pages, a
+ * page that was being taken or left, and in the first push of a process the
+ * pool that was being mapped. The thread has one nesting level less, as said at
+ * BPF_STREAM_LEVELS, until it ends or calls bpf_stream_thread_release(). A
+ * stage whose call was cut off may only be initialised again. Not allowed:
+ * siglongjmp() out of a sink, out of a handler that interrupted a drain, a
+ * read, destroy, pool_use, trim or release, or out of one for a fault inside a
+ * push.
  *
- * A thread keeps a page between its pushes, and gives it back at its end. In
- * glibc that needs a pthread key below 32: for others it allocates. If 32 keys
- * exist when this library is loaded, or in destructors that run after its own,
- * each message takes a page until it is read. A thread that first pushes in the
- * last round of its destructors leaves its page behind.
+ * A thread keeps the pages that it fills, and leaves them to others at its end.
+ * If 32 pthread keys exist when this library is loaded, or in destructors that
+ * run after its own, it keeps none, and each push costs two compare-exchanges
+ * more. If it first pushes in the last round of destructors, it loses its page.
  *
  * Libraries: the symbols are hidden, so each program and shared library has its
  * own copy and pool. A stream or stage is used only by the copy that made it.
@@ -112,15 +110,15 @@
  * must come out once. What the parent's other threads held is lost to the
  * child: the pages that they kept, and, if one of them was reading a stream,
  * what had been detached from it. The next reader in the child sees that this
- * thread is gone and goes on behind it; the bytes are counted as lost. If that
- * thread was in its sink, nothing is lost, and the sink's bytes come again.
- * With a region marked BPF_STREAM_POOL_SHARED, what stores or reads in the
- * child gives -EPERM, until bpf_stream_pool_use() gives it one of its own; then
- * streams and stages must be initialised again. Before fork() returns in the
- * child, no other thread may use a stream there, and with a shared region
- * nothing may push: block signals around the fork, if handlers push. Not
- * supported: fork() in a handler or a sink; streams in a child that was made
- * without the C library's fork(), as by vfork(), _Fork() or a bare clone().
+ * thread is gone and goes on behind it; the bytes are counted as lost, and
+ * other figures may lack them. If that thread was in its sink, nothing is lost,
+ * and the sink's bytes come again. With a region marked BPF_STREAM_POOL_SHARED,
+ * what stores or reads in the child gives -EPERM, until bpf_stream_pool_use()
+ * gives it a region of its own; then streams and stages must be initialised
+ * again. Before fork() returns in the child, no other thread may use a stream
+ * there, and with a shared region nothing may push: block signals around the
+ * fork, if handlers push. Not supported: fork() in a handler or a sink; streams
+ * in a child made without the C library's fork(), as by vfork() or clone().
  *
  * Kernels: what is said of a thread holds for a CPU. Any context is a task, or
  * a soft, hard or non-maskable interrupt, with PREEMPT_RT too. A push disables
@@ -129,9 +127,7 @@
  * [5d]. Nothing runs beside pool_start, and no call may begin beside pool_stop.
  */
 
-/* ====================================================================== *
- * [2] CONFIGURATION
- * ====================================================================== */
+/* ==== [2] CONFIGURATION ================================================ */
 /*
  * For each file that includes this one:
  *
@@ -139,9 +135,8 @@
  * BPF_STREAM_STATIC		this file gets a private copy of everything
  * BPF_STREAM_EXPORT		visible symbols; in users' files, too; see [1]
  * BPF_STREAM_PROG		also the program layer, see [17]
- * BPF_STREAM_ENVIRONMENT	in kernels: "file" that has types, memory, log,
- *				lock and counts in place of ours, as
- *				kernel/dropin/bpf_stream_dropin.h has them
+ * BPF_STREAM_ENVIRONMENT	in kernels: "file" with types, memory, log, ...
+ *				as kernel/dropin/bpf_stream_dropin.h has them
  *
  * For the file that has the bodies, which has the defaults, see [6]:
  *
@@ -149,8 +144,8 @@
  * BPF_STREAM_POOL_BYTES	bytes that the pool reserves by itself: 64 MiB
  * BPF_STREAM_PAGE_SIZE		bytes in a page of the pool: a power of two from
  *				1024 to 65536; 4096
- * BPF_STREAM_LEVELS		how deep handlers may nest and still keep a page
- *				of their own: 1 to 8; 4
+ * BPF_STREAM_LEVELS		how many pushes, nested by handlers, may each
+ *				keep a page: 1 to 8; 4
  * BPF_STREAM_ENV_HEADER	"file" with macros for words of [6a]; for tests
  */
 #define BPF_STREAM_VERSION_MAJOR 0
@@ -158,8 +153,10 @@
 #define BPF_STREAM_VERSION_PATCH 0
 #define BPF_STREAM_VERSION "0.1.0"
 
-/* The longest text that a print stores, in bytes; not a knob. */
-#define BPF_STREAM_PRINT_MAX 1023u
+/* Not knobs: longest printed text, largest capacity, and groups of streams. */
+#define BPF_STREAM_PRINT_MAX 1023u		/* bytes */
+#define BPF_STREAM_CAPACITY_LIMIT 0x1fffffffu	/* bytes */
+#define BPF_STREAM_GROUPS 4u			/* see struct bpf_stream_options */
 
 /* The most reports that a program makes; see bpf_prog_stream_error_limit(). */
 #define BPF_STREAM_MAX_REPORTS 512u
@@ -167,9 +164,7 @@
 /* Flag of bpf_stream_pool_use(): the region is shared with other processes. */
 #define BPF_STREAM_POOL_SHARED 1u
 
-/* ====================================================================== *
- * [3] ENVIRONMENT
- * ====================================================================== */
+/* ==== [3] ENVIRONMENT ================================================== */
 
 /*
  * What the rest asks about its environment, each defined or not:
@@ -178,6 +173,7 @@
  *   BSE_HAS_THREADS	it is userspace: threads come and go, processes fork
  *   BSE_USER		the mark of pointers to a user's memory, which may fault
  *   BSE_GATHER		bytes of several messages that a sink is offered at once
+ *   BSE_PIECES		parts of a text that a file is offered at once
  */
 #ifndef __KERNEL__
 
@@ -202,6 +198,16 @@
 #define BSE_STANDALONE
 #define BSE_HAS_THREADS
 #define BSE_GATHER 2048u
+#define BSE_PIECES 64u
+#define bse_piece iovec
+
+/* The builtins, because checking variants may be bound late, see [16]. */
+#define bse_copy(to, from, n) __builtin_memcpy(to, from, n)
+#define bse_fill(to, c, n) __builtin_memset(to, c, n)
+
+typedef uint32_t bse_v32;
+typedef uint64_t bse_v64 __attribute__((__aligned__(8)));
+#define BSE_U32(v) ((bse_u32){ v })	/* where nobody else looks */
 
 #ifdef __cplusplus
 #define BSE_DECLS_BEGIN extern "C" {
@@ -231,9 +237,8 @@
 #define BSE_NOINLINE __attribute__((__noinline__))
 #define BSE_CONSTRUCTOR __attribute__((__constructor__))
 #define BSE_DESTRUCTOR __attribute__((__destructor__))
-
-/* Compiler barrier. */
-#define BSE_BARRIER() __atomic_signal_fence(__ATOMIC_SEQ_CST)
+#define BSE_BARRIER() __atomic_signal_fence(__ATOMIC_SEQ_CST)	/* the compiler's */
+#define BSE_HIDE(v) __asm__("" : "+r"(v))	/* what the compiler knows of a value */
 #else /* __KERNEL__ */
 
 /* ---- [3b] KERNEL ----------------------------------------------------- */
@@ -256,13 +261,19 @@
 #endif
 
 #define BSE_USER __user
+#define BSE_CAST(type, value) ((type)(value))
 #define BSE_GATHER 512u
+#define BSE_PIECES 16u
+#define bse_piece kvec
+#define bse_copy(to, from, n) memcpy(to, from, n)
+#define bse_fill(to, c, n) memset(to, c, n)
 #define BSE_DECLS_BEGIN
 #define BSE_DECLS_END
 #define BSE_PRINTF(fmt, args) __printf(fmt, args)
 #define BSE_INLINE __always_inline
 #define BSE_NOINLINE noinline
 #define BSE_BARRIER() barrier()
+#define BSE_HIDE(v) OPTIMIZER_HIDE_VAR(v)
 
 #ifdef BPF_STREAM_STATIC
 #define BSE_API static __maybe_unused
@@ -271,16 +282,17 @@
 #define BSE_API
 #endif
 
+typedef atomic_t bse_v32;
+typedef atomic64_t bse_v64;
+#define BSE_U32(v) ((bse_u32){ ATOMIC_INIT(v) })
+
 #ifdef BPF_STREAM_ENVIRONMENT
 #include BPF_STREAM_ENVIRONMENT
 #else /* !BPF_STREAM_ENVIRONMENT: a module */
 #define BSE_STANDALONE
 #define BSE_API_STAGE BSE_API
 
-/*
- * Kernels from 6.17 on declare streams of their own in <linux/bpf.h>. Who
- * includes this file gets ours instead; compiler and linker see these names.
- */
+/* Kernels from 6.17 on declare streams, too: such names keep ours apart. */
 #undef bpf_stream_stage
 #undef bpf_stream_printk
 #undef bpf_stream_dump_stack
@@ -300,6 +312,8 @@ typedef __UINTMAX_TYPE__ uintmax_t;
 #endif /* !BPF_STREAM_ENVIRONMENT */
 #endif /* __KERNEL__ */
 
+#define BSE_LIKELY(x) __builtin_expect(!!(x), 1)	/* what is true nearly always */
+
 /* ---- [3c] TYPES OF SHARED WORDS -------------------------------------- */
 /*
  * One-member structs: an access by anything but a word does not compile.
@@ -308,18 +322,11 @@ typedef __UINTMAX_TYPE__ uintmax_t;
  *   bse_figure			a number for people; any thread may change it
  *   bse_own			of one thread, and of handlers that interrupt it
  */
-#ifdef __KERNEL__
-typedef struct { atomic_t bse_v; } bse_u32;
-typedef struct { atomic64_t bse_v; } bse_u64;
-#define BSE_U32(v) ((bse_u32){ ATOMIC_INIT(v) })	/* where nobody else looks */
-#else
-typedef struct { uint32_t bse_v; } bse_u32;
-typedef struct { uint64_t bse_v __attribute__((__aligned__(8))); } bse_u64;
-#define BSE_U32(v) ((bse_u32){ v })
-#endif
+typedef struct { bse_v32 bse_v; } bse_u32;
+typedef struct { bse_v64 bse_v; } bse_u64;
 typedef struct { void *bse_v; } bse_ptr;
-typedef struct { bse_u64 word; } bse_figure;
-typedef struct { bse_u32 word; } bse_own;
+typedef struct { bse_v64 bse_v; } bse_figure;
+typedef struct { bse_v32 bse_v; } bse_own;
 
 #ifdef BSE_STANDALONE
 /* An element's place in the pool, in 8 bytes from its base; 0: none. */
@@ -328,7 +335,7 @@ typedef uint32_t bse_link;
 /* A page's index in the pool; 0: none. */
 typedef uint32_t bse_page;
 
-/* A stream's log: newest element in the upper half, pending bytes below. */
+/* A stream's log: newest element, three flags, pending bytes; see [6d]. */
 typedef bse_u64 bse_log;
 
 /* The reader's lock; see [6e]. */
@@ -354,116 +361,70 @@ typedef struct {
  * type, an operation, its order, and what it is in userspace and in kernels.
  */
 #ifndef __KERNEL__
-
 #if __GCC_ATOMIC_LLONG_LOCK_FREE != 2 && !defined(__GCC_HAVE_SYNC_COMPARE_AND_SWAP_8)
 #error "bpf_stream.h: needs a lock-free 64-bit compare-exchange (32-bit x86: -march=i586)"
 #endif
 
-#define BSE_LOAD(kind, type, order, ORDER, in_kernel)					\
-static inline type bse_##kind##_load_##order(const bse_##kind *p)			\
-{											\
-	return __atomic_load_n(&p->bse_v, __ATOMIC_##ORDER);				\
-}
-#define BSE_STORE(kind, type, order, ORDER, in_kernel)					\
-static inline void bse_##kind##_store_##order(bse_##kind *p, type v)			\
-{											\
-	__atomic_store_n(&p->bse_v, v, __ATOMIC_##ORDER);				\
-}
-#define BSE_RMW(kind, type, what, order, builtin, ORDER, in_kernel)			\
-static inline type bse_##kind##_##what##_##order(bse_##kind *p, type v)			\
-{											\
-	return __atomic_##builtin(&p->bse_v, v, __ATOMIC_##ORDER);			\
-}
-#define BSE_CAS(kind, type, order, ORDER, in_kernel, signed_type)			\
-static inline bool bse_##kind##_cas_##order(bse_##kind *p, type *old, type v)		\
-{											\
-	return __atomic_compare_exchange_n(&p->bse_v, old, v, false,			\
-					   __ATOMIC_##ORDER, __ATOMIC_RELAXED);		\
-}
+#define BSE_DO_LOAD(p, ORDER, in_kernel) __atomic_load_n(p, __ATOMIC_##ORDER)
+#define BSE_DO_STORE(p, v, ORDER, in_kernel) __atomic_store_n(p, v, __ATOMIC_##ORDER)
+#define BSE_DO_RMW(p, v, builtin, ORDER, in_kernel) __atomic_##builtin(p, v, __ATOMIC_##ORDER)
+#define BSE_DO_CAS(p, old, v, ORDER, in_kernel, signed_type) \
+	__atomic_compare_exchange_n(p, old, v, false, __ATOMIC_##ORDER, __ATOMIC_RELAXED)
 #else /* __KERNEL__ */
 /* atomic_t and atomic64_t have signed values. */
-#define BSE_LOAD(kind, type, order, ORDER, in_kernel)					\
-static inline type bse_##kind##_load_##order(const bse_##kind *p)			\
-{											\
-	return (type)in_kernel(&p->bse_v);						\
-}
-#define BSE_STORE(kind, type, order, ORDER, in_kernel)					\
-static inline void bse_##kind##_store_##order(bse_##kind *p, type v)			\
-{											\
-	in_kernel(&p->bse_v, v);							\
-}
-#define BSE_RMW(kind, type, what, order, builtin, ORDER, in_kernel)			\
-static inline type bse_##kind##_##what##_##order(bse_##kind *p, type v)			\
-{											\
-	return (type)in_kernel(v, &p->bse_v);						\
-}
-#define BSE_CAS(kind, type, order, ORDER, in_kernel, signed_type)			\
-static inline bool bse_##kind##_cas_##order(bse_##kind *p, type *old, type v)		\
-{											\
-	return in_kernel(&p->bse_v, (signed_type *)old, v);				\
-}
+#define BSE_DO_LOAD(p, ORDER, in_kernel) in_kernel(p)
+#define BSE_DO_STORE(p, v, ORDER, in_kernel) in_kernel(p, v)
+#define BSE_DO_RMW(p, v, builtin, ORDER, in_kernel) in_kernel(v, p)
+#define BSE_DO_CAS(p, old, v, ORDER, in_kernel, signed_type) in_kernel(p, (signed_type *)old, v)
 #define BSE_XCHG(v, p) atomic_xchg_release(p, v)
 #define BSE_READ(p) READ_ONCE(*(p))
 #define BSE_WRITE(p, v) WRITE_ONCE(*(p), v)
 #endif /* __KERNEL__ */
 
-BSE_LOAD(u32, uint32_t, relaxed, RELAXED, atomic_read)
-BSE_LOAD(u32, uint32_t, acquire, ACQUIRE, atomic_read_acquire)
-BSE_STORE(u32, uint32_t, relaxed, RELAXED, atomic_set)
-BSE_RMW(u32, uint32_t, fetch_add, acq_rel, fetch_add, ACQ_REL, atomic_fetch_add)
-BSE_RMW(u32, uint32_t, fetch_sub, acq_rel, fetch_sub, ACQ_REL, atomic_fetch_sub)
-BSE_RMW(u32, uint32_t, xchg, release, exchange_n, RELEASE, BSE_XCHG)
-BSE_CAS(u32, uint32_t, relaxed, RELAXED, atomic_try_cmpxchg_relaxed, int)
-BSE_CAS(u32, uint32_t, acquire, ACQUIRE, atomic_try_cmpxchg_acquire, int)
-BSE_LOAD(u64, uint64_t, relaxed, RELAXED, atomic64_read)
-BSE_LOAD(u64, uint64_t, acquire, ACQUIRE, atomic64_read_acquire)
-BSE_STORE(u64, uint64_t, relaxed, RELAXED, atomic64_set)
-BSE_RMW(u64, uint64_t, fetch_add, relaxed, fetch_add, RELAXED, atomic64_fetch_add_relaxed)
-BSE_RMW(u64, uint64_t, fetch_sub, relaxed, fetch_sub, RELAXED, atomic64_fetch_sub_relaxed)
-BSE_RMW(u64, uint64_t, fetch_and, acquire, fetch_and, ACQUIRE, atomic64_fetch_and_acquire)
-BSE_CAS(u64, uint64_t, acquire, ACQUIRE, atomic64_try_cmpxchg_acquire, s64)
-BSE_CAS(u64, uint64_t, release, RELEASE, atomic64_try_cmpxchg_release, s64)
-BSE_LOAD(ptr, void *, relaxed, RELAXED, BSE_READ)
-BSE_LOAD(ptr, void *, acquire, ACQUIRE, smp_load_acquire)
-BSE_STORE(ptr, void *, relaxed, RELAXED, BSE_WRITE)
-BSE_CAS(ptr, void *, release, RELEASE, try_cmpxchg_release, void *)
+#define BSE_LOAD(kind, type, name, ORDER, in_kernel)					\
+static inline type bse_##kind##_##name(const bse_##kind *p)				\
+{ return BSE_CAST(type, BSE_DO_LOAD(&p->bse_v, ORDER, in_kernel)); }
+#define BSE_STORE(kind, type, name, ORDER, in_kernel)					\
+static inline void bse_##kind##_##name(bse_##kind *p, type v)				\
+{ BSE_DO_STORE(&p->bse_v, v, ORDER, in_kernel); }
+#define BSE_RMW(kind, type, name, builtin, ORDER, in_kernel)				\
+static inline type bse_##kind##_##name(bse_##kind *p, type v)				\
+{ return BSE_CAST(type, BSE_DO_RMW(&p->bse_v, v, builtin, ORDER, in_kernel)); }
+#define BSE_CAS(kind, type, name, ORDER, in_kernel, signed_type)			\
+static inline bool bse_##kind##_##name(bse_##kind *p, type *old, type v)		\
+{ return BSE_DO_CAS(&p->bse_v, old, v, ORDER, in_kernel, signed_type); }
+
+BSE_LOAD(u32, uint32_t, load_relaxed, RELAXED, atomic_read)
+BSE_LOAD(u32, uint32_t, load_acquire, ACQUIRE, atomic_read_acquire)
+BSE_STORE(u32, uint32_t, store_relaxed, RELAXED, atomic_set)
+BSE_RMW(u32, uint32_t, fetch_add_acq_rel, fetch_add, ACQ_REL, atomic_fetch_add)
+BSE_RMW(u32, uint32_t, fetch_sub_acq_rel, fetch_sub, ACQ_REL, atomic_fetch_sub)
+BSE_RMW(u32, uint32_t, xchg_release, exchange_n, RELEASE, BSE_XCHG)
+BSE_CAS(u32, uint32_t, cas_relaxed, RELAXED, atomic_try_cmpxchg_relaxed, int)
+BSE_CAS(u32, uint32_t, cas_acquire, ACQUIRE, atomic_try_cmpxchg_acquire, int)
+BSE_LOAD(u64, uint64_t, load_relaxed, RELAXED, atomic64_read)
+BSE_LOAD(u64, uint64_t, load_acquire, ACQUIRE, atomic64_read_acquire)
+BSE_RMW(u64, uint64_t, fetch_sub_relaxed, fetch_sub, RELAXED, atomic64_fetch_sub_relaxed)
+BSE_RMW(u64, uint64_t, fetch_and_acquire, fetch_and, ACQUIRE, atomic64_fetch_and_acquire)
+BSE_CAS(u64, uint64_t, cas_acquire, ACQUIRE, atomic64_try_cmpxchg_acquire, s64)
+BSE_CAS(u64, uint64_t, cas_release, RELEASE, atomic64_try_cmpxchg_release, s64)
+BSE_LOAD(ptr, void *, load_relaxed, RELAXED, BSE_READ)
+BSE_LOAD(ptr, void *, load_acquire, ACQUIRE, smp_load_acquire)
+BSE_STORE(ptr, void *, store_relaxed, RELAXED, BSE_WRITE)
+BSE_CAS(ptr, void *, cas_release, RELEASE, try_cmpxchg_release, void *)
 
 /* Figures are for people, and a thread's own words are in order for itself. */
-static inline uint64_t bse_figure_get(const bse_figure *figure)
-{
-	return bse_u64_load_relaxed(&figure->word);
-}
+BSE_LOAD(figure, uint64_t, get, RELAXED, atomic64_read)
+BSE_STORE(figure, uint64_t, set, RELAXED, atomic64_set)
+BSE_RMW(figure, uint64_t, add, fetch_add, RELAXED, atomic64_fetch_add_relaxed)
+BSE_LOAD(own, uint32_t, get, RELAXED, atomic_read)
+BSE_STORE(own, uint32_t, set, RELAXED, atomic_set)
 
-static inline void bse_figure_set(bse_figure *figure, uint64_t v)
-{
-	bse_u64_store_relaxed(&figure->word, v);
-}
-
-static inline uint64_t bse_figure_add(bse_figure *figure, uint64_t n)
-{
-	return bse_u64_fetch_add_relaxed(&figure->word, n);
-}
-
-static inline uint32_t bse_own_get(const bse_own *own)
-{
-	return bse_u32_load_relaxed(&own->word);
-}
-
-static inline void bse_own_set(bse_own *own, uint32_t v)
-{
-	bse_u32_store_relaxed(&own->word, v);
-}
-
-/* ====================================================================== *
- * [4] TYPES
- * ====================================================================== */
+/* ==== [4] TYPES ======================================================== */
 
 #ifdef BSE_STANDALONE
 /* The two streams of a program; see [17]. */
-enum bpf_stream_id {
-	BPF_STDOUT = 1,
-	BPF_STDERR = 2,
-};
+enum bpf_stream_id { BPF_STDOUT = 1, BPF_STDERR = 2 };
 #endif
 
 /* Why a message was refused; the error that goes with it. */
@@ -478,17 +439,19 @@ enum bpf_stream_refusal {
 
 /**
  * struct bpf_stream_options - what a stream is made of
- * @capacity: the most bytes that may be pending; 0: the default
+ * @capacity: the most bytes that may be pending, at most
+ *            BPF_STREAM_CAPACITY_LIMIT; 0: the default
+ * @group:    1 to BPF_STREAM_GROUPS; 0: one that its address gives, another one
+ *            for each of two neighbours. While pages are free, groups share
+ *            none, so a stream that is not read keeps back no page of another
+ *            group. Stages, and handlers inside a push, have pages for all
  */
 struct bpf_stream_options {
 	size_t capacity;
+	unsigned int group;
 };
 
-/**
- * struct bpf_stream_count - a number of messages, and of bytes in them
- * @messages: messages
- * @bytes:    bytes
- */
+/* A number of messages, and of bytes in them. */
 struct bpf_stream_count {
 	uint64_t messages;
 	uint64_t bytes;
@@ -499,7 +462,7 @@ struct bpf_stream_count {
  * @capacity:  the most bytes that may be pending
  * @pending:   bytes stored and not yet taken by a reader
  * @lost:      bytes that a reader in the parent of fork() was taking out, and
- *             may have handed on, and that the child has not; see [1]
+ *             may have handed on, and that the child cannot have; see [1]
  * @delivered: what readers took; a message counts when its last byte is taken
  * @refused:   what was refused, by enum bpf_stream_refusal; what is not valid
  *             counts with 0 bytes
@@ -515,19 +478,19 @@ struct bpf_stream_stats {
 #ifdef BSE_STANDALONE
 /**
  * struct bpf_stream_pool_stats - the process's pool in figures
- * @page_size: bytes in a page
+ * @page_size: bytes in a page; 0, as all here, while there is no pool
  * @total:     pages that can hold messages
  * @in_use:    pages that hold messages, or that a thread keeps for its next;
  *             added up page by page, so off by what moves meanwhile
+ * @partial:   of these, pages that no thread keeps, and that have room left
  * @highest:   the most pages that were ever in use, or a few more
  * @denied:    how often a page was asked for and none was left
- *
- * All are 0 while there is no pool.
  */
 struct bpf_stream_pool_stats {
 	size_t page_size;
 	size_t total;
 	size_t in_use;
+	size_t partial;
 	size_t highest;
 	uint64_t denied;
 };
@@ -535,20 +498,32 @@ struct bpf_stream_pool_stats {
 /**
  * struct bpf_stream - a stream; its members are private
  *
+ * In userspace one that is all zero is a stream with the default options, and
+ * BPF_STREAM_INIT() gives others: both can be used before main().
+ *
  * Writers use the first part, the reader the second, in other cache lines.
  */
 struct bpf_stream {
 	bse_log log;				/* newest element and pending bytes */
-	uint32_t capacity;			/* frozen since init */
+	bse_u32 capacity;			/* as the options say, for writers; 0: not yet */
+	bse_u32 group;				/* as well: 0 to BPF_STREAM_GROUPS - 1 */
+	struct bpf_stream_options options;	/* frozen */
 	bse_figure refused[BPF_STREAM_REFUSALS][2];	/* messages, bytes */
-	char apart[128 - 16 - 16 * BPF_STREAM_REFUSALS];
+	char apart0[128 - 16 - 16 * BPF_STREAM_REFUSALS - sizeof(struct bpf_stream_options)];
 
 	bse_mutex lock;				/* one reader at a time */
 	bse_link backlog_head;			/* oldest detached element; lock held */
+	uint32_t consumed;			/* bytes of it that were taken; lock held */
 	bse_figure delivered_messages;		/* written with the lock held */
 	bse_figure delivered_bytes;		/* as well */
 	bse_figure lost;			/* as well */
+	char apart1[16];			/* an aligned array's next is in another line */
 };
+
+#ifdef BSE_HAS_THREADS
+/* Defines a stream with options, one at least, as in (.capacity = 1 << 20). */
+#define BPF_STREAM_INIT(...) { .options = { __VA_ARGS__ } }
+#endif
 
 /**
  * struct bpf_stream_stage - a group that is being put together; private
@@ -576,15 +551,13 @@ struct bpf_stream_stage {
  */
 typedef int bpf_stream_sink(void *ctx, const void *data, size_t len);
 
-/* ====================================================================== *
- * [5] API
- * ====================================================================== */
+/* ==== [5] API ========================================================== */
 /*
  * All calls keep errno if their sinks do, call no malloc, keep no pointer but
- * pool_use's region, and order nothing beyond what is said. Calls for any
- * context are lock-free: they retry only when another call got something done.
- * With -O2 a push takes at most 512 bytes of stack, a print 2 KiB, a drain or
- * read 4 KiB and what its sink takes.
+ * pool_use's region, and order nothing beyond what is said. Where no context is
+ * told they are for any; then they are lock-free: they retry only when another
+ * call got something done. With -O2 a push takes at most 512 bytes of stack, a
+ * print 2 KiB, a drain or read 4 KiB and what its sink takes.
  */
 BSE_DECLS_BEGIN
 
@@ -599,13 +572,15 @@ BSE_DECLS_BEGIN
  *            threads in the usual ways.
  * Ownership: @s is the library's until bpf_stream_destroy(), and must stay
  *            where it is.
- * Return:    0, or -EINVAL if the capacity is above INT_MAX.
+ * Return:    0, or -EINVAL if the capacity is above BPF_STREAM_CAPACITY_LIMIT,
+ *            or the group above BPF_STREAM_GROUPS. So do pushes to a stream
+ *            that BPF_STREAM_INIT() gave such options.
  */
 BSE_API int bpf_stream_init(struct bpf_stream *s, const struct bpf_stream_options *opts);
 
 /**
  * bpf_stream_destroy() - drop what is pending, and give its memory back
- * @s: the stream
+ * @s: the stream; in userspace it is then an empty one with the same options
  *
  * Context:   Threads. No writer or reader of @s may be left.
  * Progress:  Linear in the number of pending messages.
@@ -618,7 +593,6 @@ BSE_API void bpf_stream_destroy(struct bpf_stream *s);
  * @data: the bytes; may be anything, NULs included
  * @len:  how many, up to the capacity; 0 stores nothing and succeeds
  *
- * Context:   Any.
  * Progress:  Lock-free. The first push of a process maps memory.
  * Ordering:  Release: who reads the message sees what the writer did before.
  * Return:    0; -ENOSPC if the capacity would be exceeded, -ENOMEM if the pool
@@ -639,7 +613,6 @@ BSE_API int bpf_stream_push(struct bpf_stream *s, const void *data, size_t len);
  *
  * As bpf_stream_push(). Knows no locale.
  *
- * Context:   Any.
  * Return:    As bpf_stream_push(); -E2BIG also if the text is longer than
  *            BPF_STREAM_PRINT_MAX bytes; -EINVAL if @fmt holds anything else,
  *            such as %f, %e, %g, %a, %m, %n, %ls, %lc, %Lf, %1$d or %'d.
@@ -698,11 +671,9 @@ BSE_API int bpf_stream_drain(struct bpf_stream *s, bpf_stream_sink *sink, void *
 /**
  * bpf_stream_try_drain() - bpf_stream_drain() that does not wait
  *
- * As bpf_stream_drain(), but for what follows.
+ * As bpf_stream_drain(), but -EBUSY beside another reader; linear in pending.
  *
  * Context:   Any, if @sink may be called there.
- * Progress:  Never waits. Linear in what is pending.
- * Return:    As bpf_stream_drain(), or -EBUSY if another reader is at work.
  */
 BSE_API int bpf_stream_try_drain(struct bpf_stream *s, bpf_stream_sink *sink, void *ctx,
 				 size_t max);
@@ -713,7 +684,8 @@ BSE_API int bpf_stream_try_drain(struct bpf_stream *s, bpf_stream_sink *sink, vo
  * @buf: where to
  * @len: the most bytes to take; with 0, @buf may be NULL
  *
- * As bpf_stream_drain(), with @buf as the sink.
+ * As bpf_stream_drain(), with @buf as the sink. While that has room, it also
+ * takes what was pushed meanwhile.
  *
  * Context:   Threads.
  * Return:    Bytes copied, 0 if nothing is pending or @len is 0; -EINVAL if
@@ -724,11 +696,9 @@ BSE_API int bpf_stream_read(struct bpf_stream *s, void *buf, size_t len);
 /**
  * bpf_stream_try_read() - bpf_stream_read() that does not wait
  *
- * As bpf_stream_read(), but for what follows.
+ * As bpf_stream_read(), but -EBUSY beside another reader; linear in pending.
  *
  * Context:   Any.
- * Progress:  Never waits. Linear in what is pending.
- * Return:    As bpf_stream_read(), or -EBUSY if another reader is at work.
  */
 BSE_API int bpf_stream_try_read(struct bpf_stream *s, void *buf, size_t len);
 
@@ -755,7 +725,6 @@ BSE_API int bpf_stream_drain_fd(struct bpf_stream *s, int fd, size_t max);
  * @s:     the stream
  * @stats: filled in
  *
- * Context:   Any.
  * Progress:  Wait-free.
  * Ordering:  None: each figure is right by itself, at some moment of the call.
  */
@@ -776,7 +745,6 @@ BSE_API_STAGE void bpf_stream_stage_init(struct bpf_stream_stage *ss);
  * bpf_stream_stage_free() - drop what was collected and not committed
  * @ss: the stage; empty and usable afterwards
  *
- * Context:   Any.
  * Progress:  Linear in the number of messages.
  */
 BSE_API_STAGE void bpf_stream_stage_free(struct bpf_stream_stage *ss);
@@ -787,11 +755,9 @@ BSE_API_STAGE void bpf_stream_stage_free(struct bpf_stream_stage *ss);
  * @data: the bytes
  * @len:  how many; 0 adds nothing and succeeds
  *
- * Context:   Any.
- * Return:    0; -ENOMEM as bpf_stream_push(); -E2BIG if the pool can never hold
- *            it, or the group would pass INT_MAX bytes; -EINVAL if @len is
- *            above INT_MAX; -EPERM in the child of a shared pool. On failure
- *            @ss is as before, and no stream counts it.
+ * Return:    0; -ENOMEM, -EPERM and -EINVAL as bpf_stream_push(); -E2BIG if the
+ *            pool can never hold it, or the group would pass INT_MAX bytes. On
+ *            failure @ss is as before, and no stream counts it.
  */
 BSE_API int bpf_stream_stage_push(struct bpf_stream_stage *ss, const void *data, size_t len);
 
@@ -801,7 +767,6 @@ BSE_API int bpf_stream_stage_push(struct bpf_stream_stage *ss, const void *data,
  * @fmt: as bpf_stream_printf()
  * @...: its arguments
  *
- * Context:   Any.
  * Return:    As bpf_stream_stage_push(); -EINVAL also for @fmt. A text above
  *            BPF_STREAM_PRINT_MAX bytes is cut there, and that is a success.
  */
@@ -821,7 +786,6 @@ BSE_API int bpf_stream_stage_vprintk(struct bpf_stream_stage *ss, const char *fm
  * @ss: the stage
  * @s:  the stream
  *
- * Context:   Any.
  * Progress:  Constant; in the drop-in linear in the messages.
  * Ordering:  As bpf_stream_push(). The group is contiguous for the reader.
  * Ownership: On success the messages belong to @s and @ss is empty. On
@@ -837,8 +801,8 @@ BSE_API int bpf_stream_stage_commit_to(struct bpf_stream_stage *ss, struct bpf_s
 #ifdef BSE_HAS_THREADS
 /**
  * bpf_stream_pool_use() - give the process's pool a region to live in
- * @region: memory, aligned to 64 bytes (to a system page, for trimming); zeroed
- *          or not
+ * @region: memory for this call alone, zeroed or not; aligned to 64 bytes (to a
+ *          system page, for trimming)
  * @bytes:  its size: at least 8 pages, at most 32 GiB; the hard bound of all
  *          streams together
  * @flags:  0, or BPF_STREAM_POOL_SHARED if other processes have it mapped too
@@ -858,7 +822,8 @@ BSE_API int bpf_stream_pool_use(void *region, size_t bytes, unsigned int flags);
 /**
  * bpf_stream_pool_trim() - give the memory of idle pages back to the system
  *
- * The pages stay in the pool; only their memory goes.
+ * The pages stay in the pool; only their memory goes. The room in pages that no
+ * thread keeps is given up until they are read.
  *
  * Context:   Any. Beside it a push may find no page, if the last free one is
  *            being given back: -ENOMEM.
@@ -872,7 +837,8 @@ BSE_API size_t bpf_stream_pool_trim(void);
  * bpf_stream_thread_release() - give back the pages that this thread keeps
  *
  * For a thread that will not push for long; one that ends does this by itself.
- * The pages go back to the pool as soon as their messages are read.
+ * Others fill a page that has room left. A full one goes back to the pool as
+ * soon as its messages are read.
  *
  * Context:   Threads.
  */
@@ -884,9 +850,7 @@ BSE_API void bpf_stream_thread_release(void);
  * bpf_stream_pool_get_stats() - the pool in figures
  * @stats: filled in
  *
- * Context:   Any.
- * Progress:  Wait-free; linear in the pages that were ever used.
- * Ordering:  None: each figure is right by itself, at some moment of the call.
+ * As bpf_stream_get_stats(); linear in the pages that were ever used.
  */
 BSE_API void bpf_stream_pool_get_stats(struct bpf_stream_pool_stats *stats);
 #endif
@@ -914,7 +878,6 @@ BSE_API int bpf_stream_read_user(struct bpf_stream *s, void BSE_USER *buf, size_
  * Until then a push is refused: -ENOMEM.
  *
  * Context:   Tasks; may sleep. At the module's start.
- * Progress:  Maps and clears @bytes.
  * Ordering:  Release, to every later push.
  * Return:    0; -EBUSY if there is a pool; -ENOMEM; -EINVAL if @bytes are under
  *            8 pages or above 32 GiB; an error of cpuhp_setup_state().
@@ -932,7 +895,6 @@ BSE_API int bpf_stream_pool_start(size_t bytes);
  *
  * Context:   Tasks; may sleep. At the module's end.
  * Progress:  Waits for a grace period of RCU.
- * Ordering:  Comes after all that those writers did.
  * Return:    How many pages still held messages: 0 if all streams had been
  *            destroyed and all stages freed.
  */
@@ -947,9 +909,7 @@ BSE_DECLS_END
 	!defined(BPF_STREAM_BODIES)
 #define BPF_STREAM_BODIES
 
-/* ====================================================================== *
- * [6] ENVIRONMENT BODIES
- * ====================================================================== */
+/* ==== [6] ENVIRONMENT BODIES =========================================== */
 
 #ifdef __cplusplus
 #error "bpf_stream.h: the bodies are C: define BPF_STREAM_IMPLEMENTATION in a .c file"
@@ -969,6 +929,7 @@ BSE_DECLS_END
 #include <linux/rcupdate.h>
 #include <linux/string.h>
 #include <linux/uaccess.h>
+#include <linux/uio.h>
 #include <linux/vmalloc.h>
 #else
 #include <errno.h>
@@ -1008,42 +969,36 @@ BSE_DECLS_END
 #if BPF_STREAM_LEVELS < 1 || BPF_STREAM_LEVELS > 8
 #error "BPF_STREAM_LEVELS: use 1 to 8"
 #endif
-_Static_assert(BPF_STREAM_DEFAULT_CAPACITY >= 1 && BPF_STREAM_DEFAULT_CAPACITY <= INT_MAX,
-	       "BPF_STREAM_DEFAULT_CAPACITY: use 1 to INT_MAX");
+_Static_assert(BPF_STREAM_DEFAULT_CAPACITY >= 1 &&
+	       BPF_STREAM_DEFAULT_CAPACITY <= BPF_STREAM_CAPACITY_LIMIT,
+	       "BPF_STREAM_DEFAULT_CAPACITY: use 1 to BPF_STREAM_CAPACITY_LIMIT");
 
 /* ---- [6a] VOCABULARY ------------------------------------------------- */
 /*
- * Every word that [8] to [15] may use, beside the atomics of [3d]. The file
- * BPF_STREAM_ENV_HEADER may replace a word by a macro with arguments of that
- * name. It reaches the function behind the macro as (bse_x)(...), for which C
- * expands no such macro. For the same reason a word that tests replace is
- * defined with its name in parentheses.
- *
- *   lines of execution  enter leave slot_set
- *   pages               may_keep unkeep access page_get page_put page_ref
- *                       pool_pages link_at page_of
- *   elements            elem_of next_of set_next reserve release poison
- *                       unpoison copy fill
- *   streams, stages     stream_init capacity log_pending log_fits log_publish
- *                       log_detach log_refund stage_load stage_whole
- *                       stage_store
- *   texts               scratch_get scratch_put format
- *   readers             lock unlock sink_call take_memory take_fd take_user
- *   counts              note_refusal note_delivered note_lost get_counts
+ * [8] to [15] use bse_ words alone, which docs/porting.md lists. The file
+ * BPF_STREAM_ENV_HEADER may replace one by a macro with arguments of that name,
+ * and reach the function behind it as (bse_x)(...): C expands no such macro. So
+ * a word that tests replace is defined with its name in parentheses.
  */
 
 #ifdef BSE_STANDALONE
 /* A part of a stream's text, in one page. */
 struct bpf_stream_elem {
-	bse_link node;			/* first: see next_of */
-	uint32_t total_len;		/* bytes, and BSI_ELEM_ENDS; written until publish:B */
-	uint32_t consumed_len;		/* of these, taken; reader's lock held (I9) */
-	char str[];
+	bse_link node;			/* the next one in its list; 0: none */
+	uint32_t info;			/* length and flags, see [6d]; written until publish:A */
+	char str[];			/* what the flags tell, and the text */
 };
 
-/* Bytes for elements in a page. */
+/* Bytes before the elements in a page, and for them. */
+#define BSE_PAGE_HEAD 0u
 #define BSE_PAGE_ROOM BPF_STREAM_PAGE_SIZE
+
+/* Lists of partial pages: one for each group, and MIXED. */
+#define BSE_LISTS (BPF_STREAM_GROUPS + 1)
 #endif
+
+/* For stages, which know no stream, and for handlers in a reservation. */
+#define BSE_MIXED (BSE_LISTS - 1)
 
 /* Elements that nobody else can reach, linked from newest to oldest (I8). */
 struct bse_chain {
@@ -1053,49 +1008,32 @@ struct bse_chain {
 	uint32_t messages;		/* of a stage */
 };
 
-/*
- * The page that one nesting level of a thread or CPU is filling. Levels nest
- * last-in first-out, and only that level touches it: plain members.
- */
-struct bse_slot {
+/* A page, for the one who reserves memory in it. */
+struct bse_space {
 	bse_page page;			/* 0: none */
 	uint32_t room;			/* bytes left at its end */
 	uint32_t given;			/* elements handed out of it */
+};
+
+/*
+ * What a thread or CPU has of it between two reservations: a slot for each list
+ * while no reservation is under way, and one for each deeper nesting level.
+ * Levels nest last-in first-out, and only one touches a slot: plain members.
+ */
+struct bse_slot {
+	struct bse_space space;
 	uint32_t keeps;			/* 1: it may keep a page (I7) */
 };
 
-/* A part of a stream's text on its way into a sink. */
-struct bse_piece {
-	const void *data;
-	size_t len;
-};
+#define BSE_SLOTS (BSE_LISTS + BPF_STREAM_LEVELS - 1)
 
 /* Takes the pieces, or a first part: how many bytes, or a negative errno. */
 typedef int bse_take(void *ctx, const struct bse_piece *piece, unsigned int n);
 
-/* The most pieces that a sink is offered at a time. */
-#ifdef __KERNEL__
-#define BSE_PIECES 16u
-#else
-#define BSE_PIECES 64u
-#endif
-
-/*
- * Memory for an element, its end, and a vsnprintf() of @size bytes without NUL.
- * These are of later sections, unless another environment has its own.
- */
+/* Of [9] and [12], unless another environment has its own. */
 #define bse_reserve bsi_page_reserve
 #define bse_release(link, returns) bsi_returns_add(returns, bse_page_of(link))
 #define bse_format bsi_format_va
-
-/* The builtins, because checking variants may be bound late, see [16]. */
-#ifdef __KERNEL__
-#define bse_copy(to, from, n) memcpy(to, from, n)
-#define bse_fill(to, c, n) memset(to, c, n)
-#else
-#define bse_copy(to, from, n) __builtin_memcpy(to, from, n)
-#define bse_fill(to, c, n) __builtin_memset(to, c, n)
-#endif
 
 #ifdef BPF_STREAM_ENV_HEADER
 #include BPF_STREAM_ENV_HEADER
@@ -1103,13 +1041,20 @@ typedef int bse_take(void *ctx, const struct bse_piece *piece, unsigned int n);
 
 /* ---- [6b] THREADS AND CPUS ------------------------------------------- */
 
-#ifdef __KERNEL__
-/* A CPU. */
+/* A thread's exit hook, which releases its slots: none yet, set, or has run. */
+enum bse_attachment { BSE_NEW, BSE_ATTACHED, BSE_CLOSED };
+
+/* A thread or CPU. */
 struct bse_line {
-	struct bse_slot slot[BPF_STREAM_LEVELS];
+	struct bse_slot slot[BSE_SLOTS];
 	bse_own depth;		/* reservations under way, nested in each other */
+#ifdef BSE_HAS_THREADS
+	bse_own attachment;	/* enum bse_attachment */
+	bse_own id;		/* see bse_thread_id() */
+#endif
 };
 
+#ifdef __KERNEL__
 static DEFINE_PER_CPU(struct bse_line, bse_self);
 
 /* Interrupts stay on. Not traced, because tracers push, too. */
@@ -1118,62 +1063,50 @@ static DEFINE_PER_CPU(struct bse_line, bse_self);
 #define bse_unpin() preempt_enable_notrace()
 #define bse_thread_attach() true
 #else /* !__KERNEL__ */
-enum bse_attachment {
-	BSE_NEW,		/* no exit hook yet */
-	BSE_ATTACHED,		/* the exit hook will release the slots */
-	BSE_CLOSED		/* the exit hook has run: keep nothing */
-};
-
-/* A thread. */
-struct bse_line {
-	struct bse_slot slot[BPF_STREAM_LEVELS];
-	bse_own depth;		/* reservations under way, nested in each other */
-	bse_own attachment;	/* enum bse_attachment */
-	bse_own id;		/* see bse_thread_id() */
-};
-
 /* initial-exec: a first access that allocates would not be signal-safe. */
-static _Thread_local struct bse_line bse_self
-	__attribute__((__tls_model__("initial-exec")));
+static _Thread_local struct bse_line bse_self __attribute__((__tls_model__("initial-exec")));
 
 _Static_assert(sizeof(struct bse_line) < 256, "static TLS of dlopen'ed libraries is scarce");
 
-static struct {
-	bse_ptr pool;		/* struct bse_pool *; NULL: none */
-	bse_u32 adopting;	/* 1: a region is, or is about to become, the pool */
-	bse_u32 foreign;	/* 1: the parent had a shared pool */
-	bse_u32 hooked;		/* 1: exit_key is valid */
-	pthread_key_t exit_key;	/* frozen while hooked */
-	uint32_t generation;	/* forks up to here, in the 9 bits above BSE_TID */
-} bse_process;
-
 #define BSE_TID 0x3fffff	/* no thread's id is larger */
-
 #define bse_here() (&bse_self)
 #define bse_pin() ((void)0)
 #define bse_unpin() ((void)0)
 #endif /* !__KERNEL__ */
 
+#ifdef BSE_STANDALONE
+static struct {
+	bse_ptr pool;		/* struct bse_pool *; NULL: none */
+#ifdef BSE_HAS_THREADS
+	bse_u32 foreign;	/* 1: the parent had a shared pool */
+	bse_u32 hooked;		/* 1: exit_key is valid */
+	pthread_key_t exit_key;	/* frozen while hooked */
+	uint32_t generation;	/* forks up to here, in the 9 bits above BSE_TID */
+#endif
+} bse_process;
+#endif
+
 /*
- * Enter and leave bracket a reservation. Enter gives the slot of this nesting
- * level, or NULL where no page can be kept, and the depth that leave wants.
+ * Enter and leave bracket a reservation. Enter gives the slot for a list, or of
+ * this nesting level, or NULL where no page can be kept; and what leave wants.
  */
-static inline struct bse_slot *(bse_enter)(uint32_t *depth)
+static inline struct bse_slot *(bse_enter)(uint32_t list, uint32_t *depth)
 {
 	struct bse_line *self;
 
 	bse_pin();
 	self = bse_here();
-	/*
-	 * A handler between the two changes the depth, and leave changes it
-	 * back. One that jumps out leaves it too high: a level is lost, but
-	 * its slot is not used by two.
-	 */
+	/* A handler in between changes it back, or jumps: a level is lost. */
 	*depth = bse_own_get(&self->depth);
+	if (BSE_LIKELY(!*depth)) {
+		bse_own_set(&self->depth, 1);
+		/* The slot is used after the depth says so (I2). */
+		BSE_BARRIER();
+		return &self->slot[list];
+	}
 	bse_own_set(&self->depth, *depth + 1);
-	/* The slot is used after the depth says so (I2). */
 	BSE_BARRIER();
-	return *depth < BPF_STREAM_LEVELS ? &self->slot[*depth] : NULL;
+	return *depth < BPF_STREAM_LEVELS ? &self->slot[BSE_MIXED + *depth] : NULL;
 }
 
 static inline void (bse_leave)(uint32_t depth)
@@ -1186,30 +1119,35 @@ static inline void (bse_leave)(uint32_t depth)
 }
 
 /*
- * Whatever jumps out between two of these steps, the slot stays usable (I2): it
- * has no room while it changes, and never a page with too small a count.
+ * Whatever jumps out between two stores, the slot stays usable (I2): it has
+ * room only while it has the page, and never the page with too small a count,
+ * with which it would be freed under elements.
  */
-static inline void bse_slot_set(struct bse_slot *slot, bse_page page, uint32_t room,
-				uint32_t given)
+static inline void bse_slot_take(struct bse_slot *slot, const struct bse_space *space)
 {
-	slot->room = 0;
+	slot->space.given = space->given;
 	BSE_BARRIER();
-	slot->page = page;
+	slot->space.page = space->page;
 	BSE_BARRIER();
-	slot->given = given;
+	slot->space.room = space->room;
+}
+
+static inline struct bse_space bse_slot_leave(struct bse_slot *slot)
+{
+	const struct bse_space space = slot->space;
+
+	slot->space.room = 0;
 	BSE_BARRIER();
-	slot->room = room;
+	slot->space.page = 0;
+	BSE_BARRIER();
+	slot->space.given = 0;
+	return space;
 }
 
 #ifndef __KERNEL__
-/* For the hook at a thread's end. glibc allocates for keys from 32 on. */
+/* For the hook at a thread's end. For keys from 32 on glibc allocates. */
 static bool bse_thread_attach(void)
 {
-#ifdef __GLIBC__
-	const pthread_key_t settable = 32;
-#else
-	const pthread_key_t settable = PTHREAD_KEYS_MAX;
-#endif
 	uint32_t state = bse_own_get(&bse_self.attachment);
 
 	if (state != BSE_NEW)
@@ -1217,9 +1155,7 @@ static bool bse_thread_attach(void)
 	/* Acquire, with load:A: the key is valid. */
 	if (!bse_u32_load_acquire(&bse_process.hooked))			/* ORD(attach:A) */
 		return false;
-	if (bse_process.exit_key >= settable)
-		return false;
-	if (pthread_setspecific(bse_process.exit_key, &bse_self))
+	if (bse_process.exit_key >= 32 || pthread_setspecific(bse_process.exit_key, &bse_self))
 		return false;
 	/* A handler in between did the same. */
 	bse_own_set(&bse_self.attachment, BSE_ATTACHED);
@@ -1251,20 +1187,16 @@ static bool bse_thread_is_gone(uint32_t id, bool ask)
 
 /* ---- [6c] POOL ------------------------------------------------------- */
 #ifdef BSE_STANDALONE
-#ifdef __KERNEL__
-static struct {
-	bse_ptr pool;		/* struct bse_pool *; NULL: not started, or stopped */
-} bse_process;
-#endif
-
 /*
  * A region holds, from its base: this struct, the table of pages, and from the
  * next page boundary on the pages that hold elements. Page numbers count from
  * the base, so that a link is an offset; page 0 is never one for elements.
  */
 struct bse_page_info {
-	bse_u32 next;		/* BSE_PAGE_IN_USE, or the next free page, 0: none */
+	bse_u32 next;		/* BSE_PAGE_IN_USE, or its list's next one; see below */
 	bse_u32 refs;		/* see I4; 0 while free */
+	bse_u32 given;		/* while partial: elements handed out of it */
+	uint32_t room;		/* while partial: bytes left at its end */
 };
 
 struct bse_pool {
@@ -1272,24 +1204,30 @@ struct bse_pool {
 	uint32_t first;		/* frozen: the first page for elements */
 	uint32_t flags;		/* frozen */
 	char apart0[64 - 3 * sizeof(uint32_t)];
-	bse_u64 hot;		/* free pages: tag and first; last in, first out */
-	char apart1[64 - sizeof(bse_u64)];
-	bse_u64 cold;		/* free pages whose memory the system has back */
-	char apart2[64 - sizeof(bse_u64)];
+	struct {
+		bse_u64 head;	/* tag and first page; last in, first out */
+		char apart[64 - sizeof(bse_u64)];
+	} list[BSE_LISTS + 2];	/* partial pages; then those of BSE_HOT and BSE_COLD */
 	bse_u32 fresh;		/* pages from here on have never been used */
 	bse_u32 kept;		/* slots that may keep a page, in all threads (I7) */
 	bse_figure denied;	/* requests that found no page */
-	char apart3[64 - 2 * sizeof(bse_u32) - sizeof(bse_figure)];
+	char apart1[64 - 2 * sizeof(bse_u32) - sizeof(bse_figure)];
 	struct bse_page_info page[];
 };
 
-/* A free list's head: page number below, tag above (I6). */
+#define BSE_HOT BSE_LISTS		/* free pages */
+#define BSE_COLD (BSE_LISTS + 1)	/* free pages whose memory the system has back */
+
+/* A list's head: page number below, tag above (I6). */
 #define BSE_PAGE_BITS 26
 #define BSE_PAGE_MASK (((uint64_t)1 << BSE_PAGE_BITS) - 1)
 #define BSE_PAGE_IN_USE ((bse_page)BSE_PAGE_MASK)	/* above every page number */
 
+/* In a page's next: the list is one of partial pages. */
+#define BSE_PAGE_PARTIAL 0x80000000u
+
 /* For a free list whose first page was @head: @page comes first. */
-static inline uint64_t bse_free_head(uint64_t head, bse_page page)
+static inline uint64_t bse_list_head(uint64_t head, bse_page page)
 {
 	return ((head >> BSE_PAGE_BITS) + 1) << BSE_PAGE_BITS | page;
 }
@@ -1309,11 +1247,7 @@ static inline int bse_access(void)
 #ifdef __KERNEL__
 	return 0;
 #else
-	/*
-	 * Relaxed, both: foreign is set in the child before fork() returns
-	 * there. Who sees a pool of the child's own here finds it with acquire
-	 * at pool_found:A.
-	 */
+	/* Relaxed, both: set before fork() returns. */
 	return bse_u32_load_relaxed(&bse_process.foreign) &&		/* ORD(access:A) */
 	       !bse_ptr_load_relaxed(&bse_process.pool) ? -EPERM : 0;	/* ORD(access:B) */
 #endif
@@ -1321,10 +1255,7 @@ static inline int bse_access(void)
 
 static inline struct bse_pool *bse_pool_known(void)
 {
-	/*
-	 * Relaxed: the caller has a link or a page. Who made it came from
-	 * pool_found:A, and handed it on by a pair of [7].
-	 */
+	/* Relaxed: the caller has a link or a page, by a pair of [7]. */
 	return bse_ptr_load_relaxed(&bse_process.pool);			/* ORD(pool_known:A) */
 }
 
@@ -1348,15 +1279,7 @@ static inline struct bpf_stream_elem *bse_elem_of(bse_link link)
 	return bse_pool_at(link);
 }
 
-static inline bse_link bse_next_of(bse_link link)
-{
-	return *(const bse_link *)bse_pool_at(link);
-}
-
-static inline void bse_set_next(bse_link link, bse_link next)
-{
-	*(bse_link *)bse_pool_at(link) = next;
-}
+#define bse_set_next(link, next) ((void)(bse_elem_of(link)->node = (next)))
 
 static inline bse_u32 *(bse_page_ref)(bse_page page)
 {
@@ -1365,10 +1288,10 @@ static inline bse_u32 *(bse_page_ref)(bse_page page)
 
 /* The kernel's sanitizer has no such functions for modules. */
 #if defined(__SANITIZE_ADDRESS__) && !defined(__KERNEL__)
-#define BSE_ASAN 1
+#define BSE_ASAN
 #elif defined(__has_feature) && !defined(__KERNEL__)
 #if __has_feature(address_sanitizer)
-#define BSE_ASAN 1
+#define BSE_ASAN
 #endif
 #endif
 
@@ -1425,24 +1348,29 @@ static void *bse_pool_publish(void *mine)
 	return bse_pool_found();
 }
 
-/* Linear in the pages that were ever used: those in use carry a mark. */
-static uint32_t bse_pool_in_use(const struct bse_pool *pool)
+/* Linear in the pages ever used. A partial one counts if elements are out. */
+static uint32_t bse_pool_in_use(const struct bse_pool *pool, uint32_t *partial)
 {
-	/* Relaxed, both: figures for people. */
+	/* Relaxed, all: figures for people. */
 	bse_page page = bse_u32_load_relaxed(&pool->fresh);		/* ORD(in_use:A) */
-	uint32_t in_use = 0;
+	uint32_t kept = 0;
 
-	while (page-- > pool->first)
-		in_use += bse_u32_load_relaxed(&pool->page[page].next) == /* ORD(in_use:B) */
-			  BSE_PAGE_IN_USE;
-	return in_use;
+	*partial = 0;
+	while (page-- > pool->first) {
+		const struct bse_page_info *info = &pool->page[page];
+		uint32_t next = bse_u32_load_relaxed(&info->next);	/* ORD(in_use:B) */
+
+		kept += next == BSE_PAGE_IN_USE;
+		*partial += next & BSE_PAGE_PARTIAL &&
+			    (uint32_t)((uint64_t)
+				bse_u32_load_relaxed(&info->given) +	/* ORD(in_use:C) */
+				bse_u32_load_relaxed(&info->refs));	/* ORD(in_use:D) */
+	}
+	return kept + *partial;
 }
 
 #ifdef __KERNEL__
-static struct bse_pool *bse_pool(void)
-{
-	return bse_pool_found();
-}
+#define bse_pool() bse_pool_found()
 #else /* !__KERNEL__ */
 /* The pool, set up if this is the first use; NULL: no memory, or not usable. */
 static struct bse_pool *bse_pool(void)
@@ -1473,17 +1401,12 @@ static struct bse_pool *bse_pool(void)
 BSE_API int bpf_stream_pool_use(void *region, size_t bytes, unsigned int flags)
 {
 	const uint64_t size = bytes;
-	uint32_t nobody = 0;
 
 	if (!region || (uintptr_t)region % 64 || flags & ~BPF_STREAM_POOL_SHARED ||
 	    size < BSE_POOL_MIN_PAGES * BPF_STREAM_PAGE_SIZE || size > BSE_POOL_MAX_BYTES)
 		return -EINVAL;
-	/*
-	 * Relaxed, both: nothing is reached through these. One call at a time
-	 * lays out, because another one's region may be the same.
-	 */
-	if (bse_ptr_load_relaxed(&bse_process.pool) ||			/* ORD(pool_use:A) */
-	    !bse_u32_cas_relaxed(&bse_process.adopting, &nobody, 1))	/* ORD(pool_use:B) */
+	/* Relaxed: nothing is reached through it. */
+	if (bse_ptr_load_relaxed(&bse_process.pool))			/* ORD(pool_use:A) */
 		return -EBUSY;
 	bse_fill(region, 0, sizeof(struct bse_pool) +
 	       bytes / BPF_STREAM_PAGE_SIZE * sizeof(struct bse_page_info));
@@ -1502,42 +1425,46 @@ static size_t bse_pool_pages(void)
 	return pool ? pool->pages - pool->first : 0;
 }
 
-static bse_page bse_free_pop(struct bse_pool *pool, bse_u64 *list)
+static bse_page bse_list_pop(struct bse_pool *pool, uint32_t from)
 {
+	bse_u64 *list = &pool->list[from].head;
 	uint64_t head;
 	bse_page page;
 	bse_page next;
 
 	do {
-		/* Acquire, with free_push:B: the page's next is there. */
-		head = bse_u64_load_acquire(list);			/* ORD(free_pop:A) */
+		/* Acquire, with list_push:B: the page's next is there. */
+		head = bse_u64_load_acquire(list);			/* ORD(list_pop:A) */
 		page = (bse_page)(head & BSE_PAGE_MASK);
 		if (!page)
 			return 0;
 		/*
-		 * Relaxed: if another thread took the page meanwhile, this is
-		 * a stale number. It may be on the list again: ABA. Then the
-		 * tag has changed, and makes free_pop:C fail (I6).
+		 * Relaxed: stale if another thread took the page meanwhile.
+		 * Then the tag has changed, and list_pop:C fails (I6).
 		 */
-		next = bse_u32_load_relaxed(&pool->page[page].next);	/* ORD(free_pop:B) */
-		/* Acquire, with free_push:B: all its users were finished. */
-	} while (!bse_u64_cas_acquire(list, &head,			/* ORD(free_pop:C) */
-				      bse_free_head(head, next)));
+		next = bse_u32_load_relaxed(&pool->page[page].next);	/* ORD(list_pop:B) */
+		/* Acquire, with list_push:B: what came before, and its room. */
+	} while (!bse_u64_cas_acquire(list, &head,			/* ORD(list_pop:C) */
+				      bse_list_head(head, next & (bse_page)BSE_PAGE_MASK)));
+	/* Relaxed: a figure; and list_pop:B may read anything. */
+	bse_u32_store_relaxed(&pool->page[page].next, BSE_PAGE_IN_USE);	/* ORD(list_pop:D) */
 	return page;
 }
 
-static void bse_free_push(struct bse_pool *pool, bse_u64 *list, bse_page page)
+static void bse_list_push(struct bse_pool *pool, uint32_t to, bse_page page)
 {
-	/* Relaxed: a guess, which free_push:B proves current. */
-	uint64_t head = bse_u64_load_relaxed(list);			/* ORD(free_push:A) */
+	const uint32_t mark = to < BSE_LISTS ? BSE_PAGE_PARTIAL : 0;
+	bse_u64 *list = &pool->list[to].head;
+	/* Relaxed: a guess, which list_push:B proves current. */
+	uint64_t head = bse_u64_load_relaxed(list);			/* ORD(list_push:A) */
 
 	do {
-		/* Relaxed: published by free_push:B. */
-		bse_u32_store_relaxed(&pool->page[page].next,		/* ORD(free_push:C) */
-				      (bse_page)(head & BSE_PAGE_MASK));
-		/* Release: this page's next and last use come before. */
-	} while (!bse_u64_cas_release(list, &head,			/* ORD(free_push:B) */
-				      bse_free_head(head, page)));
+		/* Relaxed: published by list_push:B. */
+		bse_u32_store_relaxed(&pool->page[page].next,		/* ORD(list_push:C) */
+				      (bse_page)(head & BSE_PAGE_MASK) | mark);
+		/* Release: its next and room, and its last use, come before. */
+	} while (!bse_u64_cas_release(list, &head,			/* ORD(list_push:B) */
+				      bse_list_head(head, page)));
 }
 
 static bse_page bse_page_fresh(struct bse_pool *pool)
@@ -1549,6 +1476,8 @@ static bse_page bse_page_fresh(struct bse_pool *pool)
 		if (page >= pool->pages)
 			return 0;
 	} while (!bse_u32_cas_relaxed(&pool->fresh, &page, page + 1));	/* ORD(fresh:B) */
+	/* Relaxed: as list_pop:D. */
+	bse_u32_store_relaxed(&pool->page[page].next, BSE_PAGE_IN_USE);	/* ORD(fresh:C) */
 	return page;
 }
 
@@ -1562,36 +1491,65 @@ static int (bse_page_get)(bse_page *page)
 	pool = bse_pool();
 	if (!pool)
 		return -ENOMEM;
-	*page = bse_free_pop(pool, &pool->hot);
+	*page = bse_list_pop(pool, BSE_HOT);
 	if (!*page)
-		*page = bse_free_pop(pool, &pool->cold);
+		*page = bse_list_pop(pool, BSE_COLD);
 	if (!*page)
 		*page = bse_page_fresh(pool);
-	if (!*page) {
-		bse_figure_add(&pool->denied, 1);
-		return -ENOMEM;
-	}
-	/* Relaxed: read for figures; and free_pop:B may read anything. */
-	bse_u32_store_relaxed(&pool->page[*page].next,			/* ORD(page_get:A) */
-			      BSE_PAGE_IN_USE);
-	return 0;
+	return *page ? 0 : -ENOMEM;
 }
 
 static void (bse_page_put)(bse_page page)
 {
-	bse_free_push(bse_pool_known(), &bse_pool_known()->hot, page);
+	bse_list_push(bse_pool_known(), BSE_HOT, page);
+}
+
+/* A partial page, which is then the caller's; false: the list is empty. */
+static bool (bse_partial_get)(uint32_t list, struct bse_space *space)
+{
+	struct bse_pool *pool = bse_pool_found();
+
+	space->page = pool ? bse_list_pop(pool, list) : 0;
+	if (!space->page)
+		return false;
+	space->room = pool->page[space->page].room;
+	/* Relaxed: it came with list_pop:C. */
+	space->given =
+		bse_u32_load_relaxed(&pool->page[space->page].given);	/* ORD(partial_get:A) */
+	return true;
+}
+
+/* The page is the next one's that wants one of this list; false: no lists. */
+static bool (bse_partial_put)(uint32_t list, const struct bse_space *space)
+{
+	struct bse_pool *pool = bse_pool_known();
+
+	pool->page[space->page].room = space->room;
+	/* Relaxed: published by list_push:B. */
+	bse_u32_store_relaxed(&pool->page[space->page].given,		/* ORD(partial_put:A) */
+			      space->given);
+	bse_list_push(pool, list, space->page);
+	return true;
+}
+
+/* A page was asked for, and none was left. */
+static int bse_denied(void)
+{
+	struct bse_pool *pool = bse_pool_found();
+
+	if (pool)
+		bse_figure_add(&pool->denied, 1);
+	return -ENOMEM;
 }
 
 /*
- * Half of the pages may be kept by threads. The others go from push to push, so
- * that more threads than pages still get on. The slot is marked before it is
- * counted: a handler that jumps out in between lets one slot more keep a page
- * (I7). The other way round it would be one less, for ever.
+ * A quarter of the pages may be kept: more threads than pages still get on. A
+ * jump out between mark and count lets one slot more keep a page (I7).
  */
 static BSE_NOINLINE bool bse_may_keep(struct bse_slot *slot)
 {
 	struct bse_pool *pool = bse_pool_known();
-	const uint32_t most = (pool->pages - pool->first) / 2;
+	const uint32_t most = (pool->pages - pool->first) / 4;
 	/* Relaxed, both: a quota; nothing is reached through it. */
 	uint32_t kept = bse_u32_load_relaxed(&pool->kept);		/* ORD(keep:A) */
 
@@ -1623,136 +1581,143 @@ static void bse_unkeep(struct bse_slot *slot)
 	slot->keeps = 0;
 }
 
-#ifdef BSE_HAS_THREADS
-/* One page at a time is out of the lists, so that a push finds the others. */
-BSE_API size_t bpf_stream_pool_trim(void)
-{
-	struct bse_pool *pool = bse_pool_found();
-	int saved = errno;
-	size_t unit = (size_t)sysconf(_SC_PAGESIZE);
-	size_t given_back = 0;
-	bse_page page;
-	uint32_t left;
-	int advice;
-	char *at;
-
-	if (!pool || bse_access() || BPF_STREAM_PAGE_SIZE % unit)
-		return 0;
-	advice = pool->flags & BPF_STREAM_POOL_SHARED ? MADV_REMOVE : MADV_DONTNEED;
-	/* Bounded: beside busy writers pages come back all the time. */
-	for (left = pool->pages; left > 0; left--) {
-		page = bse_free_pop(pool, &pool->hot);
-		if (!page)
-			break;
-		at = bse_pool_at(bse_link_at(page, 0));
-		if ((uintptr_t)at % unit == 0 &&
-		    !madvise(at, BPF_STREAM_PAGE_SIZE, advice))
-			given_back++;
-		bse_free_push(pool, &pool->cold, page);
-	}
-	errno = saved;
-	return given_back;
-}
-#endif
-
 BSE_API void bpf_stream_pool_get_stats(struct bpf_stream_pool_stats *stats)
 {
 	struct bse_pool *pool = bse_pool_found();
+	uint32_t partial;
 
 	bse_fill(stats, 0, sizeof(*stats));
 	if (!pool)
 		return;
 	stats->page_size = BPF_STREAM_PAGE_SIZE;
 	stats->total = pool->pages - pool->first;
-	stats->in_use = bse_pool_in_use(pool);
+	stats->in_use = bse_pool_in_use(pool, &partial);
+	stats->partial = partial;
 	/* Relaxed: a figure. Fresh pages are taken last: a high mark. */
 	stats->highest = bse_u32_load_relaxed(&pool->fresh) - pool->first; /* ORD(pool_stats:A) */
 	stats->denied = bse_figure_get(&pool->denied);
 }
 #endif /* BSE_STANDALONE */
 
-/* ---- [6d] THE ONE-WORD LOG ------------------------------------------- */
+/* ---- [6d] THE ONE-WORD LOG AND ITS ELEMENTS -------------------------- */
 #ifdef BSE_STANDALONE
 /*
- * Newest element above, pending bytes below. Publishing and charging are one
- * compare-exchange. Pending is what was published and not refunded.
+ * The log: the newest element's link in bits 32 to 63, pending bytes in 0 to
+ * 28: what was published and not refunded. Bits 29 to 31 are for a reader that
+ * waits, a writer that waits, and a stream that is closed; all changes keep
+ * them. Publishing and charging are one compare-exchange.
  */
-#define BSE_LOG_PENDING ((uint64_t)0xffffffff)
+#define BSE_LOG_PENDING BPF_STREAM_CAPACITY_LIMIT
 #define BSE_LOG_SHIFT 32
+#define BSE_LOG_LOWER (((uint64_t)1 << BSE_LOG_SHIFT) - 1)
 
-static inline size_t bse_capacity(const struct bpf_stream *s)
+/*
+ * What an element says of itself: bits 0 to 16 are the length of its text; 17
+ * to 24 are for a tag, 25 to 27 for a level, and 29 for a group that goes on.
+ * Before the text come as many units of 8 bytes as bits 30 and 31 say.
+ */
+#define BSE_ELEM_LEN 0x1ffffu
+#define BSE_ELEM_ENDS 0x10000000u	/* bit 28: the last one of its message */
+#define BSE_ELEM_SHIFT 30
+
+#define bse_elem_next(elem) ((elem)->node)
+#define bse_elem_set(elem, len, ends) ((elem)->info = (ends) ? (len) | BSE_ELEM_ENDS : (len))
+#define bse_elem_len(elem) ((elem)->info & BSE_ELEM_LEN)
+#define bse_elem_ends(elem) (((elem)->info & BSE_ELEM_ENDS) != 0)
+#define bse_elem_text(elem) ((elem)->str + ((elem)->info >> BSE_ELEM_SHIFT) * 8)
+#define bse_consumed_get(s) ((s)->consumed)
+#define bse_consumed_set(s, bytes) ((void)((s)->consumed = (bytes)))
+
+/* The capacity that the options give, and the group; 0: they are not valid. */
+static uint32_t bse_options_of(const struct bpf_stream *s, size_t *group)
 {
-	return s->capacity;
+	const size_t capacity = s->options.capacity;
+
+	*group = s->options.group;
+	/* Another one for each of two neighbours. */
+	if (!*group)
+		*group = (uintptr_t)s / sizeof(*s) % BPF_STREAM_GROUPS + 1;
+	if (capacity > BPF_STREAM_CAPACITY_LIMIT || *group > BPF_STREAM_GROUPS)
+		return 0;
+	return capacity ? (uint32_t)capacity : BPF_STREAM_DEFAULT_CAPACITY;
 }
 
-static inline size_t bse_log_pending(const struct bpf_stream *s)
+/* Also makes a stream ready for writers, which else find no room in it. */
+static uint32_t bse_capacity(struct bpf_stream *s)
+{
+	size_t group;
+	const uint32_t capacity = bse_options_of(s, &group);
+
+	/* Relaxed, both: all store the same. With an old group, as well. */
+	if (capacity)
+		bse_u32_store_relaxed(&s->group, (uint32_t)group - 1);	/* ORD(capacity:A) */
+	bse_u32_store_relaxed(&s->capacity, capacity);			/* ORD(capacity:B) */
+	return capacity;
+}
+
+static inline uint32_t bse_group(const struct bpf_stream *s)
+{
+	/* Relaxed: see capacity:A. */
+	return bse_u32_load_relaxed(&s->group);				/* ORD(group:A) */
+}
+
+static inline size_t (bse_log_pending)(const struct bpf_stream *s)
 {
 	/* Relaxed: a figure. A stale one makes a reader stop early at most. */
 	return (size_t)(bse_u64_load_relaxed(&s->log) & BSE_LOG_PENDING); /* ORD(log_pending:A) */
 }
 
-/* A hint, before anything is allocated; log_publish decides. */
-static inline bool bse_log_fits(const struct bpf_stream *s, size_t bytes)
-{
-	return bytes <= s->capacity && bse_log_pending(s) <= s->capacity - bytes;
-}
+/* What a writer saw of a stream: its log. */
+typedef uint64_t bse_seen;
 
-/*
- * Makes a chain the newest part of the log, and charges it. Returns 1 if the
- * log was empty, 0 if not, or -ENOSPC: then nothing changed.
- */
-static inline int (bse_log_publish)(struct bpf_stream *s, const struct bse_chain *chain)
+static inline bse_seen bse_log_seen(const struct bpf_stream *s)
 {
 	/* Relaxed: only a guess for the compare-exchange. */
-	uint64_t old = bse_u64_load_relaxed(&s->log);			/* ORD(publish:A) */
-	uint64_t pending;
+	return bse_u64_load_relaxed(&s->log);				/* ORD(log_seen:A) */
+}
 
-	do {
-		pending = (old & BSE_LOG_PENDING) + chain->bytes;
-		if (pending > s->capacity) {
-			/* An earlier try may have linked it to the log. */
-			bse_set_next(chain->oldest, 0);
-			return -ENOSPC;
-		}
-		/* Private until publish:B. */
-		bse_set_next(chain->oldest, (bse_link)(old >> BSE_LOG_SHIFT));
-		/*
-		 * Release, with detach:B: who detaches this chain sees its
-		 * texts and links. That the head may have gone and come back
-		 * (ABA) does no harm: the link is its number, nothing more.
-		 * Litmus: planned
-		 */
-	} while (!bse_u64_cas_release(&s->log, &old,		/* ORD(publish:B) */
-				      (uint64_t)chain->newest << BSE_LOG_SHIFT | pending));
-	return !(old >> BSE_LOG_SHIFT);
+/* Is there room in what was seen? False as long as the stream is not ready. */
+static inline bool bse_log_has_room(const struct bpf_stream *s, bse_seen seen, uint32_t bytes)
+{
+	/* Relaxed: frozen once it is there; before, writers go another way. */
+	return bytes + ((uint32_t)seen & BSE_LOG_PENDING) <=
+	       bse_u32_load_relaxed(&s->capacity);			/* ORD(log_has_room:A) */
 }
 
 /*
- * Takes the whole list out, newest first; 0: it was empty. @pending is what was
- * pending in that moment, and stays so.
+ * Makes a chain that fits what was seen the newest part of the log, and charges
+ * it. False if the log changed: then it did nothing, and has seen the new log.
  */
+static inline bool (bse_log_try_publish)(struct bpf_stream *s, bse_seen *seen, bse_link newest,
+					 struct bpf_stream_elem *oldest, uint32_t bytes)
+{
+	/* Private until publish:A. */
+	oldest->node = (bse_link)(*seen >> BSE_LOG_SHIFT);
+	/*
+	 * Release, with detach:B: who detaches this chain sees its texts and
+	 * links. That the head may have gone and come back (ABA) does no harm:
+	 * the link is its number, nothing more.
+	 */
+	return bse_u64_cas_release(&s->log, seen,			/* ORD(publish:A) */
+				   (uint64_t)newest << BSE_LOG_SHIFT | ((uint32_t)*seen + bytes));
+}
+
+/* Takes all, newest first; 0: none. @pending is what was pending, and stays. */
 static inline bse_link bse_log_detach(struct bpf_stream *s, size_t *pending)
 {
 	/* Relaxed: a hint. A stale "empty" is seen by the next call. */
 	uint64_t word = bse_u64_load_relaxed(&s->log);			/* ORD(detach:A) */
 
-	/*
-	 * Acquire, with publish:B of every chain in the list: all updates of
-	 * the word are read-modify-writes, so each release goes on through
-	 * those after it.
-	 */
+	/* Acquire, with publish:A of all: an RMW passes a release on. */
 	if (word >> BSE_LOG_SHIFT)
-		word = bse_u64_fetch_and_acquire(&s->log, BSE_LOG_PENDING); /* ORD(detach:B) */
+		word = bse_u64_fetch_and_acquire(&s->log, BSE_LOG_LOWER); /* ORD(detach:B) */
 	*pending = (size_t)(word & BSE_LOG_PENDING);
 	return (bse_link)(word >> BSE_LOG_SHIFT);
 }
 
 static inline void bse_log_refund(struct bpf_stream *s, uint32_t bytes)
 {
-	/*
-	 * Relaxed: makes room in a number; memory goes back by the pages'
-	 * counts. Never below zero (I3), so the upper half stays as it is.
-	 */
+	/* Relaxed: a number. Never below 0 (I3), so it borrows no bit. */
 	bse_u64_fetch_sub_relaxed(&s->log, bytes);			/* ORD(refund:A) */
 }
 
@@ -1788,25 +1753,17 @@ static void bse_unlock(bse_mutex *lock)
 /* A task that has a mutex does not go away. */
 #define bse_sink_call(lock, take, ctx, piece, n) (take)(ctx, piece, n)
 #else /* !__KERNEL__ */
-/*
- * The word is 0, or the holder's id and a flag. By the id a reader knows
- * itself, and others if the holder is in this process, and lives. A second word
- * says if it is in its sink: read when the holder is gone, its stores done.
- */
+/* 0, or the holder's id and a flag: so a reader knows itself, and who lives. */
 #define BSE_LOCK_WAITED 0x80000000u	/* somebody may be waiting */
-
 enum { BSE_FUTEX_WAIT_PRIVATE = 128, BSE_FUTEX_WAKE_PRIVATE = 129 };
 
 /* Sleeps while the word is @word; false after a second, or a signal. */
 static bool bse_lock_nap(bse_mutex *lock, uint32_t word)
 {
-	/* As the system call has it, also on 32 bits. */
-	const struct {
-		long s;
-		long ns;
-	} nap = { 1, 0 };
+	/* Seconds and nanoseconds, as the system call has them on 32 bits. */
+	const long nap[2] = { 1, 0 };
 
-	return !syscall(SYS_futex, &lock->word, BSE_FUTEX_WAIT_PRIVATE, word, &nap) ||
+	return !syscall(SYS_futex, &lock->word, BSE_FUTEX_WAIT_PRIVATE, word, nap) ||
 	       errno == EAGAIN;
 }
 
@@ -1827,10 +1784,7 @@ static int bse_lock_take(bse_mutex *lock, bool wait)
 		if (holder == mine)
 			return -EDEADLK;
 		if (bse_thread_is_gone(holder, wait && holder != alive)) {
-			/*
-			 * Acquire, as lock:A. If several come here, one has it,
-			 * and the others find a changed word.
-			 */
+			/* Acquire, as lock:A. Of several, one has it. */
 			if (!bse_u32_cas_acquire(&lock->word, &word,	/* ORD(lock:B) */
 						 mine | waited | (word & BSE_LOCK_WAITED)))
 				continue;
@@ -1888,10 +1842,7 @@ static inline int (bse_sink_call)(bse_mutex *lock, bse_take *take, void *ctx,
 {
 	int taken;
 
-	/*
-	 * Relaxed, both: read when this thread is gone. While it is 1 the
-	 * backlog is whole, and no change of it moves in here.
-	 */
+	/* Relaxed, both: read when this thread is gone, so in its order. */
 	BSE_BARRIER();
 	bse_u32_store_relaxed(&lock->in_sink, 1);			/* ORD(sink_call:A) */
 	BSE_BARRIER();
@@ -1906,19 +1857,14 @@ static inline int (bse_sink_call)(bse_mutex *lock, bse_take *take, void *ctx,
 
 /* ---- [6f] STREAMS, SINKS AND COUNTS ---------------------------------- */
 
-/* Takes all; @ctx is a pointer to where the next byte goes. */
+/* Gathered in memory, it needs no more; @ctx is where the next byte goes. */
 static int bse_take_memory(void *ctx, const struct bse_piece *piece, unsigned int n)
 {
-	void **at = ctx;
-	size_t bytes = 0;
-	unsigned int i;
+	char **at = ctx;
 
-	for (i = 0; i < n; i++) {
-		bse_copy((char *)*at + bytes, piece[i].data, piece[i].len);
-		bytes += piece[i].len;
-	}
-	*at = (char *)*at + bytes;
-	return (int)bytes;
+	(void)n;	/* one */
+	*at += piece->iov_len;
+	return (int)piece->iov_len;
 }
 
 #ifdef BSE_USER
@@ -1931,8 +1877,8 @@ static int bse_take_user(void *ctx, const struct bse_piece *piece, unsigned int 
 	unsigned int i;
 
 	for (i = 0; i < n && !left; i++) {
-		left = copy_to_user(*at + bytes, piece[i].data, piece[i].len);
-		bytes += piece[i].len - left;
+		left = copy_to_user(*at + bytes, piece[i].iov_base, piece[i].iov_len);
+		bytes += piece[i].iov_len - left;
 	}
 	*at += bytes;
 	return bytes ? (int)bytes : -EFAULT;
@@ -1940,13 +1886,13 @@ static int bse_take_user(void *ctx, const struct bse_piece *piece, unsigned int 
 #endif
 
 #ifdef BSE_STANDALONE
-static int bse_stream_init(struct bpf_stream *s, size_t capacity)
+BSE_API int bpf_stream_init(struct bpf_stream *s, const struct bpf_stream_options *opts)
 {
-	*s = (struct bpf_stream){ .capacity = (uint32_t)capacity };
+	*s = (struct bpf_stream){ .options = opts ? *opts : (struct bpf_stream_options){ 0 } };
 #ifdef __KERNEL__
 	mutex_init(&s->lock.mutex);
 #endif
-	return 0;
+	return bse_capacity(s) ? 0 : -EINVAL;
 }
 
 static inline struct bse_chain bse_stage_load(const struct bpf_stream_stage *ss)
@@ -1954,10 +1900,7 @@ static inline struct bse_chain bse_stage_load(const struct bpf_stream_stage *ss)
 	return (struct bse_chain){ ss->log, ss->tail, ss->len, ss->messages };
 }
 
-static inline struct bse_chain bse_stage_whole(const struct bpf_stream_stage *ss)
-{
-	return bse_stage_load(ss);
-}
+#define bse_stage_whole(ss) bse_stage_load(ss)
 
 static inline void bse_stage_store(struct bpf_stream_stage *ss, const struct bse_chain *chain)
 {
@@ -1969,33 +1912,16 @@ struct bse_scratch {
 	char text[BPF_STREAM_PRINT_MAX];
 };
 
-static inline char *bse_scratch_get(struct bse_scratch *scratch)
-{
-	return scratch->text;
-}
-
-static inline void bse_scratch_put(struct bse_scratch *scratch)
-{
-	(void)scratch;
-}
+#define bse_scratch_get(scratch) ((scratch)->text)
+#define bse_scratch_put(scratch) ((void)0)
 
 #ifdef BSE_HAS_THREADS
 static int bse_take_fd(void *ctx, const struct bse_piece *piece, unsigned int n)
 {
-	const int *fd = ctx;
 	int saved = errno;
-	struct iovec iov[BSE_PIECES];
-	ssize_t taken;
-	unsigned int i;
-	int err;
+	ssize_t taken = writev(*(const int *)ctx, piece, (int)n);
+	int err = errno;
 
-	for (i = 0; i < n; i++) {
-		/* writev() only reads through it. */
-		iov[i].iov_base = (void *)(uintptr_t)piece[i].data;
-		iov[i].iov_len = piece[i].len;
-	}
-	taken = writev(*fd, iov, (int)n);
-	err = errno;
 	errno = saved;
 	return taken < 0 ? -err : (int)taken;
 }
@@ -2023,9 +1949,10 @@ static inline void bse_note_lost(struct bpf_stream *s, uint64_t bytes)
 
 static void bse_get_counts(const struct bpf_stream *s, struct bpf_stream_stats *stats)
 {
+	size_t group;
 	unsigned int i;
 
-	stats->capacity = s->capacity;
+	stats->capacity = bse_options_of(s, &group);
 	stats->lost = bse_figure_get(&s->lost);
 	stats->delivered.messages = bse_figure_get(&s->delivered_messages);
 	stats->delivered.bytes = bse_figure_get(&s->delivered_bytes);
@@ -2040,42 +1967,42 @@ static void bse_get_counts(const struct bpf_stream *s, struct bpf_stream_stats *
 #include BPF_STREAM_ENVIRONMENT
 #endif
 
-/* ====================================================================== *
- * [7] PROOF
- * ====================================================================== */
+/* ==== [7] PROOF ======================================================== */
 /*
  * Invariants. "Quiet" means that no call is under way.
  *
  *   I1  An element is reachable from one place only: the chain of the call or
  *       stage that made it, then one log, then the backlog of that stream, then
- *       the call of the reader that gives it back. It is written until it is
- *       published. After that only its link and its consumed length change, by
- *       the holder of the reader's lock.
+ *       the call of the reader that gives it back. Once it is published, only
+ *       its link changes, by the holder of the reader's lock.
  *   I2  A slot is touched only by its own thread, between enter and leave, at
- *       the nesting level of its number; or with no reservation under way, and
- *       the depth so high that no handler uses a slot. In kernels: by its CPU,
- *       which the task cannot leave meanwhile; or when that CPU is dead, or no
- *       writer is left. What interrupts a reservation finds a deeper level. It
- *       has left that before the reservation goes on, or has jumped out, and
- *       the reservation never goes on. After every instruction a slot is
- *       usable: it counts at least the reachable elements of its page, and has
- *       no room unless it has a page that is not retired.
+ *       the nesting level that it is for; or with no reservation under way, and
+ *       the depth so high that no handler uses a slot, or signals blocked in
+ *       the child of a fork. In kernels: by its CPU, which the task cannot
+ *       leave meanwhile; or when that CPU is dead, or no writer is left. What
+ *       interrupts a reservation finds a deeper level, and leaves it before the
+ *       reservation goes on, or jumps out, and it never goes on. After every
+ *       instruction a slot is usable: it counts at least the elements of its
+ *       page that are reachable, and has room only while it has a page. A page
+ *       that a slot has is neither retired nor listed.
  *   I3  Pending is the sum of what all published and not wholly refunded
  *       elements have left, plus what a reader took and has not yet refunded.
  *       A reader refunds what it took, once. When a stream is drained and
  *       quiet, pending is 0.
- *   I4  A page's reference count is, modulo 2^32: the elements handed out of it
- *       if the page is retired, else 0, minus the elements given back. It is 0
- *       for a free page, below 0 or 0 while a slot has the page, and reaches 0
- *       by a change exactly once: then whoever changed it owns the page.
- *   I5  An element is handed out (counted in its slot) before it can be
- *       published, so no page is free while an element of it is reachable.
- *   I6  A free list's tag changes with every change of the list, and comes
- *       round after 2^38 of them; a page's next is frozen while it is listed.
- *   I7  At most half as many slots as the pool has pages may keep one, and one
- *       more for each siglongjmp() out of a handler that came in between a
- *       slot's mark and its count. The count is at most the number of slots
- *       that have the mark.
+ *   I4  A page that is not free has one owner: a slot, a call, or a list of
+ *       partial pages; or none, if it is retired. Its reference count is,
+ *       modulo 2^32: the elements handed out of it if it is retired, else 0,
+ *       minus those given back. If it is retired, one change makes it 0, and
+ *       whoever made that owns the page; before, no reader does. An owner that
+ *       finds all elements given back may start it afresh, with a count of 0.
+ *   I5  An element is counted, in slot, table or reference count, before it is
+ *       published: no page is free while an element of it is reachable.
+ *   I6  A page is on one list at most. A list's tag changes with every change
+ *       of the list, and comes round after 2^38 of them; what the table says of
+ *       a page is frozen while it is listed, but for its reference count.
+ *   I7  At most a quarter as many slots as the pool has pages may keep one, and
+ *       one more for each jump out between a slot's mark and its count. The
+ *       count is at most the number of marks.
  *   I8  Links in a chain go from newest to oldest; in a backlog from oldest
  *       to newest. The elements of one message or group are neighbours.
  *   I9  An element holds at least one byte, and consumed is less than its
@@ -2083,43 +2010,37 @@ static void bse_get_counts(const struct bpf_stream *s, struct bpf_stream_stats *
  *   I10 If the lock's holder is gone, the backlog is whole if the lock says
  *       that it was in its sink; else the backlog is not looked at any more.
  *
- * Ordering pairs: what each guarantees, and its litmus test.
+ * Ordering pairs: what each guarantees, and its litmus test. An access in no
+ * pair is relaxed, and says at its line why that is enough.
  *
- *   publish:B / detach:B - whoever detaches an element sees its text, its
- *       length and the links of its chain, for all chains in the list, as the
- *       word changes by read-modify-writes only - planned
- *   page_retire:A / page_give_back:A - whoever brings a page's count to 0 comes
- *       after every access of earlier owners and readers to the page, and so
- *       may hand it out again; each pairs with itself, too - planned
- *   free_push:B / free_pop:A - who looks at a page at the top of a free list
+ *   publish:A / detach:B - who detaches an element sees its text, length and
+ *       links, as only read-modify-writes change the word - planned
+ *   page_retire:A / page_give_back:A - who brings a page's count to 0 comes
+ *       after all earlier owners and readers of the page, and so may hand it
+ *       out again; each pairs with itself, too - planned
+ *   page_give_back:A / page_give_back:B - so does a reader that finds that only
+ *       its own elements are left - planned
+ *   page_retire:A / page_give_back:B - so, too, if the owner was last - planned
+ *   list_push:B / list_pop:A - who looks at a page at the top of a free list
  *       sees its next - planned
- *   free_push:B / free_pop:C - who takes a page comes after the end of its
- *       former life - planned
+ *   list_push:B / list_pop:C - who takes a page comes after the end of its
+ *       former life and, if it is partial, has its room and count - planned
+ *   page_give_back:A / page_restart:A - an owner that finds all elements given
+ *       back comes after every reader of the page's former life - planned
  *   pool_publish:A / pool_found:A - who sees the pool's address sees it laid
  *       out - planned
  *   load:A / attach:A - who finds the hook set up has its key - planned
  *   unlock:A / lock:A - a reader finds backlog and counts as the reader before
  *       it left them - planned
- *   unlock:A / lock:B - so does one that takes over: the holder that is gone
- *       wrote its word by a read-modify-write, which passes the release
- *       on - planned
+ *   unlock:A / lock:B - so does one that takes over: the word of the holder
+ *       that is gone passes the release on - planned
  *
- *   publish:A / free_push:A / free_push:C / free_pop:B / detach:A /
- *       refund:A / keep:A / keep:B / unkeep:A / unkeep:B / fresh:A /
- *       fresh:B / page_get:A / log_pending:A / in_use:A / in_use:B /
- *       pool_stats:A / pool_known:A / pool_use:A / pool_use:B / access:A /
- *       access:B / lock:C / mutex:A / mutex:B / mutex:C / unload:A /
- *       unload:B / lock:D / lock:E / sink_call:A / sink_call:B / thread_id:A -
- *       relaxed: each says why at its line - planned
- *
- * In the drop-in llist_add_batch() and llist_del_all() stand for publish:B and
+ * In the drop-in llist_add_batch() and llist_del_all() stand for publish:A and
  * detach:B, and its mutex for unlock:A and lock:A. Pages go round by xchg() and
  * cmpxchg(), which order all.
  */
 
-/* ====================================================================== *
- * [8] LIST
- * ====================================================================== */
+/* ==== [8] LIST ========================================================= */
 /*
  * The log of a stream is a Treiber stack that is only ever taken as a whole: so
  * there is no pop, and no ABA. A chain is such a list before it is published;
@@ -2130,7 +2051,7 @@ static void bse_get_counts(const struct bpf_stream *s, struct bpf_stream_stats *
 static inline void bsi_chain_add(struct bse_chain *chain, bse_link newest, bse_link oldest,
 				 uint32_t bytes)
 {
-	/* Private until publish:B, so plain stores will do. */
+	/* Private until publish:A, so plain stores will do. */
 	bse_set_next(oldest, chain->newest);
 	if (!chain->newest)
 		chain->oldest = oldest;
@@ -2138,54 +2059,58 @@ static inline void bsi_chain_add(struct bse_chain *chain, bse_link newest, bse_l
 	chain->bytes += bytes;
 }
 
+/* ==== [9] PAGE ========================================================= */
 /*
- * From newest first to oldest first. Detached, so no writer can reach it: one
- * that read its head before has a number that is not the log's head any more.
+ * Memory is reserved by moving a mark up in a page of the thread, without a
+ * read-modify-write: `given` in its slot counts what went out. The page's own
+ * count, which readers share, goes down from 0 by what comes back. The owner
+ * adds `given` when it retires the page, and whoever then makes the count 0
+ * knows that nobody else is left (I4).
+ *
+ * An owner that stops before the page is full leaves it to others, with its
+ * room and `given`, on a list of its group. Nothing makes that page free but
+ * the one who takes it from there, and finds all elements back.
  */
-static bse_link bsi_list_reverse(bse_link newest)
-{
-	bse_link oldest = 0;
-	bse_link next;
 
-	while (newest) {
-		next = bse_next_of(newest);
-		bse_set_next(newest, oldest);
-		oldest = newest;
-		newest = next;
-	}
-	return oldest;
+/* ---- [9a] PAGES AND SLOTS -------------------------------------------- */
+
+/* A page with less room is not worth to be left to others. */
+#define BSI_PAGE_WORTH 256u
+
+/*
+ * Where a large first element is put: its text begins at a multiple of 64. From
+ * the start of a page to just behind the start of another, a copy reads where,
+ * by the lower bits of the address, it has just written: that is slow.
+ */
+#define BSI_PAGE_LARGE 2048u
+#define BSI_PAGE_START (64u - BSE_PAGE_HEAD - (uint32_t)offsetof(struct bpf_stream_elem, str))
+
+static inline void bsi_page_empty(struct bse_space *space)
+{
+	space->room = BSE_PAGE_ROOM;
+	space->given = 0;
 }
 
-/* ====================================================================== *
- * [9] PAGE
- * ====================================================================== */
-/*
- * Memory is reserved by moving a mark up in a page that belongs to one nesting
- * level of one thread. The fast path has no atomic read-modify-write: `given`
- * in the slot says how many elements went out. The page's own count, which
- * readers share, starts at 0 and goes down by what comes back. The owner adds
- * `given` at its end. Whoever makes the count 0 by a change, owner or reader,
- * knows that nobody else is left (I4).
- */
-
-/*
- * The page gets no more elements; @given were handed out of it, 0 after a jump.
- * True if all of them came back already: then the page is the caller's.
- */
-static bool bsi_page_retire(bse_page page, uint32_t given)
+/* Were @given elements given back? @refs is 0 minus those that were (I4). */
+static inline bool bsi_page_is_back(uint32_t refs, uint32_t given)
 {
-	bse_u32 *refs = bse_page_ref(page);
-	uint32_t all_back = given ? ~given + 1 : 0;	/* -given, without wrapping */
+	return !(uint32_t)((uint64_t)refs + given);
+}
+
+/* The page gets no more elements, and is free when all have come back. */
+static void bsi_page_retire(const struct bse_space *space)
+{
+	bse_u32 *refs = bse_page_ref(space->page);
 
 	/*
 	 * Release: this owner is finished with the page. If it were relaxed, a
-	 * reader could hand the page out with this owner's texts still on
-	 * their way. Acquire: if the count comes to 0, all readers are
-	 * finished (I4). If it were relaxed, the next text could be written
-	 * before they have read theirs.
-	 * Pairs with page_give_back:A. Litmus: planned
+	 * reader could hand it out with texts still on their way. Acquire: at 0
+	 * all readers are finished (I4). If it were relaxed, the next text
+	 * could be written before they have read theirs.
 	 */
-	return bse_u32_fetch_add_acq_rel(refs, given) == all_back;	/* ORD(page_retire:A) */
+	if (bsi_page_is_back(bse_u32_fetch_add_acq_rel(refs, space->given), /* ORD(page_retire:A) */
+			     space->given))
+		bse_page_put(space->page);
 }
 
 /* @count elements of the page are not used any more. */
@@ -2194,108 +2119,179 @@ static void bsi_page_give_back(bse_page page, uint32_t count)
 	bse_u32 *refs = bse_page_ref(page);
 
 	/*
-	 * Release: this reader is finished with these elements. Acquire: if
-	 * the count comes to 0, so are all others, and the owner (I4). If it
-	 * were relaxed, the page could have a new life before another reader's
-	 * last look. While a slot has the page the count lacks `given`, and is
-	 * not 0 after a change (I5).
-	 * Pairs with page_retire:A and with itself. Litmus: planned
+	 * Acquire, with page_retire:A and page_give_back:A: if these are the
+	 * last ones, all others are finished, and nobody else changes the
+	 * count. With an owner it lacks `given`, and no change makes it 0 (I5).
 	 */
-	if (bse_u32_fetch_sub_acq_rel(refs, count) == count)		/* ORD(page_give_back:A) */
-		bse_page_put(page);
-}
-
-/* Of a level that is not in use (I2): its thread ends, or releases. */
-static void bsi_slot_release(struct bse_slot *slot)
-{
-	bse_page page = slot->page;
-	uint32_t given = slot->given;
-
-	/* Emptied first: see bsi_page_turn(). */
-	bse_slot_set(slot, 0, 0, 0);
-	if (page && bsi_page_retire(page, given))
-		bse_page_put(page);
-	bse_unkeep(slot);
+	if (bse_u32_load_acquire(refs) == count)			/* ORD(page_give_back:B) */
+		/* Relaxed: published with the page, which is free. */
+		bse_u32_store_relaxed(refs, 0);				/* ORD(page_give_back:C) */
+	/*
+	 * Release: this reader is finished with these elements. Acquire: at 0
+	 * so are all others, and the owner (I4). If it were relaxed, the page
+	 * could have a new life before another reader's last look.
+	 */
+	else if (bse_u32_fetch_sub_acq_rel(refs, count) != count)	/* ORD(page_give_back:A) */
+		return;
+	bse_page_put(page);
 }
 
 /*
- * Between enter and leave: room in a new page, as a link. The old one is
- * retired first, and is the new one if all came back. One that may not be kept
- * serves this once and is retired at once.
+ * The caller's page starts afresh if all its elements came back. A reader that
+ * gives the last one back now does not see 0, as `given` is not added yet: it
+ * leaves the page alone. The caller that looked too early just goes on with it.
  */
-static BSE_NOINLINE int bsi_page_turn(struct bse_slot *slot, uint32_t size, bse_link *at)
+static bool bsi_page_restart(struct bse_space *space)
 {
-	bse_page page = slot ? slot->page : 0;
-	uint32_t given;
+	bse_u32 *refs = bse_page_ref(space->page);
+
+	/* Acquire, with page_give_back:A: no reader is left in the page. */
+	if (!bsi_page_is_back(bse_u32_load_acquire(refs), space->given)) /* ORD(page_restart:A) */
+		return false;
+	/* Relaxed: nobody else has anything of this page. */
+	bse_u32_store_relaxed(refs, 0);					/* ORD(page_restart:B) */
+	bsi_page_empty(space);
+	return true;
+}
+
+/* The caller's page, with what is left of it, is for others. */
+static void bsi_page_leave(struct bse_space *space, uint32_t list)
+{
+	if (bsi_page_restart(space) || space->room < BSI_PAGE_WORTH ||
+	    !bse_partial_put(list, space))
+		bsi_page_retire(space);
+}
+
+/* Takes pages that others left until one has room; the others are retired. */
+static bool bsi_page_adopt(struct bse_space *space, uint32_t list, uint32_t size, uint32_t tries)
+{
+	for (; tries && bse_partial_get(list, space); tries--) {
+		if (bsi_page_restart(space) || space->room >= size)
+			return true;
+		bsi_page_retire(space);
+	}
+	return false;
+}
+
+/* A page with room. What fills a page leaves the first partial one as it is. */
+static int bsi_page_find(struct bse_space *space, uint32_t list, uint32_t size, bool fills)
+{
+	uint32_t i;
 	int err;
 
-	if (page) {
-		/*
-		 * Emptied first. A handler that jumps out in between costs
-		 * this page, whose count never gets to 0. The other way round
-		 * the slot would have a page that may be free already, and a
-		 * later push would write into it.
-		 */
-		given = slot->given;
-		bse_slot_set(slot, 0, 0, 0);
-		if (!bsi_page_retire(page, given))
-			page = 0;
+	if (!fills && bsi_page_adopt(space, list, size, 1))
+		return 0;
+	err = bse_page_get(&space->page);
+	bsi_page_empty(space);
+	for (i = 0; err == -ENOMEM && i < BSE_LISTS; i++) {
+		if (bsi_page_adopt(space, (list + i) % BSE_LISTS, size, INT_MAX))
+			err = 0;
 	}
-	if (!page) {
-		err = bse_page_get(&page);
+	return err == -ENOMEM ? bse_denied() : err;
+}
+
+/* Of a thread or CPU that uses no slot (I2): it ends, or releases. */
+static void bsi_slots_release(struct bse_slot *slot)
+{
+	struct bse_space space;
+	uint32_t i;
+
+	for (i = 0; i < BSE_SLOTS; i++, slot++) {
+		/* Emptied first: see bsi_page_turn(). */
+		space = bse_slot_leave(slot);
+		if (space.page)
+			bsi_page_leave(&space, i < BSE_LISTS ? i : BSE_MIXED);
+		bse_unkeep(slot);
+	}
+}
+
+/* Between enter and leave: room in another page. Who keeps none leaves it. */
+static BSE_NOINLINE int bsi_page_turn(struct bse_slot *slot, uint32_t list, uint32_t size,
+				      bse_link *at)
+{
+	/* Full at once: what the slot has is left alone, unless it is empty. */
+	const bool fills = size > BSE_PAGE_ROOM - BSI_PAGE_START - BSI_PAGE_WORTH;
+	struct bse_space space = { .room = 0 };
+	int err;
+
+	/* Emptied first: else a jump could leave it a page that is free. */
+	if (slot && (!fills || (slot->space.page && bsi_page_restart(&slot->space))))
+		space = bse_slot_leave(slot);
+	if (!space.page || !bsi_page_restart(&space)) {
+		if (space.page)
+			bsi_page_retire(&space);
+		err = bsi_page_find(&space, list, size, fills);
 		if (err)
 			return err;
 	}
-	/* Else one element, and retired at once: its count is 1. */
-	if (slot && bse_may_keep(slot))
-		bse_slot_set(slot, page, BSE_PAGE_ROOM - size, 1);
+	if (size >= BSI_PAGE_LARGE && space.room == BSE_PAGE_ROOM)
+		space.room -= BSI_PAGE_START;
+	*at = bse_link_at(space.page, BSE_PAGE_ROOM - space.room);
+	space.room -= size;
+	space.given++;
+	/* Retired by a store: before publish:A nobody else knows it (I4). */
+	if (fills && space.given == 1)
+		bse_u32_store_relaxed(bse_page_ref(space.page), 1);	/* ORD(page_turn:A) */
+	else if (slot && !fills && (slot->keeps || bse_may_keep(slot)))
+		bse_slot_take(slot, &space);
 	else
-		bsi_page_retire(page, 1);
-	*at = bse_link_at(page, 0);
+		bsi_page_leave(&space, list);
 	return 0;
 }
 
 /*
- * Room for @size bytes, a multiple of 8 and at most a page. Only this is
- * bracketed: the text is written after leave.
+ * Counted before it can be published (I5): else the page could become free
+ * under it. A handler that jumps out behind this costs the page.
  */
-static inline int bsi_page_reserve(uint32_t size, bse_link *at)
+static inline bse_link bsi_slot_reserve(struct bse_slot *slot, uint32_t size)
+{
+	struct bse_space *space = &slot->space;
+	const uint32_t room = space->room;
+
+	space->given++;
+	space->room = room - size;
+	return bse_link_at(space->page, BSE_PAGE_ROOM - room);
+}
+
+/* @at_hand: only in the slot of depth 0; -EBUSY: it has not the room. */
+static BSE_INLINE int bsi_page_reserve(uint32_t list, uint32_t size, bool at_hand, bse_link *at)
 {
 	uint32_t depth;
-	struct bse_slot *slot = bse_enter(&depth);
+	struct bse_slot *slot = bse_enter(list, &depth);
 	int err = 0;
 
-	if (slot && slot->room >= size) {
-		/*
-		 * Counted before it can be published (I5). A handler that jumps
-		 * out behind this costs the page, as one element never comes
-		 * back. If the count came last, the page could become free
-		 * under its element.
-		 */
-		slot->given++;
-		*at = bse_link_at(slot->page, BSE_PAGE_ROOM - slot->room);
-		slot->room -= size;
-	} else {
-		err = bsi_page_turn(slot, size, at);
-	}
+	if (slot && slot->space.room >= size && !(at_hand && depth))
+		*at = bsi_slot_reserve(slot, size);
+	else if (at_hand)
+		err = -EBUSY;
+	else
+		err = bsi_page_turn(slot, depth ? BSE_MIXED : list, size, at);
 	bse_leave(depth);
 	return err;
 }
 
-/*
- * Elements on their way back, counted by page: neighbours in a list mostly lie
- * in the same few, and each shared count is touched once for many of them.
- */
+/* ---- [9b] WHAT COMES BACK -------------------------------------------- */
+
+/* Elements on their way back, by page: its count is touched once for many. */
 #define BSI_RETURNS 16u
 
-struct bsi_returns {
-	struct {
-		bse_page page;
-		uint32_t count;
-	} entry[BSI_RETURNS];		/* not worth clearing */
-	unsigned int used;		/* entries from the first on */
-	unsigned int last;		/* of them, the one used last */
+struct bsi_returned {
+	bse_page page;
+	uint32_t count;
 };
+
+struct bsi_returns {
+	struct bsi_returned entry[BSI_RETURNS];	/* not worth clearing */
+	struct bsi_returned *last;		/* the one used last */
+	unsigned int used;			/* entries from the first on */
+};
+
+static inline void bsi_returns_init(struct bsi_returns *returns)
+{
+	returns->used = 0;
+	returns->last = returns->entry;
+	*returns->last = (struct bsi_returned){ .count = 0 };
+}
 
 static void bsi_returns_flush(struct bsi_returns *returns)
 {
@@ -2303,149 +2299,176 @@ static void bsi_returns_flush(struct bsi_returns *returns)
 
 	for (i = 0; i < returns->used; i++)
 		bsi_page_give_back(returns->entry[i].page, returns->entry[i].count);
-	returns->used = 0;
+	bsi_returns_init(returns);
 }
 
 /* Makes the entry of @page the last one, with a count that may be 0. */
 static BSE_NOINLINE void bsi_returns_find(struct bsi_returns *returns, bse_page page)
 {
-	unsigned int i = 0;
+	struct bsi_returned *entry = returns->entry;
+	struct bsi_returned *const end = entry + returns->used;
 
-	while (i < returns->used && returns->entry[i].page != page)
-		i++;
-	if (i == BSI_RETURNS) {
-		/* All are taken by other pages: the oldest one goes. */
-		i = (returns->last + 1) % BSI_RETURNS;
-		bsi_page_give_back(returns->entry[i].page, returns->entry[i].count);
-		returns->entry[i].count = 0;
-	} else if (i == returns->used) {
-		returns->entry[i].count = 0;
+	while (entry < end && entry->page != page)
+		entry++;
+	if (entry == returns->entry + BSI_RETURNS) {
+		/* All are taken: the one behind the last used goes. */
+		entry = returns->last + 1 < entry ? returns->last + 1 : returns->entry;
+		bsi_page_give_back(entry->page, entry->count);
+		entry->count = 0;
+	} else if (entry == end) {
+		entry->count = 0;
 		returns->used++;
 	}
-	returns->entry[i].page = page;
-	returns->last = i;
+	entry->page = page;
+	returns->last = entry;
 }
 
 static inline void bsi_returns_add(struct bsi_returns *returns, bse_page page)
 {
-	if (!returns->used || returns->entry[returns->last].page != page)
+	if (returns->last->page != page)
 		bsi_returns_find(returns, page);
-	returns->entry[returns->last].count++;
+	returns->last->count++;
 }
 
-/* ====================================================================== *
- * [10] ELEMENT
- * ====================================================================== */
+/* ==== [10] ELEMENT ===================================================== */
 /*
  * A message that fits into a page is one element, a longer one is several of
  * them in a row, of which the last is marked. They are chained and published
  * together, so a reader never sees a part of a message without the rest.
  */
 
-/* In total_len: the last element of its message. */
-#define BSI_ELEM_ENDS 0x80000000u
-
 #define BSI_ELEM_HEAD ((uint32_t)offsetof(struct bpf_stream_elem, str))
-#define BSI_ELEM_MAX (BSE_PAGE_ROOM - BSI_ELEM_HEAD)
+#define BSI_ELEM_MAX (BSE_PAGE_ROOM - BSI_PAGE_START - BSI_ELEM_HEAD)
+
+/* Texts up to here are copied without a call. */
+#define BSI_SHORT 128u
 
 /* What an element of @len bytes takes in its page. */
-static inline uint32_t bsi_elem_size(uint32_t len)
+static inline uint32_t bsi_elem_size(size_t len)
 {
-	return (BSI_ELEM_HEAD + len + 7) & ~7u;
+	return ((uint32_t)len + BSI_ELEM_HEAD + 7) & ~7u;
 }
 
-static inline uint32_t bsi_elem_len(const struct bpf_stream_elem *elem)
+/* Copies the first and the last @part of @n bytes: all, if they meet. */
+static BSE_INLINE void bsi_copy_ends(char *to, const char *from, size_t n, size_t part)
 {
-	return elem->total_len & ~BSI_ELEM_ENDS;
+	bse_copy(to, from, part);
+	bse_copy(to + n - part, from + n - part, part);
+}
+
+/* By a call: knowing a bound, GCC would use rep movsq, which is much slower. */
+static inline void bsi_copy_long(char *to, const char *from, size_t n)
+{
+	BSE_HIDE(n);
+	bse_copy(to, from, n);
+}
+
+/* Copies @n bytes, at least 1. Of a constant size, a copy is a few moves. */
+static BSE_INLINE void bsi_copy(char *to, const char *from, size_t n)
+{
+	if (n > BSI_SHORT)
+		bsi_copy_long(to, from, n);
+	else if (n > 64)
+		bsi_copy_ends(to, from, n, 64);
+	else if (n > 32)
+		bsi_copy_ends(to, from, n, 32);
+	else if (n > 16)
+		bsi_copy_ends(to, from, n, 16);
+	else if (n > 8)
+		bsi_copy_ends(to, from, n, 8);
+	else if (n >= 4)
+		bsi_copy_ends(to, from, n, 4);
+	else if (n >= 2)
+		bsi_copy_ends(to, from, n, 2);
+	else
+		*to = *from;
+}
+
+/* Private until publish:A (I1): a handler that pushes gets other memory. */
+static BSE_INLINE void bsi_elem_write(struct bpf_stream_elem *elem, const void *data, size_t len,
+				      bool ends)
+{
+	bse_unpoison(elem, BSI_ELEM_HEAD + len);
+	bse_elem_set(elem, (uint32_t)len, ends);
+	BSE_HIDE(data);		/* else GCC warns of a short text at the copies for long ones */
+	bsi_copy(elem->str, data, len);
 }
 
 /* The element is not used any more; its page is told later, with others. */
-static inline void bsi_elem_release(bse_link link, struct bsi_returns *returns)
+static inline void bsi_elem_release(const struct bpf_stream_elem *elem, bse_link link,
+				    struct bsi_returns *returns)
 {
-	const struct bpf_stream_elem *elem = bse_elem_of(link);
+	const char *end = bse_elem_text(elem) + bse_elem_len(elem);
 
-	bse_poison(elem, bsi_elem_size(bsi_elem_len(elem)));
+	bse_poison(elem, ((size_t)(end - (const char *)elem) + 7) & ~(size_t)7);
 	bse_release(link, returns);
 }
 
 /* Gives back a list that nobody else can reach. */
 static void bsi_list_release(bse_link link)
 {
+	const struct bpf_stream_elem *elem;
 	struct bsi_returns returns;
 	bse_link next;
 
-	returns.used = 0;
-	while (link) {
+	bsi_returns_init(&returns);
+	for (; link; link = next) {
+		elem = bse_elem_of(link);
 		/* Read first: a released element may be gone. */
-		next = bse_next_of(link);
-		bsi_elem_release(link, &returns);
-		link = next;
+		next = bse_elem_next(elem);
+		bsi_elem_release(elem, link, &returns);
 	}
 	bsi_returns_flush(&returns);
 }
 
 /* One element with @len bytes of text, 1 to BSI_ELEM_MAX, onto the chain. */
-static BSE_INLINE int bsi_elem_add(struct bse_chain *chain, const void *data, uint32_t len,
-				   uint32_t flags)
+static BSE_INLINE int bsi_elem_add(struct bse_chain *chain, uint32_t list, const void *data,
+				   uint32_t len, bool ends)
 {
-	struct bpf_stream_elem *elem;
 	bse_link link = 0;
-	int err = bse_reserve(bsi_elem_size(len), &link);
+	int err = bse_reserve(list, bsi_elem_size(len), false, &link);
 
 	if (err)
 		return err;
-	/*
-	 * Private until publish:B (I1). A handler that pushes meanwhile gets
-	 * other memory, behind this element or in another page.
-	 */
-	elem = bse_elem_of(link);
-	bse_unpoison(elem, BSI_ELEM_HEAD + len);
-	elem->total_len = len | flags;
-	elem->consumed_len = 0;
-	bse_copy(elem->str, data, len);
+	bsi_elem_write(bse_elem_of(link), data, len, ends);
 	bsi_chain_add(chain, link, link, len);
 	return 0;
 }
 
 /*
- * A message that does not fit one element, as a chain of several; or nothing
- * at all. @chain is empty.
+ * A message of 1 to INT_MAX bytes, in an empty chain; or nothing at all. The
+ * short part comes first: it lies beside others, and the rest fills pages.
  */
-static int bsi_message_split(struct bse_chain *chain, const char *data, size_t len)
+static BSE_INLINE int bsi_message_make(struct bse_chain *chain, uint32_t list, const char *data,
+				       size_t len)
 {
-	size_t pages = bse_pool_pages();
-	int err = bse_access();
+	uint32_t part = (uint32_t)len;
+	size_t pages;
+	int err = 0;
 
-	/* Without pages there is no pool, which may be there another time. */
-	if (!err && len > pages * BSI_ELEM_MAX)
-		err = pages ? -E2BIG : -ENOMEM;
-	while (!err && len > BSI_ELEM_MAX) {
-		err = bsi_elem_add(chain, data, BSI_ELEM_MAX, 0);
-		data += BSI_ELEM_MAX;
-		len -= BSI_ELEM_MAX;
+	*chain = (struct bse_chain){ .bytes = 0 };
+	if (len > BSI_ELEM_MAX) {
+		part = (uint32_t)((len - 1) % BSI_ELEM_MAX) + 1;
+		pages = bse_pool_pages();
+		err = bse_access();
+		/* Without pages there is no pool, which may come later. */
+		if (!err && len > pages * BSI_ELEM_MAX)
+			err = pages ? -E2BIG : -ENOMEM;
 	}
-	if (!err)
-		err = bsi_elem_add(chain, data, (uint32_t)len, BSI_ELEM_ENDS);
+	for (; !err && len; part = BSI_ELEM_MAX) {
+		err = bsi_elem_add(chain, list, data, part, part == len);
+		data += part;
+		len -= part;
+	}
 	if (err) {
 		/* All or nothing: what was got goes back. */
 		bsi_list_release(chain->newest);
-		*chain = (struct bse_chain){ 0 };
+		*chain = (struct bse_chain){ .bytes = 0 };
 	}
 	return err;
 }
 
-/* One message, 1 to INT_MAX bytes, in an empty chain; or nothing at all. */
-static inline int bsi_message_make(struct bse_chain *chain, const void *data, size_t len)
-{
-	*chain = (struct bse_chain){ 0 };
-	if (len <= BSI_ELEM_MAX)
-		return bsi_elem_add(chain, data, (uint32_t)len, BSI_ELEM_ENDS);
-	return bsi_message_split(chain, data, len);
-}
-
-/* ====================================================================== *
- * [11] CAPACITY
- * ====================================================================== */
+/* ==== [11] CAPACITY ==================================================== */
 /*
  * Capacity is charged where a message is published, in the same step. What is
  * asked before is a hint: another writer may be faster.
@@ -2466,34 +2489,46 @@ static int bsi_refuse(struct bpf_stream *s, int err, uint64_t messages, uint64_t
 }
 
 /* Before anything is allocated: can it fit, and does it look as if it did? */
-static inline int bsi_capacity_check(const struct bpf_stream *s, size_t bytes)
+static int bsi_capacity_check(struct bpf_stream *s, size_t bytes, bse_seen *seen)
 {
+	size_t capacity;
 	int err;
 
-	if (bse_log_fits(s, bytes))
+	*seen = bse_log_seen(s);
+	if (bytes <= BPF_STREAM_CAPACITY_LIMIT && bse_log_has_room(s, *seen, (uint32_t)bytes))
 		return 0;
 	/* In the child of a shared pool nothing else would be true. */
 	err = bse_access();
 	if (err)
 		return err;
-	if (bytes > bse_capacity(s))
-		return bytes > INT_MAX ? -EINVAL : -E2BIG;
+	capacity = bse_capacity(s);
+	if (bytes > capacity)
+		return bytes > INT_MAX || !capacity ? -EINVAL : -E2BIG;
+	/* The first push to a stream comes here, and finds room now. */
+	return bse_log_has_room(s, *seen, (uint32_t)bytes) ? 0 : -ENOSPC;
+}
+
+/* Stores a chain; or -ENOSPC: others have filled the stream. */
+static int bsi_publish(struct bpf_stream *s, bse_seen seen, const struct bse_chain *chain)
+{
+	while (bse_log_has_room(s, seen, chain->bytes))
+		if (bse_log_try_publish(s, &seen, chain->newest, bse_elem_of(chain->oldest),
+					chain->bytes))
+			return 0;
+	/* It may have been linked to the log. */
+	bse_set_next(chain->oldest, 0);
 	return -ENOSPC;
 }
 
-/* ====================================================================== *
- * [12] FORMAT
- * ====================================================================== */
+/* ==== [12] FORMAT ====================================================== */
 #ifdef BSE_STANDALONE
 /*
  * An async-signal-safe formatter. Of the C library it calls memcpy, memset and
- * strnlen. It knows no locale, does not recurse, and needs a few hundred bytes
- * of stack. There are two grammars: C's for a va_list, and the kernel's for an
- * array of u64. Both write at most @size bytes and no NUL at the end. Both
- * return the length of the whole text, which may be larger than @size; above
- * INT_MAX they return INT_MAX. A format they refuse is a negative errno, and so
- * is a width or precision above INT_MAX. After an error the content of @buf is
- * undefined.
+ * strnlen. It knows no locale, and takes a few hundred bytes of stack. It has
+ * two grammars: C's for a va_list, and the kernel's for an array of u64. Both
+ * write up to @size bytes and no NUL, and return the length of the whole text,
+ * INT_MAX at most. For a format that they refuse, or a width or precision above
+ * INT_MAX, it is a negative errno; then the content of @buf is undefined.
  */
 
 /* ---- [12a] OUTPUT ---------------------------------------------------- */
@@ -2512,36 +2547,19 @@ struct bsi_fmt {
 
 #define BSI_FMT_SHORT	16u	/* bytes; a number of 32 bits has at most 11 */
 
-/* Copy @n bytes, a short text without a call: its two ends may overlap. */
-static inline void bsi_fmt_copy(char *to, const char *from, size_t n)
-{
-	if (n > BSI_FMT_SHORT) {
-		bse_copy(to, from, n);
-	} else if (n >= 8) {
-		bse_copy(to, from, 8);
-		bse_copy(to + n - 8, from + n - 8, 8);
-	} else if (n >= 4) {
-		bse_copy(to, from, 4);
-		bse_copy(to + n - 4, from + n - 4, 4);
-	} else {
-		for (; n; n--)
-			*to++ = *from++;
-	}
-}
-
-/*
- * Write @n bytes of @s or, if it is NULL, @n times @c. All are counted, but
- * only what fits is touched: a huge width costs no more than a full buffer.
- */
-static inline void bsi_fmt_put(struct bsi_fmt *f, const char *s, char c, size_t n)
+/* @n bytes of @s, or @n times @c. All is counted, only what fits is touched. */
+static BSE_INLINE void bsi_fmt_put(struct bsi_fmt *f, const char *s, char c, size_t n)
 {
 	size_t room = f->len < f->size ? f->size - (size_t)f->len : 0;
 	size_t fits = n < room ? n : room;
 
 	if (!s && fits <= BSI_FMT_SHORT)
 		s = c == '0' ? "0000000000000000" : "                ";
-	if (fits && s)
-		bsi_fmt_copy(f->buf + f->len, s, fits);
+	BSE_HIDE(s);		/* see bsi_elem_write() */
+	if (s && fits > BSI_FMT_SHORT)
+		bse_copy(f->buf + f->len, s, fits);
+	else if (s && fits)
+		bsi_copy(f->buf + f->len, s, fits);
 	else if (fits)
 		bse_fill(f->buf + f->len, c, fits);
 	f->len += n;
@@ -2551,11 +2569,8 @@ static inline void bsi_fmt_put(struct bsi_fmt *f, const char *s, char c, size_t 
 
 /* The bit of a flag is its character's distance from the blank. */
 enum {
-	BSI_FMT_SPACE = 1 << 0,
-	BSI_FMT_ALT   = 1 << ('#' - ' '),
-	BSI_FMT_PLUS  = 1 << ('+' - ' '),
-	BSI_FMT_LEFT  = 1 << ('-' - ' '),
-	BSI_FMT_ZERO  = 1 << ('0' - ' '),
+	BSI_FMT_SPACE = 1 << 0, BSI_FMT_ALT = 1 << ('#' - ' '), BSI_FMT_PLUS = 1 << ('+' - ' '),
+	BSI_FMT_LEFT = 1 << ('-' - ' '), BSI_FMT_ZERO = 1 << ('0' - ' '),
 };
 
 /* One conversion, from behind its % to its letter */
@@ -2575,10 +2590,7 @@ static bool bsi_fmt_is_signed(const struct bsi_fmt_spec *spec)
 	return spec->conv == 'd' || spec->conv == 'i';
 }
 
-/*
- * Write a field: @n bytes of @s and, behind the first @head of them, @zeros.
- * Blanks fill its width, at the side where flag - wants them.
- */
+/* A field: @n bytes of @s, with @zeros behind @head of them, and blanks. */
 static inline void bsi_fmt_field_write(struct bsi_fmt *f, const struct bsi_fmt_spec *spec,
 				       const char *s, size_t n, size_t head, size_t zeros)
 {
@@ -2598,13 +2610,14 @@ static inline void bsi_fmt_field_write(struct bsi_fmt *f, const struct bsi_fmt_s
 		bsi_fmt_put(f, NULL, ' ', blanks);
 }
 
+#define BSI_FMT_TEN(d) d "0" d "1" d "2" d "3" d "4" d "5" d "6" d "7" d "8" d "9"
+
 /* Write the digits of @value from the last, just below @end, to the first. */
 static inline char *bsi_fmt_digits(char *end, uint64_t value, char conv)
 {
-	static const char pairs[] =
-		"00010203040506070809101112131415161718192021222324252627282930313233343536373839"
-		"40414243444546474849505152535455565758596061626364656667686970717273747576777879"
-		"8081828384858687888990919293949596979899";
+	static const char pairs[] = BSI_FMT_TEN("0") BSI_FMT_TEN("1") BSI_FMT_TEN("2")
+		BSI_FMT_TEN("3") BSI_FMT_TEN("4") BSI_FMT_TEN("5") BSI_FMT_TEN("6")
+		BSI_FMT_TEN("7") BSI_FMT_TEN("8") BSI_FMT_TEN("9");
 	const char *letters = conv == 'X' ? "0123456789ABCDEF" : "0123456789abcdef";
 	uint64_t rest;	/* of 32 bits if they do: a division of 64 may be slow */
 
@@ -2626,10 +2639,7 @@ static inline char *bsi_fmt_digits(char *end, uint64_t value, char conv)
 	return end;
 }
 
-/*
- * d i u o x X and p. A signed @value comes sign-extended to 64 bits. As in
- * glibc, a pointer takes the flags of a signed number but is never negative.
- */
+/* d i u o x X and p. Signed ones come sign-extended; a p is never negative. */
 static void bsi_fmt_number_write(struct bsi_fmt *f, const struct bsi_fmt_spec *spec, uint64_t value)
 {
 	bool is_negative = bsi_fmt_is_signed(spec) && value >> 63;
@@ -2677,14 +2687,9 @@ static bool bsi_fmt_is_one_of(char c, const char *set)
 	return *set;
 }
 
-static bool bsi_fmt_is_digit(char c)
-{
-	return c >= '0' && c <= '9';
-}
-
 static bool bsi_fmt_is_alnum(char c)
 {
-	return bsi_fmt_is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
 /* Neither white space nor a byte from 0x80 on is a control character. */
@@ -2707,11 +2712,7 @@ static inline bool bsi_fmt_is_plain(char c, bool is_array)
 	return c && c != '%' && !(is_array && bsi_fmt_is_control(c));
 }
 
-/*
- * Each of these reads a part of a conversion, and returns what follows it, or
- * NULL if the format is bad. What one grammar does not know, like the kernel's
- * precision, is left standing, and is then refused as a conversion's letter.
- */
+/* Each reads a part of a conversion: what follows it is returned, NULL: bad. */
 
 /* A width or a precision: digits, none for 0, or * for the next argument */
 static const char *bsi_fmt_extent_parse(const char *fmt, struct bsi_fmt *f, int *extent)
@@ -2720,7 +2721,7 @@ static const char *bsi_fmt_extent_parse(const char *fmt, struct bsi_fmt *f, int 
 		*extent = va_arg(*f->ap, int);
 		return fmt + 1;
 	}
-	for (*extent = 0; bsi_fmt_is_digit(*fmt); fmt++) {
+	for (*extent = 0; *fmt >= '0' && *fmt <= '9'; fmt++) {
 		int digit = *fmt - '0';
 
 		if (*extent > (INT_MAX - digit) / 10)
@@ -2837,6 +2838,8 @@ static uint64_t bsi_fmt_va_value(struct bsi_fmt *f, const struct bsi_fmt_spec *s
 	case 's':
 	case 'p':
 		return (uintptr_t)va_arg(*f->ap, const void *);
+	default:
+		break;
 	}
 	switch (spec->length) {
 	case 'H':
@@ -2858,9 +2861,8 @@ static uint64_t bsi_fmt_va_value(struct bsi_fmt *f, const struct bsi_fmt_spec *s
 }
 
 /*
- * The kernel first copies all arguments into an area of 512 bytes. What finds
- * no room there is cut or refused. We keep count of the area, without having
- * it, and cut and refuse the same.
+ * The kernel first copies all arguments into an area of 512 bytes. We count
+ * what it takes, without having it, and cut or refuse what finds no room.
  */
 #define BSI_FMT_AREA_BYTES	512u
 #define BSI_FMT_ARGS_BYTES	96u	/* twelve arguments */
@@ -2898,9 +2900,8 @@ static int bsi_fmt_array_value(struct bsi_fmt *f, struct bsi_fmt_spec *spec, uin
 }
 
 /*
- * The area holds %pB and the IP addresses as text with a NUL, but at first what
- * an address is read from. We write the text and then cut it to the room. A
- * text that was cut fills the area, so that the next conversion is refused.
+ * The area holds %pB and IP addresses as text with a NUL: we write it, and cut
+ * it to the room. What was cut fills the area, so that the next is refused.
  */
 static void bsi_fmt_array_text(struct bsi_fmt *f, const struct bsi_fmt_spec *spec, uint64_t value)
 {
@@ -2948,11 +2949,7 @@ static void bsi_fmt_value_write(struct bsi_fmt *f, const struct bsi_fmt_spec *sp
 	}
 }
 
-/*
- * The short way for the letters that most formats have, with nothing before
- * them: a number goes to its place at once. False: nothing was taken, because
- * it is another conversion, or may not fit the buffer or the area.
- */
+/* The short way for the most frequent letters; false: nothing was taken. */
 static BSE_INLINE bool bsi_fmt_letter_write(struct bsi_fmt *f, char conv, bool is_array)
 {
 	uint64_t limit = conv == 'x' ? 16 : 10;
@@ -2997,11 +2994,7 @@ static BSE_INLINE bool bsi_fmt_letter_write(struct bsi_fmt *f, char conv, bool i
 	}
 }
 
-/*
- * Copy plain text and %%, and write what goes the short way, up to the first
- * conversion that does not, or the end. @is_array is a constant: each grammar
- * has a loop of its own.
- */
+/* Writes up to the end, or a conversion that does not go the short way. */
 static BSE_INLINE const char *bsi_fmt_short_write(struct bsi_fmt *f, const char *fmt, bool is_array)
 {
 	for (;;) {
@@ -3073,9 +3066,7 @@ static int bsi_format_array(char *buf, size_t size, const char *fmt, const uint6
 }
 #endif /* BSE_STANDALONE */
 
-/* ====================================================================== *
- * [13] STREAM
- * ====================================================================== */
+/* ==== [13] STREAM ====================================================== */
 /*
  * A push has three steps, and only the last one is seen by others: reserve and
  * fill an element, then publish it together with its charge. Whatever comes in
@@ -3084,33 +3075,93 @@ static int bsi_format_array(char *buf, size_t size, const char *fmt, const uint6
  * before the publish gives back what it reserved.
  */
 
-BSE_API int bpf_stream_push(struct bpf_stream *s, const void *data, size_t len)
+/* Counts a refusal; what was reserved goes back. Nobody has seen it. */
+static BSE_NOINLINE int bsi_push_fail(struct bpf_stream *s, bse_link newest, size_t len, int err)
 {
-	struct bse_chain chain;
+	bsi_list_release(newest);
+	return bsi_refuse(s, err, 1, len);
+}
+
+/*
+ * For a text that lies there already: another writer, or a handler, has changed
+ * the log since it was seen. Tries again while there is room.
+ */
+static BSE_NOINLINE int bsi_push_again(struct bpf_stream *s, bse_link link, size_t len)
+{
+	const struct bse_chain chain = { link, link, (uint32_t)len, 1 };
+	int err = bsi_publish(s, bse_log_seen(s), &chain);
+
+	return err ? bsi_push_fail(s, link, len, err) : 0;
+}
+
+/* What is longer than one element can hold; or nothing, which succeeds. */
+static BSE_NOINLINE int bsi_push_parts(struct bpf_stream *s, const void *data, size_t len)
+{
+	struct bse_chain chain = { .newest = 0 };
+	bse_seen seen;
 	int err;
 
-	/* Nothing to store: it would take memory and charge none. */
+	/* It would take memory and charge none. */
 	if (!len)
 		return 0;
-	err = bsi_capacity_check(s, len);
+	err = bsi_capacity_check(s, len, &seen);
 	if (!err)
-		err = bsi_message_make(&chain, data, len);
-	if (!err) {
-		/* From here on the message is the reader's, or still ours. */
-		err = bse_log_publish(s, &chain);
-		if (err >= 0)
-			return 0;
-		/* Others filled the stream since it was checked. */
-		bsi_list_release(chain.newest);
-	}
-	return bsi_refuse(s, err, 1, len);
+		err = bsi_message_make(&chain, bse_group(s), data, len);
+	/* From here on it is the reader's, or still ours, to give back. */
+	if (!err)
+		err = bsi_publish(s, seen, &chain);
+	return err ? bsi_push_fail(s, chain.newest, len, err) : 0;
+}
+
+/* Writes the text where @link is, and publishes it. */
+static BSE_INLINE int bsi_push_store(struct bpf_stream *s, bse_seen seen, const void *data,
+				     size_t len, bse_link link)
+{
+	struct bpf_stream_elem *elem = bse_elem_of(link);
+
+	bsi_elem_write(elem, data, len, true);
+	if (BSE_LIKELY(bse_log_try_publish(s, &seen, link, elem, (uint32_t)len)))
+		return 0;
+	return bsi_push_again(s, link, len);
+}
+
+/* What one element can hold, in the page at hand or in another one. */
+static BSE_NOINLINE int bsi_push_one(struct bpf_stream *s, const void *data, size_t len)
+{
+	bse_seen seen;
+	bse_link link;
+	int err = bsi_capacity_check(s, len, &seen);
+
+	if (!err)
+		err = bse_reserve(bse_group(s), bsi_elem_size(len), false, &link);
+	/* Nothing was reserved. */
+	if (err)
+		return bsi_push_fail(s, 0, len, err);
+	return bsi_push_store(s, seen, data, len, link);
+}
+
+/*
+ * The straight way, for a short text, a stream with room, and room in the page
+ * at hand. It writes nothing but the element and a few words of its thread. All
+ * else it leaves to a call that it ends with: so it need not save registers.
+ */
+BSE_API int bpf_stream_push(struct bpf_stream *s, const void *data, size_t len)
+{
+	const bse_seen seen = bse_log_seen(s);
+	bse_link link;
+
+	if (!len || len > BSI_SHORT || !bse_log_has_room(s, seen, (uint32_t)len) ||
+	    bse_reserve(bse_group(s), bsi_elem_size(len), true, &link))
+		return len && len <= BSI_ELEM_MAX ? bsi_push_one(s, data, len) :
+						    bsi_push_parts(s, data, len);
+	return bsi_push_store(s, seen, data, len, link);
 }
 
 /* Stores what a formatter wrote, or counts why not; @len is its answer. */
 static int bsi_stream_print(struct bpf_stream *s, const char *text, int len)
 {
 	if (len < 0) {
-		/* In kernels, -ENOMEM or -EBUSY: no buffer to format in. */
+		/* In kernels -ENOMEM or -EBUSY: no buffer to format in. */
 		bse_note_refusal(s, len == -ENOMEM || len == -EBUSY ?
 				 BPF_STREAM_REFUSED_POOL : BPF_STREAM_REFUSED_INVALID, 1, 0);
 		return len;
@@ -3150,13 +3201,9 @@ BSE_API int bpf_stream_printf(struct bpf_stream *s, const char *fmt, ...)
 BSE_API int bpf_stream_bprintf(struct bpf_stream *s, const char *fmt, const uint64_t *args,
 			       uint32_t len)
 {
-	struct bse_scratch scratch;
-	char *text = bse_scratch_get(&scratch);
-	int ret = text ? bsi_format_array(text, BPF_STREAM_PRINT_MAX, fmt, args, len) : -ENOMEM;
+	char text[BPF_STREAM_PRINT_MAX];
 
-	ret = bsi_stream_print(s, text, ret);
-	bse_scratch_put(&scratch);
-	return ret;
+	return bsi_stream_print(s, text, bsi_format_array(text, sizeof(text), fmt, args, len));
 }
 #endif
 
@@ -3166,9 +3213,7 @@ BSE_API void bpf_stream_get_stats(const struct bpf_stream *s, struct bpf_stream_
 	bse_get_counts(s, stats);
 }
 
-/* ====================================================================== *
- * [14] STAGE
- * ====================================================================== */
+/* ==== [14] STAGE ======================================================= */
 /*
  * A stage is a chain that its owner keeps between calls. It has one user, so
  * nothing in it is shared, but a handler may jump out of a call. The stage then
@@ -3192,7 +3237,10 @@ BSE_API_STAGE void bpf_stream_stage_free(struct bpf_stream_stage *ss)
 		bsi_list_release(group.newest);
 }
 
-/* No stream is known yet: nothing is charged, and no refusal is counted. */
+/*
+ * No stream is known yet: nothing is charged, no refusal is counted, and the
+ * pages are of the list MIXED, which pushes use in handlers only.
+ */
 BSE_API int bpf_stream_stage_push(struct bpf_stream_stage *ss, const void *data, size_t len)
 {
 	struct bse_chain chain;
@@ -3205,7 +3253,7 @@ BSE_API int bpf_stream_stage_push(struct bpf_stream_stage *ss, const void *data,
 		return -EINVAL;
 	if (len > (size_t)INT_MAX - group.bytes)
 		return -E2BIG;
-	err = bsi_message_make(&chain, data, len);
+	err = bsi_message_make(&chain, BSE_MIXED, data, len);
 	if (err)
 		return err;
 	/* On a copy: a handler that jumps out finds the stage as before. */
@@ -3245,6 +3293,7 @@ BSE_API_STAGE int bpf_stream_stage_printk(struct bpf_stream_stage *ss, const cha
 BSE_API int bpf_stream_stage_commit_to(struct bpf_stream_stage *ss, struct bpf_stream *s)
 {
 	const struct bse_chain group = bse_stage_whole(ss);
+	bse_seen seen;
 	int err;
 
 	if (!group.newest)
@@ -3252,7 +3301,7 @@ BSE_API int bpf_stream_stage_commit_to(struct bpf_stream_stage *ss, struct bpf_s
 	/* Asked first: what the group holds would be the parent's memory. */
 	err = bse_access();
 	if (!err)
-		err = bsi_capacity_check(s, group.bytes);
+		err = bsi_capacity_check(s, group.bytes, &seen);
 	if (!err) {
 		/*
 		 * Emptied before the publish. A handler that jumps out behind
@@ -3260,72 +3309,86 @@ BSE_API int bpf_stream_stage_commit_to(struct bpf_stream_stage *ss, struct bpf_s
 		 * that would free what is pending in the stream.
 		 */
 		bpf_stream_stage_init(ss);
-		err = bse_log_publish(s, &group);
+		err = bsi_publish(s, seen, &group);
 		/* Full: the group stays the caller's, to be tried later. */
-		if (err < 0)
+		if (err)
 			bse_stage_store(ss, &group);
 	}
-	return err < 0 ? bsi_refuse(s, err, group.messages, group.bytes) : 0;
+	return err ? bsi_refuse(s, err, group.messages, group.bytes) : 0;
 }
 
-/* ====================================================================== *
- * [15] READER
- * ====================================================================== */
+/* ==== [15] READER ====================================================== */
 /*
  * One reader at a time has the lock. It detaches the log, turns it round into
- * the backlog, and offers the backlog's head to a sink, over and over. Between
- * two calls of the sink it gives back what was taken. While the sink runs, the
- * reader holds nothing but the lock: every byte is in the backlog or gone, all
- * room and all pages of what is gone are given back. So a sink may block for
- * long without harm to writers, and a reader that never returns from its sink
- * can be replaced (I10).
+ * the backlog, and offers the backlog's head to a sink, over and over. While
+ * the sink runs, the reader holds nothing but the lock: every byte is in the
+ * backlog or gone, and the room and pages of what is gone are given back. So a
+ * sink may block for long without harm to writers, and a reader that never
+ * returns from it can be replaced (I10).
  */
 
 /* ---- [15a] BACKLOG --------------------------------------------------- */
 
+/*
+ * From newest first to oldest first. Detached, so no writer can reach it: one
+ * that read its head before has a number that is not the log's head any more.
+ */
+static bse_link bsi_list_reverse(bse_link newest)
+{
+	bse_link oldest = 0;
+	bse_link next;
+
+	while (newest) {
+		next = bse_elem_next(bse_elem_of(newest));
+		bse_set_next(newest, oldest);
+		oldest = newest;
+		newest = next;
+	}
+	return oldest;
+}
+
+/* Where the bytes of a reader go. */
+struct bsi_target {
+	bse_take *take;
+	void *ctx;
+	char **gather;		/* where several pieces become one; NULL: they do not */
+	size_t room;		/* for as much of them; SIZE_MAX: for all, they stay there */
+};
+
 /* One call of a reader; the lock is held. */
 struct bsi_reader {
 	struct bpf_stream *s;
-	bse_take *take;			/* its sink */
-	void *ctx;
-	size_t most;			/* bytes offered in more than one piece */
+	const struct bsi_target *target;
 	size_t left;			/* bytes that this call may still take */
 	uint32_t refund;		/* taken, not yet refunded (I3) */
 	uint32_t messages;		/* ended since the last flush */
-	struct bsi_returns returns;
+	struct bsi_returns *returns;
 };
 
 /*
- * The backlog of a reader that is gone cannot be trusted: it may be in the
- * middle of a reversal, or of a pop. Its elements are not looked at any more,
- * and so their pages stay in use. What is lost is what is pending beside the
- * log's own elements, both seen in one moment by the detach: it includes bytes
- * which that reader had taken and not refunded. If this reader ends here as
- * well, the next one does the same again.
+ * 0, or an error of bse_lock(). The backlog of a reader that is gone may be in
+ * the middle of a change: its elements are not looked at any more, and their
+ * pages stay in use. What is lost is what is pending beside the log's own
+ * elements, both seen in one moment by the detach: it includes bytes which that
+ * reader had taken and not refunded. If this reader ends here as well, the next
+ * one does the same.
  */
-static void bsi_backlog_abandon(struct bpf_stream *s)
-{
-	size_t lost;
-	bse_link link;
-
-	s->backlog_head = 0;
-	s->backlog_head = bsi_list_reverse(bse_log_detach(s, &lost));
-	for (link = s->backlog_head; link; link = bse_next_of(link))
-		lost -= bsi_elem_len(bse_elem_of(link));
-	bse_log_refund(s, (uint32_t)lost);
-	bse_note_lost(s, lost);
-}
-
-/* 0, or an error of bse_lock(). A reader that is gone gives way. */
 static int bsi_reader_lock(struct bpf_stream *s, bool wait)
 {
 	int ret = bse_lock(&s->lock, wait);
+	size_t lost;
+	bse_link link;
 
-	if (ret > 0) {
-		bsi_backlog_abandon(s);
-		ret = 0;
-	}
-	return ret;
+	if (ret <= 0)
+		return ret;
+	s->backlog_head = 0;
+	bse_consumed_set(s, 0);
+	s->backlog_head = bsi_list_reverse(bse_log_detach(s, &lost));
+	for (link = s->backlog_head; link; link = bse_elem_next(bse_elem_of(link)))
+		lost -= bse_elem_len(bse_elem_of(link));
+	bse_log_refund(s, (uint32_t)lost);
+	bse_note_lost(s, lost);
+	return 0;
 }
 
 /*
@@ -3337,7 +3400,7 @@ static void bsi_reader_flush(struct bsi_reader *reader)
 {
 	if (!reader->refund)
 		return;
-	bsi_returns_flush(&reader->returns);
+	bsi_returns_flush(reader->returns);
 	bse_log_refund(reader->s, reader->refund);
 	bse_note_delivered(reader->s, reader->messages, reader->refund);
 	reader->refund = 0;
@@ -3346,27 +3409,38 @@ static void bsi_reader_flush(struct bsi_reader *reader)
 
 /*
  * Points at what the sink is offered next; tells how many bytes these are.
- * Nothing changes: a sink that takes a part, or fails, finds the rest again.
+ * Nothing changes: a sink that takes a part, or fails, finds the rest again. A
+ * user's sink gets one piece at a time: one text of any size, or several that
+ * fit its buffer. The copy costs less than the calls, and refunds.
  */
 static size_t bsi_reader_collect(const struct bsi_reader *reader, struct bse_piece *piece,
 				 unsigned int *n)
 {
+	const struct bsi_target *target = reader->target;
 	bse_link link = reader->s->backlog_head;
+	size_t consumed = link ? bse_consumed_get(reader->s) : 0;
 	size_t bytes = 0;
 
-	for (*n = 0; link && *n < BSE_PIECES && bytes < reader->left; link = bse_next_of(link)) {
-		struct bpf_stream_elem *elem = bse_elem_of(link);
-		size_t len = bsi_elem_len(elem) - elem->consumed_len;
+	for (*n = 0; link && *n < BSE_PIECES && bytes < reader->left;) {
+		const struct bpf_stream_elem *elem = bse_elem_of(link);
+		const char *text = bse_elem_text(elem) + consumed;
+		size_t len = bse_elem_len(elem) - consumed;
 
 		if (len > reader->left - bytes)
 			len = reader->left - bytes;
-		/* One piece goes alone at any size, several if small. */
-		if (*n && bytes + len > reader->most)
+		if (target->gather && bytes && bytes + len > target->room)
 			break;
-		piece[*n].data = elem->str + elem->consumed_len;
-		piece[*n].len = len;
+		if (target->gather && len <= target->room) {
+			bsi_copy(*target->gather + bytes, text, len);
+			piece[0] = (struct bse_piece){ *target->gather, bytes + len };
+			*n = 1;
+		} else {
+			/* Who takes it only reads. */
+			piece[(*n)++] = (struct bse_piece){ (void *)(uintptr_t)text, len };
+		}
 		bytes += len;
-		++*n;
+		consumed = 0;
+		link = bse_elem_next(elem);
 	}
 	return bytes;
 }
@@ -3378,7 +3452,9 @@ static size_t bsi_reader_collect(const struct bsi_reader *reader, struct bse_pie
 static void bsi_reader_consume(struct bsi_reader *reader, uint32_t bytes)
 {
 	struct bpf_stream *s = reader->s;
-	struct bpf_stream_elem *elem;
+	struct bsi_returns *returns = reader->returns;	/* loaded once for all */
+	const struct bpf_stream_elem *elem;
+	uint32_t consumed = bse_consumed_get(s);
 	bse_link link;
 	uint32_t rest;
 
@@ -3387,38 +3463,103 @@ static void bsi_reader_consume(struct bsi_reader *reader, uint32_t bytes)
 	while (bytes) {
 		link = s->backlog_head;
 		elem = bse_elem_of(link);
-		rest = bsi_elem_len(elem) - elem->consumed_len;
+		rest = bse_elem_len(elem) - consumed;
 		if (bytes < rest) {
 			/* The next read begins in the middle of it (I9). */
-			elem->consumed_len += bytes;
+			bse_consumed_set(s, consumed + bytes);
 			return;
 		}
 		bytes -= rest;
+		if (consumed)
+			bse_consumed_set(s, 0);
+		consumed = 0;
 		/* Popped before it is released: then it may be anybody's. */
-		s->backlog_head = bse_next_of(link);
-		reader->messages += elem->total_len & BSI_ELEM_ENDS ? 1 : 0;
-		bsi_elem_release(link, &reader->returns);
+		s->backlog_head = bse_elem_next(elem);
+		reader->messages += bse_elem_ends(elem);
+		bsi_elem_release(elem, link, returns);
 	}
+}
+
+/* After so many bytes a read in one pass refunds: writers wait for room. */
+#define BSI_REFUND (16u << 10)
+
+/*
+ * A detached list, @bytes of text, goes to memory in one pass: the newest text
+ * first, downwards from the end. The list is never turned round, and what an
+ * element holds is touched once. Meanwhile only this call reaches the list.
+ */
+static BSE_NOINLINE void bsi_reader_take_list(struct bsi_reader *reader, bse_link link,
+					      size_t bytes)
+{
+	const struct bpf_stream_elem *elem = link ? bse_elem_of(link) : NULL;
+	char *memory = *reader->target->gather;
+	size_t room = bytes;	/* below what was copied */
+	size_t i;
+
+	while (link && bse_elem_len(elem) <= room) {
+		const size_t before = room;
+		const size_t stop = room > BSI_REFUND ? room - BSI_REFUND : 0;
+		uint32_t messages = 0;
+
+		do {
+			const bse_link next = bse_elem_next(elem);
+
+			room -= bse_elem_len(elem);
+			messages += bse_elem_ends(elem);
+			bsi_copy(memory + room, bse_elem_text(elem), bse_elem_len(elem));
+			bsi_elem_release(elem, link, reader->returns);
+			link = next;
+			elem = bse_elem_of(link);
+		} while (link && bse_elem_len(elem) <= room && room > stop);
+		reader->refund = (uint32_t)(before - room);
+		reader->messages = messages;
+		bsi_reader_flush(reader);
+	}
+	/*
+	 * What is pending is what the list holds (I3). If it were not, memory
+	 * would not be overrun, and nothing lost.
+	 */
+	for (i = room; i > 0 && i < bytes; i++)
+		memory[i - room] = memory[i];
+	if (link)
+		reader->s->backlog_head = bsi_list_reverse(link);
+	reader->left -= bytes - room;
+	*reader->target->gather = memory + (bytes - room);
+}
+
+/*
+ * Takes the log over as the backlog. Only when that is used up: its elements
+ * are older than all in the log, and come out first. Memory that has room for
+ * all gets it at once, and there is no backlog.
+ */
+static void bsi_reader_refill(struct bsi_reader *reader)
+{
+	size_t pending;
+	bse_link link;
+
+	/* First: what is pending is then what the list holds. */
+	bsi_reader_flush(reader);
+	link = bse_log_detach(reader->s, &pending);
+	if (reader->target->room == SIZE_MAX && pending <= reader->left)
+		bsi_reader_take_list(reader, link, pending);
+	else
+		reader->s->backlog_head = bsi_list_reverse(link);
 }
 
 /* Bytes taken; or the sink's error if there were none. */
 static int bsi_reader_run(struct bsi_reader *reader)
 {
+	const struct bsi_target *target = reader->target;
 	struct bpf_stream *s = reader->s;
 	struct bse_piece piece[BSE_PIECES];
 	size_t begin = reader->left;
 	size_t offered;
-	size_t pending;
 	unsigned int n;
 	int taken = 0;
 
 	while (reader->left) {
-		/*
-		 * Only when the backlog is used up: its elements are older than
-		 * all in the log, and come out first.
-		 */
 		if (!s->backlog_head)
-			s->backlog_head = bsi_list_reverse(bse_log_detach(s, &pending));
+			bsi_reader_refill(reader);
 		offered = bsi_reader_collect(reader, piece, &n);
 		if (!offered)
 			break;
@@ -3427,7 +3568,7 @@ static int bsi_reader_run(struct bsi_reader *reader)
 		 * Writers go on. So do handlers and the sink, which may push to
 		 * this stream: that goes to the log, never to the backlog.
 		 */
-		taken = bse_sink_call(&s->lock, reader->take, reader->ctx, piece, n);
+		taken = bse_sink_call(&s->lock, target->take, target->ctx, piece, n);
 		/* A sink that claims too much: what it took is not known. */
 		if (taken > 0 && (size_t)taken > offered)
 			taken = -EINVAL;
@@ -3440,10 +3581,12 @@ static int bsi_reader_run(struct bsi_reader *reader)
 	return taken < 0 && reader->left == begin ? taken : (int)(begin - reader->left);
 }
 
-static int bsi_drain(struct bpf_stream *s, bse_take *take, void *ctx, size_t most, size_t max,
-		     bool wait)
+/* A whole call of a reader, for any target: the bytes taken, or an error. */
+static int bsi_drain(struct bpf_stream *s, const struct bsi_target *target, size_t max, bool wait)
 {
-	struct bsi_reader reader;
+	struct bsi_returns returns;
+	struct bsi_reader reader = { s, target, max, 0, 0, &returns };
+	size_t pending;
 	int ret = bse_access();
 
 	if (ret || !max)
@@ -3451,21 +3594,15 @@ static int bsi_drain(struct bpf_stream *s, bse_take *take, void *ctx, size_t mos
 	ret = bsi_reader_lock(s, wait);
 	if (ret)
 		return ret;
-	reader.s = s;
-	reader.take = take;
-	reader.ctx = ctx;
-	reader.most = most;
-	reader.refund = 0;
-	reader.messages = 0;
-	reader.returns.used = 0;
+	bsi_returns_init(&returns);
 	/*
-	 * What is pending now, and no more: the sink may push, and writers may
-	 * be faster than it. A figure that is a little old ends the call a
-	 * little early.
+	 * What is pending now, and no more: a sink may push, and writers may be
+	 * faster than it. A figure that is a little old ends the call a little
+	 * early. Memory needs no such end: it is full some time.
 	 */
-	reader.left = bse_log_pending(s);
-	if (reader.left > max)
-		reader.left = max;
+	pending = bse_log_pending(s);
+	if (target->room < SIZE_MAX && max > pending)
+		reader.left = pending;
 	ret = bsi_reader_run(&reader);
 	/* The backlog stays for the next reader, which need not be this one. */
 	bse_unlock(&s->lock);
@@ -3474,58 +3611,65 @@ static int bsi_drain(struct bpf_stream *s, bse_take *take, void *ctx, size_t mos
 
 /* ---- [15b] SINKS ----------------------------------------------------- */
 
-/* A user's sink, which takes one piece at a time. */
+/* A user's. */
 struct bsi_sink {
 	bpf_stream_sink *sink;
 	void *ctx;
 };
 
-/*
- * Several pieces are small, and gathered: one call and one refund for many
- * short messages. The copy costs less than the calls.
- */
 static int bsi_take_sink(void *ctx, const struct bse_piece *piece, unsigned int n)
 {
 	const struct bsi_sink *user = ctx;
-	char gathered[BSE_GATHER];
-	size_t len = 0;
-	unsigned int i;
 
-	if (n == 1)
-		return user->sink(user->ctx, piece->data, piece->len);
-	for (i = 0; i < n; i++) {
-		bse_copy(gathered + len, piece[i].data, piece[i].len);
-		len += piece[i].len;
-	}
-	return user->sink(user->ctx, gathered, len);
+	(void)n;	/* one, as there is a buffer */
+	return user->sink(user->ctx, piece->iov_base, piece->iov_len);
+}
+
+static int bsi_drain_sink(struct bpf_stream *s, bpf_stream_sink *sink, void *ctx, size_t max,
+			  bool wait)
+{
+	char buffer[BSE_GATHER];
+	char *gather = buffer;
+	struct bsi_sink user = { sink, ctx };
+	const struct bsi_target target = { bsi_take_sink, &user, &gather, sizeof(buffer) };
+
+	return bsi_drain(s, &target, max, wait);
 }
 
 BSE_API int bpf_stream_drain(struct bpf_stream *s, bpf_stream_sink *sink, void *ctx, size_t max)
 {
-	return bsi_drain(s, bsi_take_sink, &(struct bsi_sink){ sink, ctx }, BSE_GATHER, max, true);
+	return bsi_drain_sink(s, sink, ctx, max, true);
 }
 
-BSE_API int bpf_stream_try_drain(struct bpf_stream *s, bpf_stream_sink *sink, void *ctx,
-				 size_t max)
+BSE_API int bpf_stream_try_drain(struct bpf_stream *s, bpf_stream_sink *sink, void *ctx, size_t max)
 {
-	return bsi_drain(s, bsi_take_sink, &(struct bsi_sink){ sink, ctx }, BSE_GATHER, max, false);
+	return bsi_drain_sink(s, sink, ctx, max, false);
 }
 
 /* Memory takes all that it is offered; lengths stay an int. */
+static int bsi_drain_memory(struct bpf_stream *s, void *buf, size_t len, bool wait)
+{
+	char *at = buf;
+	const struct bsi_target target = { bse_take_memory, &at, &at, SIZE_MAX };
+
+	return len > INT_MAX ? -EINVAL : bsi_drain(s, &target, len, wait);
+}
+
 BSE_API int bpf_stream_read(struct bpf_stream *s, void *buf, size_t len)
 {
-	return len > INT_MAX ? -EINVAL : bsi_drain(s, bse_take_memory, &buf, SIZE_MAX, len, true);
+	return bsi_drain_memory(s, buf, len, true);
 }
 
 BSE_API int bpf_stream_try_read(struct bpf_stream *s, void *buf, size_t len)
 {
-	return len > INT_MAX ? -EINVAL : bsi_drain(s, bse_take_memory, &buf, SIZE_MAX, len, false);
+	return bsi_drain_memory(s, buf, len, false);
 }
 
 #ifdef BSE_HAS_THREADS
+/* A file takes many pieces at once, as they lie in their pages. */
 BSE_API int bpf_stream_drain_fd(struct bpf_stream *s, int fd, size_t max)
 {
-	return bsi_drain(s, bse_take_fd, &fd, SIZE_MAX, max, true);
+	return bsi_drain(s, &(struct bsi_target){ bse_take_fd, &fd, NULL, 0 }, max, true);
 }
 #endif
 
@@ -3533,45 +3677,34 @@ BSE_API int bpf_stream_drain_fd(struct bpf_stream *s, int fd, size_t max)
 /* Where a byte faults the call ends as with a sink that takes a part. */
 BSE_API int bpf_stream_read_user(struct bpf_stream *s, void BSE_USER *buf, size_t len)
 {
-	return len > INT_MAX ? -EINVAL : bsi_drain(s, bse_take_user, &buf, SIZE_MAX, len, true);
+	const struct bsi_target target = { bse_take_user, &buf, NULL, 0 };
+
+	return len > INT_MAX ? -EINVAL : bsi_drain(s, &target, len, true);
 }
 #endif
 
-/* ====================================================================== *
- * [16] LIFECYCLE
- * ====================================================================== */
-
-BSE_API int bpf_stream_init(struct bpf_stream *s, const struct bpf_stream_options *opts)
-{
-	size_t capacity = opts && opts->capacity ? opts->capacity : BPF_STREAM_DEFAULT_CAPACITY;
-
-	if (capacity > INT_MAX)
-		return -EINVAL;
-	return bse_stream_init(s, capacity);
-}
+/* ==== [16] LIFECYCLE =================================================== */
 
 BSE_API void bpf_stream_destroy(struct bpf_stream *s)
 {
 	size_t pending;
 
-	if (bse_access() || bsi_reader_lock(s, false))
+	if (bse_access() || bsi_reader_lock(s, true))
 		return;
 	bsi_list_release(bse_log_detach(s, &pending));
 	bsi_list_release(s->backlog_head);
+	bse_consumed_set(s, 0);
 	s->backlog_head = 0;
+	bse_log_refund(s, (uint32_t)bse_log_pending(s));
 	bse_unlock(&s->lock);
 }
 
 /* ---- [16a] MODULES --------------------------------------------------- */
 #ifndef BSE_HAS_THREADS
-/* Releases a dead CPU's slots; runs on another. */
+/* Releases a dead CPU's slots; runs on another one. */
 static int bsi_line_dead(unsigned int cpu)
 {
-	struct bse_line *line = per_cpu_ptr(&bse_self, cpu);
-	uint32_t i;
-
-	for (i = 0; i < BPF_STREAM_LEVELS; i++)
-		bsi_slot_release(&line->slot[i]);
+	bsi_slots_release(per_cpu_ptr(&bse_self, cpu)->slot);
 	return 0;
 }
 
@@ -3606,6 +3739,7 @@ BSE_API int bpf_stream_pool_start(size_t bytes)
 BSE_API size_t bpf_stream_pool_stop(void)
 {
 	struct bse_pool *pool = bse_pool_found();
+	uint32_t partial;
 	size_t left;
 	int cpu;
 
@@ -3615,7 +3749,7 @@ BSE_API size_t bpf_stream_pool_stop(void)
 	cpuhp_remove_state_nocalls(bsi_cpuhp);
 	for_each_possible_cpu(cpu)
 		bsi_line_dead(cpu);
-	left = bse_pool_in_use(pool);
+	left = bse_pool_in_use(pool, &partial);
 	bse_process.pool = (bse_ptr){ NULL };	/* no call runs beside this one */
 	vfree(pool);
 	return left;
@@ -3626,18 +3760,14 @@ BSE_API size_t bpf_stream_pool_stop(void)
 /* ---- [16b] THREADS --------------------------------------------------- */
 
 /*
- * Gives back all slots: no reservation is under way, or it was cancelled. The
- * depth is so high meanwhile that a handler which pushes finds no slot, and
- * takes a page of its own: with a slot it would fill or retire the same page.
+ * No reservation is under way, or it was cancelled. The depth is so high that a
+ * handler finds no slot: with one it would fill or retire the same page.
  */
 static void bsi_thread_give_back(uint32_t attachment)
 {
-	uint32_t i;
-
 	bse_own_set(&bse_self.depth, BPF_STREAM_LEVELS);
 	BSE_BARRIER();
-	for (i = 0; i < BPF_STREAM_LEVELS; i++)
-		bsi_slot_release(&bse_self.slot[i]);
+	bsi_slots_release(bse_self.slot);
 	BSE_BARRIER();
 	bse_own_set(&bse_self.attachment, attachment);
 	bse_own_set(&bse_self.depth, 0);
@@ -3653,6 +3783,44 @@ static void bsi_thread_exit(void *self)
 BSE_API void bpf_stream_thread_release(void)
 {
 	bsi_thread_give_back(bse_own_get(&bse_self.attachment));
+}
+
+/*
+ * First what nobody keeps becomes free, at once or when it is read. Then one
+ * page at a time is out of the lists: a push finds the others. Both are
+ * bounded.
+ */
+BSE_API size_t bpf_stream_pool_trim(void)
+{
+	struct bse_pool *pool = bse_pool_found();
+	struct bse_space space;
+	int saved = errno;
+	size_t unit = (size_t)sysconf(_SC_PAGESIZE);
+	size_t given_back = 0;
+	uint32_t left;
+	uint32_t i;
+	int advice;
+	char *at;
+
+	if (!pool || bse_access())
+		return 0;
+	advice = pool->flags & BPF_STREAM_POOL_SHARED ? MADV_REMOVE : MADV_DONTNEED;
+	left = pool->pages;
+	for (i = 0; i < BSE_LISTS; i++) {
+		for (; left > 0 && bse_partial_get(i, &space); left--)
+			bsi_page_retire(&space);
+	}
+	for (left = BPF_STREAM_PAGE_SIZE % unit ? 0 : pool->pages; left > 0; left--) {
+		space.page = bse_list_pop(pool, BSE_HOT);
+		if (!space.page)
+			break;
+		at = bse_pool_at(bse_link_at(space.page, 0));
+		if ((uintptr_t)at % unit == 0 && !madvise(at, BPF_STREAM_PAGE_SIZE, advice))
+			given_back++;
+		bse_list_push(pool, BSE_COLD, space.page);
+	}
+	errno = saved;
+	return given_back;
 }
 
 /* ---- [16c] PROCESSES ------------------------------------------------- */
@@ -3675,21 +3843,19 @@ static void bsi_process_forked(void)
 		bse_fill(bse_self.slot, 0, sizeof(bse_self.slot));
 		bse_process.foreign = BSE_U32(1);
 		bse_process.pool = (bse_ptr){ NULL };
-		pool = NULL;
 	} else if (pool) {
 		/* Slots of other threads are gone, their pages with them. */
-		for (i = 0; i < BPF_STREAM_LEVELS; i++)
+		for (i = 0; i < BSE_SLOTS; i++)
 			kept += bse_self.slot[i].keeps;
 		pool->kept = BSE_U32(kept);
 	}
-	bse_process.adopting = BSE_U32(pool ? 1 : 0);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 /*
- * A program may be linked so that a function of another library is bound at its
- * first call, by code that takes kilobytes of stack. So what is called where
- * stack may be short is called here first, in ways that change nothing.
+ * A function of another library may be bound at its first call, by code that
+ * takes kilobytes of stack. What is called where stack may be short is called
+ * here first, in ways that change nothing.
  */
 static void bsi_process_bind(void)
 {
@@ -3714,13 +3880,13 @@ static void bsi_process_bind(void)
 
 BSE_CONSTRUCTOR static void bsi_process_load(void)
 {
-	if (!pthread_atfork(NULL, NULL, bsi_process_forked) &&
-	    !pthread_key_create(&bse_process.exit_key, bsi_thread_exit)) {
-		pthread_setspecific(bse_process.exit_key, NULL);	/* bound, too */
-		/* Release, with attach:A: a thread may already push. */
-		bse_u32_xchg_release(&bse_process.hooked, 1);		/* ORD(load:A) */
-	}
 	bsi_process_bind();
+	if (pthread_atfork(NULL, NULL, bsi_process_forked) ||
+	    pthread_key_create(&bse_process.exit_key, bsi_thread_exit))
+		return;
+	pthread_setspecific(bse_process.exit_key, NULL);	/* bound, too */
+	/* Release, with attach:A: a thread may run already, and push. */
+	bse_u32_xchg_release(&bse_process.hooked, 1);			/* ORD(load:A) */
 }
 
 /* Without this, a thread that outlives a dlclose would call into nowhere. */
@@ -3735,33 +3901,22 @@ BSE_DESTRUCTOR static void bsi_process_unload(void)
 #endif /* BSE_HAS_THREADS */
 #endif /* BPF_STREAM_BODIES */
 
-/* ====================================================================== *
- * [17] PROGRAM
- * ====================================================================== */
+/* ==== [17] PROGRAM ===================================================== */
 /*
- * The kernel's names and signatures for the two streams of a program. They
- * are inline functions, and so no symbols. Do not include <bpf/bpf.h> in the
- * same file: some of its names are the same.
+ * The kernel's names and signatures for the two streams of a program, inline
+ * and so no symbols. <bpf/bpf.h> in the same file would have the same names.
  */
 #if defined(BPF_STREAM_PROG) && !defined(BPF_STREAM_PROG_H)
 #define BPF_STREAM_PROG_H
 
 BSE_DECLS_BEGIN
 
-/**
- * struct bpf_prog_aux - what belongs to a program
- * @stream:           its streams; BPF_STDOUT is stream[0]
- * @stream_error_cnt: reports made so far
- */
+/* A program, and what belongs to it. */
 struct bpf_prog_aux {
-	struct bpf_stream stream[2];
-	bse_figure stream_error_cnt;
+	struct bpf_stream stream[2];		/* BPF_STDOUT, BPF_STDERR */
+	bse_figure stream_error_cnt;		/* reports made so far */
 };
 
-/**
- * struct bpf_prog - a program
- * @aux: what belongs to it
- */
 struct bpf_prog {
 	struct bpf_prog_aux *aux;
 };
@@ -3774,11 +3929,7 @@ static inline struct bpf_stream *bsi_prog_stream(struct bpf_prog_aux *aux, int s
 	return &aux->stream[stream_id - BPF_STDOUT];
 }
 
-/**
- * bpf_prog_stream_init() - make the two streams of a program
- *
- * As bpf_stream_init(); prog->aux points to memory of any content.
- */
+/* As bpf_stream_init(); prog->aux points to memory of any content. */
 static inline void bpf_prog_stream_init(struct bpf_prog *prog)
 {
 	(void)bpf_stream_init(&prog->aux->stream[0], NULL);
@@ -3786,23 +3937,14 @@ static inline void bpf_prog_stream_init(struct bpf_prog *prog)
 	bse_figure_set(&prog->aux->stream_error_cnt, 0);
 }
 
-/**
- * bpf_prog_stream_free() - destroy the two streams of a program
- *
- * As bpf_stream_destroy().
- */
+/* As bpf_stream_destroy(). */
 static inline void bpf_prog_stream_free(struct bpf_prog *prog)
 {
 	bpf_stream_destroy(&prog->aux->stream[0]);
 	bpf_stream_destroy(&prog->aux->stream[1]);
 }
 
-/**
- * bpf_prog_stream_read() - take out bytes of one of a program's streams
- *
- * As bpf_stream_read(), but -ENOENT if there is no such stream, whatever else
- * is wrong.
- */
+/* As bpf_stream_read(), but before all else -ENOENT for no such stream. */
 static inline int bpf_prog_stream_read(struct bpf_prog *prog, enum bpf_stream_id stream_id,
 				       void *buf, int len)
 {
@@ -3812,11 +3954,7 @@ static inline int bpf_prog_stream_read(struct bpf_prog *prog, enum bpf_stream_id
 	return s ? bpf_stream_read(s, buf, BSE_CAST(size_t, len)) : -BSE_ENOENT;
 }
 
-/**
- * bpf_stream_stage_commit() - commit a stage to one of a program's streams
- *
- * As bpf_stream_stage_commit_to(), but -EINVAL if there is no such stream.
- */
+/* As bpf_stream_stage_commit_to(), but -EINVAL if there is no such stream. */
 static inline int bpf_stream_stage_commit(struct bpf_stream_stage *ss, struct bpf_prog *prog,
 					  enum bpf_stream_id stream_id)
 {
@@ -3825,12 +3963,7 @@ static inline int bpf_stream_stage_commit(struct bpf_stream_stage *ss, struct bp
 	return s ? bpf_stream_stage_commit_to(ss, s) : -BSE_EINVAL;
 }
 
-/**
- * bpf_stream_vprintk() - print from an array of arguments
- *
- * As bpf_stream_bprintf(), but -ENOENT if there is no such stream, whatever
- * else is wrong. @args is aligned to 8.
- */
+/* As bpf_stream_bprintf(), but before all else -ENOENT for no such stream. */
 static inline int bpf_stream_vprintk(int stream_id, const char *fmt, const void *args,
 				     uint32_t len, struct bpf_prog_aux *aux)
 {
@@ -3839,14 +3972,7 @@ static inline int bpf_stream_vprintk(int stream_id, const char *fmt, const void 
 	return s ? bpf_stream_bprintf(s, fmt, BSE_CAST(const uint64_t *, args), len) : -BSE_ENOENT;
 }
 
-/**
- * bpf_prog_stream_error_limit() - count a report; is it one too many?
- * @prog: the program
- *
- * Context:   Any.
- * Progress:  Wait-free.
- * Return:    true if BPF_STREAM_MAX_REPORTS reports were counted before.
- */
+/* Counts a report; true if BPF_STREAM_MAX_REPORTS were counted before. */
 static inline bool bpf_prog_stream_error_limit(struct bpf_prog *prog)
 {
 	bse_figure *count = &prog->aux->stream_error_cnt;

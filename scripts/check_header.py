@@ -6,12 +6,12 @@ usage: check_header.py HEADER [PAGE]
 
   - the limits below; the SPDX line; no // comments
   - the sections, the contents list in the opening comment, and the version, which stands twice
-  - ordering labels: unique, on every access whose word has an order, and in the pair table of [7]
+  - ordering labels: unique, on every access by a word that tells its order, and in the pair table
+    of [7] unless it is relaxed
   - invariants that are cited exist in the list of [7] PROOF
   - environment tests and #includes only in [3] and [6]
-  - the kernel-doc comment of every function declared in [5] API or defined in [17] PROGRAM: what it
-    does, every parameter, Context, and Return if it returns something; a line
-    `As bpf_stream_x(), but ...` stands for what is missing there
+  - the kernel-doc comment of every function declared in [5] API: what it does, every parameter, and
+    Return if it returns something; a line `As bpf_stream_x(), but ...` stands for what is missing
   - the ordering labels that PAGE (docs/memory-ordering.md) cites exist
 
 All errors are printed. Exit status: 0 nothing wrong, 1 errors, 2 usage.
@@ -36,9 +36,7 @@ SECTIONS = (
 )
 ENVIRONMENT, API, BODIES, PROOF, PROGRAM = 3, 5, 6, 7, 17
 
-RULE = "=" * 70
-BANNER_TOP, BANNER_END = f"/* {RULE} *", f" * {RULE} */"
-BANNER_TITLE = re.compile(r" \* \[(\d+)\] (\S.*)")
+BANNER = re.compile(r"/\* ==== \[(\d+)\] (\S.*?) ={4,} \*/")
 SUB_BANNER = re.compile(r"/\* ---- \[(\d+)([a-z])\] (\S.*?) -{3,} \*/")
 CONTENTS_ROW = re.compile(r" \*\s+\[(\d+)\]\s+(\S.*?)(?:\s+-\s.*)?")
 
@@ -105,8 +103,8 @@ class Header:
         self.banners, self.subs = [], []
         self.section = [0] * len(self.lines)
         for i, line in enumerate(self.lines):
-            m = BANNER_TITLE.fullmatch("".join(self.lines[i + 1:i + 2]))
-            if m and line == BANNER_TOP and self.lines[i + 2:i + 3] == [BANNER_END]:
+            m = BANNER.fullmatch(line)
+            if m:
                 self.banners.append((i + 1, int(m[1]), m[2]))
                 self.section[i:] = [int(m[1])] * (len(self.lines) - i)
             m = SUB_BANNER.fullmatch(line)
@@ -208,13 +206,12 @@ class Header:
         found = [i + 1 for i, line in enumerate(self.lines) if self.directive[i] and
                  re.match(r"\s*#\s*include\b.*dropin", line)]
         for line in found[MAX_DROPIN_INCLUDES:]:
-            self.error(line, "one more #include of the drop-in's file, at most "
-                       f"{MAX_DROPIN_INCLUDES} are allowed")
+            self.error(line, "one more #include of the drop-in's file than is allowed")
 
     # ---- orderings and invariants ----------------------------------------------
 
     def check_labels(self):
-        self.labels, free = {}, []      # free: places of labels that no access has yet
+        self.labels, self.ordered, free = {}, [], []    # free: labels that no access has yet
         for i, line in enumerate(self.comments):
             for m in LABEL_COMMENT.finditer(line):
                 free.append(i)
@@ -231,6 +228,8 @@ class Header:
                            "a row to the pair table")
             else:
                 free.remove(place)
+                if not call.endswith("_relaxed"):
+                    self.ordered += LABEL_COMMENT.findall(self.comments[place])
         self.check_pairs()
 
     def atomic_calls(self):
@@ -270,12 +269,9 @@ class Header:
         for line, _, text in self.proof_rows(PAIR_ROW):
             fields = text.split(" - ")
             names = [n.strip() for n in fields[0].split(" / ")]
-            relaxed = len(fields) > 1 and fields[1].strip().startswith("relaxed: ")
-            if len(fields) < 3 or len(names) > 2 and not relaxed or \
-                    not all(re.fullmatch(LABEL, n) for n in names):
+            if len(fields) < 3 or len(names) > 2 or not all(re.fullmatch(LABEL, n) for n in names):
                 self.error(line, f"row of {fields[0]} is not as the pair table wants it: write "
-                           "`a:A / b:B - what the pair guarantees - x.litmus` (or planned); "
-                           "more than two labels only as `a:A / b:B / c:C - relaxed: why - ...`")
+                           "`a:A / b:B - what the pair guarantees - x.litmus` (or planned)")
                 continue
             if not LITMUS.fullmatch(fields[-1].strip()):
                 self.error(line, f"row of {fields[0]} ends with `{fields[-1].strip()}`, not with "
@@ -283,7 +279,7 @@ class Header:
             tabled.update(names)
             for name in set(names) - set(self.labels):
                 self.error(line, f"the pair table names {name}, which labels nothing")
-        for name in set(self.labels) - tabled:
+        for name in set(self.ordered) - tabled:
             self.error(self.labels[name], f"ordering label {name} is not in the pair table of [7]")
         for i, line in enumerate(self.comments):
             if self.section[i] != PROOF or not PAIR_ROW.match(line):
@@ -316,12 +312,10 @@ class Header:
                            "use or add a word there")
 
     def declarations(self):
-        """Yield (first line index, name, parameter names) of the public functions: what [5]
-        declares, and what [17] defines inline."""
+        """Yield (first line index, name, parameter names) of what [5] declares."""
         for first, end, text in self.statements():
             m = re.search(r"\b(bpf_\w+)\s*\(", text)
-            if m and (self.section[first], end) in ((API, ";"), (PROGRAM, "{")) and \
-                    not text.startswith("typedef"):
+            if m and (self.section[first], end) == (API, ";") and not text.startswith("typedef"):
                 yield first, m[1], self.parameters(text[m.end():])
 
     def statements(self):
@@ -385,7 +379,7 @@ class Header:
             yield f"the order is {', '.join(DOC_FIELDS)}, each at most once"
         if not any(re.match(r"As \w+\(\)", text) for text in doc):
             missing = [f"@{p}" for p in params if p not in described]
-            missing += [f for f in ["Context"] + ["Return"] * (not void) if f not in fields]
+            missing += ["Return"] * (not void and "Return" not in fields)
             yield from (f"nothing is said of {m}, nor `As bpf_stream_x(), ...`" for m in missing)
 
     def check_page(self, path):

@@ -62,7 +62,7 @@ extras=('' -DBPF_STREAM_PROG -DBPF_STREAM_EXPORT)
 	cells 'gcc-12 clang-14 clang-19' 'gnu11 c2x' 'implement.c static.c' ''
 	cells 'gcc-12 clang-14 clang-19' 'c11 c17' late_static.c ''
 	cells 'gcc-12 clang-14' c11 'implement.c static.c' -Os
-	cells 'g++ clang++-14 clang++-19' 'c++11 c++14 c++17 c++20' declare.cc "${extras[@]}"
+	cells 'g++ clang++-14 clang++-19' 'c++11 c++14 c++17 c++20 c++2b' declare.cc "${extras[@]}"
 } | tr '\n' '\0' | xargs -0 -n 1 -P "$(nproc)" bash -c 'run_cell "$0"' >"$work/results"
 awk '!/^ok$/ && !(/^SKIP/ && told[$0]++)' "$work/results"
 count()

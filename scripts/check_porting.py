@@ -21,7 +21,7 @@ from check_header import BODIES, ENVIRONMENT, Header
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 NAME = re.compile(r"\b(?:bse|bsi|BSE)_\w*[a-zA-Z0-9]\b(?!_)")
-ATOMIC = re.compile(r"^BSE_(?:(LOAD|STORE)|RMW|CAS)\((\w+), [\w *]+, (\w+), (\w+),", re.M)
+ATOMIC = re.compile(r"^BSE_(?:LOAD|STORE|RMW|CAS)\((\w+), [\w *]+, (\w+),", re.M)
 BUILT_IN = re.compile(r"^static (?:inline )?([^;{}()#]*?[ *])\(?(bse_\w+)\)?(\([^)]*\))\n\{", re.M)
 PROTOTYPE = re.compile(r"^(?!static)([\w ]*?[ *])(bs[ei]_\w+)(\([^)]*\));$", re.M)
 CODE = re.compile(r"^```c\n(.*?)^```$", re.M | re.S)
@@ -56,9 +56,7 @@ def main(root=ROOT):
     words = {name for name in algorithm if name.startswith("bse_") and
              re.search(rf"\b{name}\(", "\n".join(lines))}
     for m in ATOMIC.finditer(code):
-        words.add(f"bse_{m[2]}_{m[1].lower()}_{m[3]}" if m[1] else
-                  f"bse_{m[2]}_cas_{m[3]}" if m[0].startswith("BSE_CAS") else
-                  f"bse_{m[2]}_{m[3]}_{m[4]}")
+        words.add(f"bse_{m[1]}_{m[2]}")
 
     # What the page has: prototypes, and first cells of tables, where types stand, too.
     prototypes = {m[2]: spaces("".join(m.groups())) for block in CODE.findall(page)

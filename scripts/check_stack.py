@@ -6,9 +6,10 @@ usage: check_stack.py HEADER
 
 Compiles the bodies with gcc -O2 and adds up the frames on the deepest path from each function. On
 these paths indirect calls, recursion and frames of unknown size are errors, but that the reader calls
-sinks: the deepest of ours counts, a user's own as 0. A function of the C library counts as 128 bytes,
-and must be called by the constructor, too: to bind it at its first call would take kilobytes. The last
-line is `N passed, N failed, N skipped`. Exit status: 0 all within their limits, 1 not so.
+a sink: for a drain the one that gathers, and the user's own as 0; for a read the one of memory. A
+function of the C library counts as 128 bytes, and must be called by the constructor, too: to bind it
+at its first call would take kilobytes. The last line is `N passed, N failed, N skipped`. Exit status:
+0 all within their limits, 1 not so.
 """
 import os
 import re
@@ -16,12 +17,11 @@ import subprocess
 import sys
 import tempfile
 
-READS = ("bpf_stream_try_drain", "bpf_stream_try_read")
+USER_SINK = "bsi_take_sink"                             # calls the sink that the user gave
+READS = {"bpf_stream_try_drain": USER_SINK, "bpf_stream_try_read": "bse_take_memory"}
 LIMITS = dict.fromkeys(READS, 4096) | {"bpf_stream_push": 512} | dict.fromkeys(
     ("bpf_stream_" + f for f in ("printf", "vprintf", "bprintf", "stage_printk")), 2048)
-READERS = READS + ("bsi_reader_run", "bsi_drain")       # the sink's caller, and where it is inlined
-USER_SINK = "bsi_take_sink"                             # calls the sink that the user gave
-SINKS = (USER_SINK, "bse_take_memory", "bse_take_fd")
+READERS = (*READS, "bsi_reader_run", "bsi_drain")       # the sink's caller, and where it is inlined
 NODE = re.compile(r'node: \{ title: "([^"]+)" label: "[^"]*?(\d+) bytes \(([\w,]+)\)')
 EDGE = re.compile(r'edge: \{ sourcename: "([^"]+)" targetname: "([^"]+)"')
 INDIRECT = "__indirect_call"
@@ -72,11 +72,11 @@ def plain(title):
     return title.rsplit(":", 1)[-1].split(".")[0]
 
 
-def with_sinks(frames, calls):
-    """Return the calls with those of a sink replaced: by ours, or by none for the user's own."""
-    sinks = [f for f in frames if plain(f) in SINKS]
-    if {plain(f) for f in sinks} != set(SINKS):
-        raise Problem("not in the compiled code: one of the sinks " + ", ".join(SINKS))
+def with_sink(name, frames, calls):
+    """Return the calls with a sink's replaced: by the one of this name, or none for the user's own."""
+    sinks = [f for f in frames if plain(f) == name]
+    if not sinks:
+        raise Problem(f"not in the compiled code: the sink {name}")
     into = {name: sinks for name in READERS} | {USER_SINK: []}
     return {source: [t for callee in callees for t in
                      (into.get(plain(source), [callee]) if callee == INDIRECT else [callee])]
@@ -92,7 +92,7 @@ def main(header):
         try:
             if function not in frames:
                 raise Problem("not found in the compiled code")
-            known = with_sinks(frames, calls) if function in READS else calls
+            known = with_sink(READS[function], frames, calls) if function in READS else calls
             size, path = deepest(function, frames, known, done)
             text = f"{size} of {limit} bytes: " + " -> ".join(f"{plain(f)} {n}" for f, n in path)
             if size > limit:

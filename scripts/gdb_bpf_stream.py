@@ -11,27 +11,30 @@ has the bodies; with several static copies, choose a frame of the right one.
 """
 import gdb
 
-ENDS = 0x80000000  # BSI_ELEM_ENDS: an element that ends its message
+# What an element's info says: its length, if it ends its message, and the units of 8 bytes before it.
+LEN, ENDS, SHIFT = 0x1FFFF, 0x10000000, 30
+PENDING = 0x1FFFFFFF  # in the log's word, below three flags
 
 
-def elements(link, pool, left):
-    """The elements of a list, as (text, is the last of its message), of @left bytes at most; and
-    what is wrong with the next one, or nothing."""
+def elements(link, pool, left, consumed=0):
+    """Elements of a list, as (text, is its message's last), of @left bytes without the first
+    @consumed ones; and what is wrong with the next one, or nothing."""
     kind = gdb.lookup_type("struct bpf_stream_elem").pointer()
     found = []
     while link:
         try:
             elem = gdb.Value(pool + link * 8).cast(kind).dereference()
-            total, consumed = int(elem["total_len"]), int(elem["consumed_len"])
-            size = (total & ~ENDS) - consumed
+            info = int(elem["info"])
+            size = (info & LEN) - consumed
             left -= size
             if size <= 0 or left < 0:
                 return found, f"; the element at {pool + link * 8:#x} is damaged"
-            at = int(elem["str"].address) + consumed
+            at = int(elem["str"].address) + (info >> SHIFT) * 8 + consumed
             text = gdb.selected_inferior().read_memory(at, size).tobytes()
         except gdb.MemoryError as error:
             return found, f"; the element at {pool + link * 8:#x} cannot be read: {error}"
-        found.append((text, bool(total & ENDS)))
+        found.append((text, bool(info & ENDS)))
+        consumed = 0
         link = int(elem["node"])
     return found, ""
 
@@ -70,8 +73,9 @@ class BpfStream(gdb.Command):
         pool = int(gdb.parse_and_eval("bse_process")["pool"]["bse_v"])
         # The newest element is above, pending bytes are below.
         word = int(stream["log"]["bse_v"])
-        pending = word & 0xFFFFFFFF
-        backlog, note = elements(int(stream["backlog_head"]), pool, pending)
+        pending = word & PENDING
+        consumed = int(stream["consumed"])
+        backlog, note = elements(int(stream["backlog_head"]), pool, pending, consumed)
         # The log goes from the newest element to the oldest.
         log, broken = elements(word >> 32, pool, pending)
         note += broken

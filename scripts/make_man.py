@@ -23,7 +23,7 @@ import re
 import sys
 import textwrap
 
-from check_header import API, DOC_FIELDS, PROGRAM, Header
+from check_header import API, DOC_FIELDS, Header, PROGRAM
 
 CONFIGURATION, TYPES = 2, 4
 MARK = re.compile(r"^@([A-Z_]+)(?: (\w+))?@$", re.M)
@@ -32,6 +32,7 @@ IN_KERNELS = "5d"                        # these functions are not for user prog
 PUBLIC = re.compile(r"\b(?:bpf_|BPF_)\w*[a-zA-Z0-9]\b")
 WORD = re.compile(r"(\(*)(?:@(\w+)|(\w+)\(\))([.,;:)]*)")
 DOC = re.compile(r"/\*\*\n(.*?)\n \*/\n", re.S)
+SENTENCE = re.compile(r"^/\* (.*) \*/\n(static inline [^;{]*?\b(bpf_\w+))(\([^{]*\))\n\{", re.M)
 
 
 class Item:
@@ -89,6 +90,11 @@ def items(header):
                                      text)                            # atomic: private
         if item.name in functions or re.match(r"(struct|enum|typedef) ", item.title):
             yield item
+    for m in SENTENCE.finditer(header.text):                    # what [17] says of its functions
+        prototype = " ".join(f"{m[2]}{m[4]}".split())
+        item = Item(str(PROGRAM), f" * {m[3]}() - {m[1]}\n * {m[1]}", prototype)
+        item.text = []
+        yield item
 
 
 def escape(text):
@@ -155,17 +161,20 @@ def describe(item):
 
 
 def signal_safe(item, functions):
-    """Its context begins with "Any", or is that of the function that it is like."""
-    context = item.fields["Context"][1] if "Context" in item.fields else item.like[1]
-    m = re.match(r"As (\w+)\(\)", context)
-    return signal_safe(functions[m[1]], functions) if m else context.startswith("Any")
+    """Its context begins with "Any", or is that of the function that it is like; else it is any."""
+    if "Context" in item.fields:
+        return item.fields["Context"][1].startswith("Any")
+    return not item.like or signal_safe(functions[item.like[2]], functions)
 
 
 def returns(item):
     """What a function returns, or nothing."""
     if "Return" in item.fields:
         return item.fields["Return"][1].replace("none.", "")
-    return item.like[1] + "." if item.like and "void " + item.name not in item.prototype else ""
+    if not item.like or "void " + item.name in item.prototype:
+        return ""
+    text = item.like[0].split(";")[0] if ERROR.search(item.like[0]) else item.like[1]
+    return text.rstrip(".") + "."
 
 
 def contexts(header, overview, functions):
@@ -253,8 +262,8 @@ def main(argv):
     functions = {item.name: item for item in found if item.title.endswith("()")}
     macros = re.findall(r"^#define (bpf_\w+)\(", header.text, re.M)
     errors = list(differences(header, set(functions), set(macros), set(argv[3:]), *pages))
-    errors += [f"bpf_stream.h: {item.name}() tells no context" for item in functions.values()
-               if "Context" not in item.fields and not (item.like and item.like[2] in functions)]
+    errors += [f"bpf_stream.h: {item.name}() is as {item.like[2]}(), which is not there"
+               for item in functions.values() if item.like and item.like[2] not in functions]
     errors += [] if errors else contexts(header, pages[1], functions)
     for text in errors:
         print(f"make_man.py: {text}", file=sys.stderr)

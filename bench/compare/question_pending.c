@@ -82,36 +82,42 @@ static bool has_row(unsigned int row, size_t depth, const char *name)
 	       (options.work >= 100 || depth <= 10000);
 }
 
-int main(int argc, char **argv)
+static bool slow[2][DEPTHS][QUEUES_MAX];
+
+/* Everybody's turn at a depth. */
+static void turns(unsigned int row, unsigned int d, unsigned int repeat)
 {
 	static const char *const rows[] = { "whole", "parts" };
-	static bool slow[2][DEPTHS][QUEUES_MAX];
 
+	for (unsigned int i = 0; i < queues_count; i++) {
+		struct turn turn = { queues[i], depths[d], row ? PART : depths[d] * LEN };
+		const char *name = queues[i]->name;
+
+		/* Three turns are enough of what takes so long. */
+		if (!has_row(row, depths[d], name) || (repeat >= 3 && slow[row][d][i]) ||
+		    (!row && repeat && !another_turn(repeat)) ||
+		    result_has_word("whole", (long)depths[d], name))
+			continue;
+		if (!row && d && slow[row][d - 1][i] && depths[d] == MOST)
+			result_word(rows[row], MOST, name, "not run");
+		else
+			slow[row][d][i] |= run(rows[row], &turn) > SLOW_NS;
+	}
+}
+
+/* Parts come last: they give memory back in another order than it was taken. */
+int main(int argc, char **argv)
+{
 	out = memory_get((size_t)MOST * LEN);
 	measure_begin(argc, argv, "pending");
 	for (unsigned int repeat = 0; another_turn(repeat); repeat++) {
-		for (unsigned int row = 0; row < 2; row++)
-			for (unsigned int d = 0; d < DEPTHS; d++)
-				for (unsigned int i = 0; i < queues_count; i++) {
-					struct turn turn = { queues[i], depths[d],
-							     row ? PART : depths[d] * LEN };
-					const char *name = queues[i]->name;
-
-					/* Three turns are enough of what takes so long. */
-					if (!has_row(row, depths[d], name) ||
-					    (repeat && !another_turn(repeat)) ||
-					    (repeat >= 3 && slow[row][d][i]) ||
-					    result_has_word("whole", (long)depths[d], name))
-						continue;
-					if (!row && d && slow[row][d - 1][i] &&
-					    depths[d] == MOST)
-						result_word(rows[row], MOST, name, "not run");
-					else
-						slow[row][d][i] |= run(rows[row], &turn) > SLOW_NS;
-				}
+		for (unsigned int d = 0; d < DEPTHS; d++)
+			turns(0, d, repeat);
 		if (repeat % 5 == 0)
 			progress("turns");
 	}
+	for (unsigned int repeat = 0; repeat < 3; repeat++)
+		turns(1, DEPTHS - 1, repeat);
 	progress("done");
 	return results_print();
 }

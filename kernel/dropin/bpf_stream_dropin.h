@@ -52,6 +52,9 @@ typedef struct llist_node *bse_link;
 typedef struct bse_page_head *bse_page;
 typedef struct mutex bse_mutex;
 
+/* Slots at each CPU beside those of deeper levels; see [6a]. */
+#define BSE_LISTS 1u
+
 #elif defined(BPF_STREAM_BODIES)
 
 /* ---- BODIES ------------------------------------------------------------ */
@@ -69,7 +72,11 @@ struct bse_page_head {
 	bse_u32 refs;		/* I4 of bpf_stream.h */
 } __aligned(8);
 
+#define BSE_PAGE_HEAD ((u32)sizeof(struct bse_page_head))
 #define BSE_PAGE_ROOM ((u32)(PAGE_SIZE - sizeof(struct bse_page_head)))
+
+/* In total_len: the last element of its message. */
+#define BSE_ELEM_ENDS 0x40000000
 
 /* What a CPU has beside its slots. */
 struct bse_store {
@@ -103,7 +110,7 @@ static inline int bse_access(void)
 /* Nothing jumps out of a push here, so the count is exact. */
 static inline bool bse_may_keep(struct bse_slot *slot)
 {
-	if (!slot->keeps && atomic_add_unless(&bse_kept, 1, (int)(BPF_STREAM_MAX_PAGES) / 2))
+	if (!slot->keeps && atomic_add_unless(&bse_kept, 1, (int)(BPF_STREAM_MAX_PAGES) / 4))
 		slot->keeps = 1;
 	return slot->keeps;
 }
@@ -140,14 +147,47 @@ static inline struct bpf_stream_elem *bse_elem_of(bse_link link)
 	return container_of(link, struct bpf_stream_elem, node);
 }
 
-static inline bse_link bse_next_of(bse_link link)
+static inline bse_link bse_elem_next(const struct bpf_stream_elem *elem)
 {
-	return link->next;
+	return elem->node.next;
 }
 
 static inline void bse_set_next(bse_link link, bse_link next)
 {
 	link->next = next;
+}
+
+static inline void bse_elem_set(struct bpf_stream_elem *elem, u32 len, bool ends)
+{
+	elem->total_len = (int)len | (ends ? BSE_ELEM_ENDS : 0);
+	elem->consumed_len = 0;
+}
+
+static inline u32 bse_elem_len(const struct bpf_stream_elem *elem)
+{
+	return (u32)(elem->total_len & ~BSE_ELEM_ENDS);
+}
+
+static inline bool bse_elem_ends(const struct bpf_stream_elem *elem)
+{
+	return elem->total_len & BSE_ELEM_ENDS;
+}
+
+static inline const char *bse_elem_text(const struct bpf_stream_elem *elem)
+{
+	return elem->str;
+}
+
+/* Of the backlog's head: the kernel's stream has no word for it. */
+static inline u32 bse_consumed_get(const struct bpf_stream *s)
+{
+	return (u32)bse_elem_of(s->backlog_head)->consumed_len;
+}
+
+static inline void bse_consumed_set(struct bpf_stream *s, u32 bytes)
+{
+	if (s->backlog_head)
+		bse_elem_of(s->backlog_head)->consumed_len = (int)bytes;
 }
 
 static inline void bse_poison(const void *p, size_t size)
@@ -271,11 +311,11 @@ static int bse_denied(void)
 static int bse_page_get(bse_page *page)
 {
 	if (!atomic_add_unless(&bse_live_pages, 1, (int)(BPF_STREAM_MAX_PAGES)))
-		return bse_denied();
+		return -ENOMEM;
 	*page = bse_page_find();
 	if (!*page) {
 		atomic_dec(&bse_live_pages);
-		return bse_denied();
+		return -ENOMEM;
 	}
 	/* Relaxed: private until an element of it is published. */
 	bse_u32_store_relaxed(&(*page)->refs, 0);
@@ -301,11 +341,25 @@ static void bse_page_put(bse_page page)
 		bse_page_drop(page);
 }
 
+/* Pages are not handed from CPU to CPU before they are full. */
+static inline bool bse_partial_get(u32 list, struct bse_space *space)
+{
+	return false;
+}
+
+static inline bool bse_partial_put(u32 list, const struct bse_space *space)
+{
+	return false;
+}
+
 #if BPF_STREAM_KERNEL_KMALLOC
-static inline int bse_kmalloc(u32 size, bse_link *at)
+static inline int bse_kmalloc(u32 list, u32 size, bool at_hand, bse_link *at)
 {
 	*at = kmalloc_nolock(size, 0, NUMA_NO_NODE);
-	return *at ? 0 : bse_denied();
+	if (*at)
+		return 0;
+	/* Asked again then, and counted. */
+	return at_hand ? -EBUSY : bse_denied();
 }
 
 #undef bse_reserve
@@ -317,9 +371,9 @@ static inline int bse_kmalloc(u32 size, bse_link *at)
 #undef bse_format
 #define bse_format bse_vsnprintf
 
-static int bse_stream_init(struct bpf_stream *s, size_t capacity)
+BSE_API int bpf_stream_init(struct bpf_stream *s, const struct bpf_stream_options *opts)
 {
-	if (capacity != BPF_STREAM_DEFAULT_CAPACITY)
+	if (opts)
 		return -EINVAL;
 	atomic_set(&s->capacity, 0);
 	init_llist_head(&s->log);
@@ -339,28 +393,40 @@ static inline size_t bse_log_pending(const struct bpf_stream *s)
 	return atomic_read(&s->capacity);
 }
 
-static inline bool bse_log_fits(const struct bpf_stream *s, size_t bytes)
+/* One list of slots: a page serves all programs. */
+static inline u32 bse_group(const struct bpf_stream *s)
 {
-	return bytes + bse_log_pending(s) <= BPF_STREAM_DEFAULT_CAPACITY;
+	return 0;
+}
+
+/* What a writer saw of a stream: what is charged. */
+typedef int bse_seen;
+
+static inline bse_seen bse_log_seen(const struct bpf_stream *s)
+{
+	return atomic_read(&s->capacity);
+}
+
+static inline bool bse_log_has_room(const struct bpf_stream *s, bse_seen seen, u32 bytes)
+{
+	return bytes + (u64)seen <= BPF_STREAM_DEFAULT_CAPACITY;
 }
 
 /* Charged first: a reader never refunds what is not charged yet (I3). */
-static inline int bse_log_publish(struct bpf_stream *s, const struct bse_chain *chain)
+static inline bool bse_log_try_publish(struct bpf_stream *s, bse_seen *seen, bse_link newest,
+				       struct bpf_stream_elem *oldest, u32 bytes)
 {
-	int old = atomic_read(&s->capacity);
-
-	do {
-		if ((u64)old + chain->bytes > BPF_STREAM_DEFAULT_CAPACITY)
-			return -ENOSPC;
-	} while (!atomic_try_cmpxchg_relaxed(&s->capacity, &old, old + (int)chain->bytes));
-	/* Stands for publish:B. */
-	return llist_add_batch(chain->newest, chain->oldest, &s->log);
+	if (!atomic_try_cmpxchg_relaxed(&s->capacity, seen, *seen + (int)bytes))
+		return false;
+	/* Stands for publish:A. */
+	llist_add_batch(newest, &oldest->node, &s->log);
+	return true;
 }
 
-/* Stands for detach:B. */
+/* Stands for detach:B. How much the list holds is not known. */
 static inline bse_link bse_log_detach(struct bpf_stream *s, size_t *pending)
 {
-	*pending = bse_log_pending(s);
+	*pending = SIZE_MAX;
 	return llist_empty(&s->log) ? NULL : llist_del_all(&s->log);
 }
 
@@ -387,7 +453,7 @@ static struct bse_chain bse_stage_whole(const struct bpf_stream_stage *ss)
 	struct bse_chain chain = bse_stage_load(ss);
 	bse_link link;
 
-	for (link = chain.newest; link; link = bse_next_of(link)) {
+	for (link = chain.newest; link; link = link->next) {
 		chain.oldest = link;
 		chain.messages++;
 	}
@@ -498,9 +564,9 @@ static void bse_get_figures(struct bse_figures *figures)
 		figures->denied += bse_figure_get(&store->denied);
 		for (i = 0; i < ARRAY_SIZE(store->spare); i++)
 			figures->spare_pages += READ_ONCE(store->spare[i]) ? 1 : 0;
-		for (i = 0; i < BPF_STREAM_LEVELS; i++) {
+		for (i = 0; i < BSE_SLOTS; i++) {
 			/* Maybe of another CPU: one word, not followed. */
-			figures->kept_pages += data_race(line->slot[i].page) ? 1 : 0;
+			figures->kept_pages += data_race(line->slot[i].space.page) ? 1 : 0;
 		}
 	}
 }

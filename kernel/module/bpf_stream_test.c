@@ -449,7 +449,7 @@ static int want_no_pages(void)
 
 	WANT(!broken, "%s", broken);
 	bpf_stream_pool_get_stats(&stats);
-	WANT(stats.in_use <= nr_cpu_ids * BPF_STREAM_LEVELS, "%zu pages in use", stats.in_use);
+	WANT(stats.in_use <= nr_cpu_ids * BSE_SLOTS, "%zu pages in use", stats.in_use);
 	return want_empty();
 }
 

@@ -7,15 +7,23 @@
 
 static int deny_page;	/* the page request so many from now finds none; 0: none */
 
+static bool page_denied;	/* the last one: what others left is not there, either */
+
 static int (bse_page_get)(bse_page *page);
+static bool (bse_partial_get)(uint32_t list, struct bse_space *space);
 
 static int test_page_get(bse_page *page)
 {
-	if (deny_page && --deny_page == 0)
-		return -ENOMEM;
-	return (bse_page_get)(page);
+	page_denied = deny_page && --deny_page == 0;
+	return page_denied ? -ENOMEM : (bse_page_get)(page);
+}
+
+static bool test_partial_get(uint32_t list, struct bse_space *space)
+{
+	return !page_denied && (bse_partial_get)(list, space);
 }
 
 #define bse_page_get(...) test_page_get(__VA_ARGS__)
+#define bse_partial_get(...) test_partial_get(__VA_ARGS__)
 
 #endif

@@ -2,4 +2,4 @@
 #
 # A mistake for bpf_stream.h that the selftests have to notice: what is read
 # comes newest first.
-s/= bsi_list_reverse\(bse_log_detach\(s, &pending\)\)/= bse_log_detach(s, \&pending)/
+s/backlog_head = bsi_list_reverse\(link\)/backlog_head = link/

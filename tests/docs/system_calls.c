@@ -45,6 +45,7 @@ static const long own[] = {
 };
 
 static struct bpf_stream s;
+static struct bpf_stream more;
 static char buf[100];
 static volatile pid_t reader;		/* in its sink */
 static volatile pid_t comes;		/* about to read, while the other one is in its sink */
@@ -169,7 +170,6 @@ static void push_many(void)
 	struct bpf_stream_stats stats;
 	struct bpf_stream_pool_stats pool;
 	struct bpf_stream_stage stage;
-	struct bpf_stream more;
 
 	bpf_stream_init(&more, NULL);
 	for (int i = 0; i < 1000; i++) {
@@ -185,7 +185,6 @@ static void push_many(void)
 	}
 	bpf_stream_get_stats(&more, &stats);
 	bpf_stream_pool_get_stats(&pool);
-	bpf_stream_destroy(&more);
 }
 
 int main(int argc, char **argv)
@@ -196,7 +195,6 @@ int main(int argc, char **argv)
 	pthread_t other;
 	int err;
 
-	bpf_stream_init(&s, NULL);
 	if (strcmp(calls, "pool_use") && strcmp(calls, "first_push"))
 		bpf_stream_push(&s, "x", 1);
 	if (!strcmp(calls, "wake"))
@@ -205,6 +203,10 @@ int main(int argc, char **argv)
 		pthread_create(&other, NULL, read_first, NULL);
 		while (!reader)
 			nap(1);
+	}
+	if (!strcmp(calls, "pool_trim")) {
+		push_many();
+		bpf_stream_destroy(&more);
 	}
 	err = argc > 1 ? allow_only(argv + 2) : usage();
 	if (err)
@@ -224,6 +226,7 @@ int main(int argc, char **argv)
 		bpf_stream_drain(&s, take_all, NULL, SIZE_MAX);
 		bpf_stream_push(&s, "x", 1);
 		bpf_stream_try_drain(&s, take_all, NULL, SIZE_MAX);
+		bpf_stream_destroy(&s);
 	} else if (!strcmp(calls, "try")) {
 		if (bpf_stream_try_read(&s, buf, sizeof(buf)) != -EBUSY)
 			_exit(2);
@@ -235,8 +238,6 @@ int main(int argc, char **argv)
 	} else if (!strcmp(calls, "drain_fd")) {
 		bpf_stream_drain_fd(&s, STDOUT_FILENO, SIZE_MAX);
 	} else if (!strcmp(calls, "pool_trim")) {
-		bpf_stream_read(&s, buf, sizeof(buf));
-		push_many();
 		bpf_stream_pool_trim();
 	} else if (!strcmp(calls, "thread_release")) {
 		bpf_stream_thread_release();

@@ -86,7 +86,7 @@ class Form(Case):
 class Ranges(Case):
     # What bpf_stream.7 says, the least and the greatest value, and one beyond on either side.
     KNOBS = {
-        "BPF_STREAM_DEFAULT_CAPACITY": ("1 to .Dv INT_MAX ;", "1", "0x7fffffff", "0", "0x80000000"),
+        "BPF_STREAM_DEFAULT_CAPACITY": ("1 to .Dv BPF_STREAM_CAPACITY_LIMIT ;", "1", "0x1fffffff", "0", "0x20000000"),
         "BPF_STREAM_POOL_BYTES": ("8 pages to 32 GiB;", "32768", "(32ull << 30)", "32767",
                                   "((32ull << 30) + 1)"),
         "BPF_STREAM_PAGE_SIZE": ("a power of two, 1024 to 65536;", "1024", "65536", "512",
@@ -119,7 +119,7 @@ class Ranges(Case):
 
     def test_the_overview_has_the_constants_with_their_values(self):
         header, page = read("include/bpf_stream.h"), read(OVERVIEW)
-        for name, value in re.findall(r"^#define (BPF_STREAM_(?:PRINT_MAX|MAX_REPORTS)) (\d+)u",
+        for name, value in re.findall(r"^#define (BPF_STREAM_(?:PRINT_MAX|MAX_REPORTS|GROUPS)) (\d+)u",
                                       header, re.M):
             told = page.split(f".It Dv {name}\n")[1].split("\n.It ")[0]
             self.assertRegex(told, rf": {value}\b")
@@ -184,6 +184,10 @@ class Truth(Case):
         self.assertIn("\ntypedef int bpf_stream_sink(void *ctx, const void *data, size_t len);\n",
                       page)
 
+    def test_a_function_that_is_like_one_that_is_not_there(self):
+        self.refused("include/bpf_stream.h", "/* As bpf_stream_destroy().", "/* As bpf_stream_gone().",
+                     "bpf_prog_stream_free() is as bpf_stream_gone(), which is not there")
+
     def test_a_function_that_is_not_listed(self):
         status, out = self.make(*NAMES[1:])
         self.assertEqual(status, 1)
@@ -202,10 +206,8 @@ class Truth(Case):
                       read(os.path.join(self.dir, "bpf_stream.3")))
 
     def test_a_context_that_changed(self):
-        text = read("include/bpf_stream.h")
-        start = text.index(" * bpf_prog_stream_error_limit() - ")
-        self.write("include/bpf_stream.h",
-                   text[:start] + text[start:].replace("Any.", "Threads.", 1))
+        self.change("include/bpf_stream.h", "/* Counts a report; ",
+                    "/* As bpf_stream_destroy(). Counts a report; ")
         self.assertEqual(self.make(), (0, ""))
         page = read(os.path.join(self.dir, "bpf_stream.3"))
         safe, threads_only = page.split(".Sh ATTRIBUTES")[1].split(".Sh")[0].split("threads only")

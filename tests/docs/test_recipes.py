@@ -36,7 +36,7 @@ FILL = BODIES + """
 static struct bpf_stream s;
 int main(int argc, char **argv)
 {
-	struct bpf_stream_options options = { strtoull(argv[argc - 1], NULL, 10) };
+	struct bpf_stream_options options = { .capacity = strtoull(argv[argc - 1], NULL, 10) };
 	struct bpf_stream_pool_stats pool;
 	static char message[1000];
 	long n = 0;
@@ -166,7 +166,7 @@ class Recipes(Case):
         text = section("plan memory")
         for size, each, most in rows(text):
             size = size.split()[0]
-            p = self.run_command(program, size, str(2**31 - 1))
+            p = self.run_command(program, size, str(2**29 - 1))
             self.assertEqual(p.stdout.split()[0], most)
             self.assertEqual(f"{(64 << 20) / int(most):.1f}", each.split()[0])
         lines, pages, mib = re.search(

@@ -5,7 +5,7 @@
  * Each scenario runs once undisturbed, to count its page requests, sink calls,
  * compare-exchanges and system calls; then once for every kind of fault and
  * every place, with that fault there. Rivals are real: they push, fill the
- * stream, or change the free list between a look and its compare-exchange,
+ * stream, or change a list of pages between a look and its compare-exchange,
  * which then must fail. A denied page is denied by an empty pool. After that,
  * rounds in which each place may fail, and threads that use the pool first at
  * the same time, with mmap failing for some.
@@ -17,15 +17,19 @@
  *
  * Seen to fail with the header changed so that: a split, a refused publish, a
  * freed stage or destroy keeps elements; a refused publish keeps its link to
- * the log, or links only once; a failed turn keeps its slot; a page used once
- * is not retired; tags of free lists do not change; the link of a freed
- * page is set once; fresh pages are taken without a retry, or beyond the end;
- * the pool that came second stays mapped, or is gone on with; a failed mmap
- * changes errno, or hides a pool that is there; a failed exit hook is believed;
- * a failed madvise counts, or costs the page; refusals are not counted, or with
- * other figures; a commit forgets its stage; a failed stage_push adds a length;
- * a sink's claim of too much is believed, its short count goes on, its error is
- * told after progress, or keeps the lock; consumed lengths start over.
+ * the log, or links only once; a failed turn keeps its slot; a page that is
+ * left is counted wrong, or comes back with all its room; one with too little
+ * room is dropped; other groups are not asked before -ENOMEM; trim drops what
+ * was left; a thread keeps its share of pages; tags of free lists do not
+ * change; the link of a freed page is set once; fresh pages are taken without
+ * a retry, or beyond the end; the pool that came second stays mapped, or is
+ * gone on with; a failed mmap changes errno, or hides a pool that is there; a
+ * failed exit hook is believed; a failed madvise counts, or costs the page;
+ * what fills a page gives it to the slot, or is counted as if it were alone, or
+ * not at all; refusals are not counted, or with other figures; a commit forgets
+ * its stage; a failed stage_push adds a length; a sink's claim of too much is
+ * believed, its short count goes on, its error is told after progress, or keeps
+ * the lock; consumed lengths start over.
  */
 #define BPF_STREAM_STATIC
 #define BPF_STREAM_PROG
@@ -49,7 +53,7 @@ enum place {
 	AT_KEY,			/* the exit hook is set */
 	AT_SINK,		/* a sink is called, the user's or one of ours */
 	AT_LOG,			/* compare-exchange of a stream's log */
-	AT_LIST,		/* compare-exchange of a free list */
+	AT_LIST,		/* compare-exchange of a list of pages */
 	AT_FRESH,		/* compare-exchange of the number of used pages */
 	AT_POOL,		/* compare-exchange of the pool's address */
 	PLACES
@@ -158,6 +162,7 @@ static enum fault due(enum place at)
 
 struct book {
 	struct bpf_stream *s;
+	size_t capacity;
 	char text[1u << 20];			/* all that was accepted */
 	size_t accepted;
 	size_t taken;
@@ -182,6 +187,7 @@ static void open_book(struct book *b, size_t capacity)
 	struct bpf_stream_options opts = { .capacity = capacity };
 
 	b->s = b == book ? &other : &aux.stream[b - book - 1];
+	b->capacity = capacity;
 	b->accepted = 0;
 	b->taken = 0;
 	b->messages = 0;
@@ -212,10 +218,10 @@ static void note(struct book *b, int err, uint64_t memory, const char *text, siz
 		CHECK(no_memory > memory);
 		why = BPF_STREAM_REFUSED_POOL;
 	} else if (err == -ENOSPC) {
-		CHECK(b->accepted - b->taken + len > b->s->capacity);
+		CHECK(b->accepted - b->taken + len > b->capacity);
 		why = BPF_STREAM_REFUSED_FULL;
 	} else if (err == -E2BIG) {
-		CHECK(len > b->s->capacity || len > BPF_STREAM_PRINT_MAX);
+		CHECK(len > b->capacity || len > BPF_STREAM_PRINT_MAX);
 		why = BPF_STREAM_REFUSED_SIZE;
 	} else {
 		CHECK(err == -EINVAL && !len);
@@ -292,7 +298,6 @@ static int answer(size_t len)
 	return ret;
 }
 
-static bool gathering;			/* take_memory serves a drain with a user's sink */
 static struct book *sink_pushes;	/* where a sink pushes to, or NULL */
 
 static int sink(void *ctx, const void *data, size_t len)
@@ -327,21 +332,30 @@ static void end_call(struct book *b, int ret)
 	check_sound(__LINE__, b->s);
 }
 
+/* As end_call(); what comes in one pass is not offered to a sink. */
+static void end_read(struct book *b, int ret, size_t before, size_t len)
+{
+	size_t all = b->accepted - before;
+
+	if (!call_ended)
+		call_taken = all < len ? all : len;
+	end_call(b, ret);
+}
+
 static void drain(struct book *b, size_t max)
 {
 	int ret;
 
 	begin_call();
-	gathering = true;
 	ret = max % 2 ? bpf_stream_drain(b->s, sink, b, max) :
 			bpf_stream_try_drain(b->s, sink, b, max);
-	gathering = false;
 	end_call(b, ret);
 }
 
 static void read_bytes(struct book *b, size_t len)
 {
 	static char buf[1u << 20];
+	size_t before = b->taken;
 	int ret;
 
 	CHECK(len <= sizeof(buf));
@@ -349,7 +363,7 @@ static void read_bytes(struct book *b, size_t len)
 	ret = len % 2 ? bpf_stream_read(b->s, buf, len) : bpf_stream_try_read(b->s, buf, len);
 	if (ret > 0)
 		compare(b, buf, (size_t)ret);
-	end_call(b, ret);
+	end_read(b, ret, before, len);
 }
 
 static void drain_file(struct book *b, int fd, size_t max)
@@ -420,7 +434,10 @@ static void trim(void)
 
 /* ---- Rivals and failing words ------------------------------------------ */
 
-static bse_page stolen[BPF_STREAM_POOL_BYTES / BPF_STREAM_PAGE_SIZE];
+static struct {
+	uint32_t list;			/* of partial pages; BSE_LISTS: a free page */
+	struct bse_space space;
+} stolen[BPF_STREAM_POOL_BYTES / BPF_STREAM_PAGE_SIZE];
 static unsigned int stolen_count;
 static unsigned int handlers;		/* how many may still come in */
 
@@ -449,45 +466,97 @@ static void interrupt(void)
 	errno = saved;
 }
 
-static bse_page steal(bse_u64 *list)
+/* Which list of pages this is; BSE_COLD + 1: none. */
+static uint32_t list_of(const bse_u64 *list)
+{
+	uint32_t i = 0;
+
+	while (i <= BSE_COLD && list != &bse_pool_known()->list[i].head)
+		i++;
+	return i;
+}
+
+/* Of a list, or one that was never used if it is NULL. */
+static bse_page steal(bse_u64 *list, struct bse_space *space)
 {
 	struct bse_pool *pool = bse_pool_known();
-	bse_page page = list ? bse_free_pop(pool, list) : bse_page_fresh(pool);
+	uint32_t from = list_of(list);
 
-	if (page)
-		(bse_u32_store_relaxed)(&pool->page[page].next, BSE_PAGE_IN_USE);
-	return page;
+	*space = (struct bse_space){ .room = BSE_PAGE_ROOM };
+	if (from < BSE_LISTS)
+		(void)(bse_partial_get)(from, space);
+	else
+		space->page = list ? bse_list_pop(pool, from) : bse_page_fresh(pool);
+	return space->page;
+}
+
+/* A partial page has held something. */
+static void put_on(bse_u64 *list, struct bse_space *space)
+{
+	uint32_t to = list_of(list);
+
+	if (to >= BSE_LISTS) {
+		bse_list_push(bse_pool_known(), to, space->page);
+		return;
+	}
+	if (!space->given) {
+		space->given++;
+		space->room -= 16;
+		bsi_page_give_back(space->page, 1);
+	}
+	(void)(bse_partial_put)(to, space);
+}
+
+static void keep_stolen(const bse_u64 *list, const struct bse_space *space)
+{
+	stolen[stolen_count].list = list_of(list);
+	stolen[stolen_count++].space = *space;
 }
 
 /* True if the list, or the number of used pages if NULL, is not as it was. */
 static bool rob(enum fault fault, bse_u64 *list)
 {
-	bse_page first;
-	bse_page second = 0;
+	struct bse_space first;
+	struct bse_space second;
+	bool robbed;
 
 	sheltered++;
-	first = steal(list);
-	if (first && fault == LIST_SWAPPED)
-		second = steal(list);
-	if (second)
-		stolen[stolen_count++] = second;
-	if (first && fault != LIST_SWAPPED)
-		stolen[stolen_count++] = first;
-	/* To an empty list, something comes. */
-	if (!first && list)
-		first = steal(NULL);
-	else if (first && fault != LIST_SWAPPED)
-		list = NULL;
-	if (first && list)
-		bse_free_push(bse_pool_known(), list, first);
+	robbed = steal(list, &first);
+	if (robbed && fault == LIST_SWAPPED) {
+		if (steal(list, &second))
+			keep_stolen(list, &second);
+		put_on(list, &first);
+	} else if (robbed) {
+		keep_stolen(list, &first);
+	} else if (list && steal(NULL, &first)) {
+		/* To an empty list, something comes. */
+		put_on(list, &first);
+		robbed = true;
+	}
 	sheltered--;
-	return first;
+	return robbed;
 }
 
 static void give_back_stolen(void)
 {
-	while (stolen_count)
-		(bse_page_put)(stolen[--stolen_count]);
+	while (stolen_count--) {
+		if (stolen[stolen_count].list < BSE_LISTS)
+			(void)(bse_partial_put)(stolen[stolen_count].list,
+						&stolen[stolen_count].space);
+		else
+			(bse_page_put)(stolen[stolen_count].space.page);
+	}
+	stolen_count = 0;
+}
+
+/* In a reservation that found no free page: lists of partial pages without one. */
+static _Thread_local unsigned int looked;
+static _Thread_local bool searches;
+
+static void fault_leave(uint32_t depth)
+{
+	searches = false;
+	(bse_leave)(depth);
 }
 
 /* Denied because there is none: somebody has them all for this moment. */
@@ -509,11 +578,21 @@ static int fault_page_get(bse_page *page)
 	} else {
 		err = (bse_page_get)(page);
 	}
-	if (err && !crowd.threads) {
+	looked = 0;
+	searches = err && !crowd.threads;
+	return err;
+}
+
+/* A request is denied when the last list has no page, either. */
+static bool fault_partial_get(uint32_t list, struct bse_space *space)
+{
+	if ((bse_partial_get)(list, space))
+		return true;
+	if (searches && ++looked == BSE_LISTS) {
 		no_memory++;
 		denied += bse_pool_found() ? 1 : 0;
 	}
-	return err;
+	return false;
 }
 
 static bool fault_list_cas(bool cas(bse_u64 *, uint64_t *, uint64_t), bse_u64 *list,
@@ -540,13 +619,13 @@ static bool fault_u64_cas_release(bse_u64 *p, uint64_t *old, uint64_t v)
 	bool beaten;
 	bool done;
 
-	if (p == &pool->hot || p == &pool->cold)
+	if (pool && list_of(p) <= BSE_COLD)
 		return fault_list_cas((bse_u64_cas_release), p, old, v);
 	interrupt();
 	while (&b->s->log != p)
 		b++;
 	fault = due(AT_LOG);
-	beaten = fault && !rival_push(b, fault == LOG_FILLED ? b->s->capacity -
+	beaten = fault && !rival_push(b, fault == LOG_FILLED ? b->capacity -
 				      (b->accepted - b->taken) : 5);
 	done = (bse_u64_cas_release)(p, old, v);
 	CHECK(!beaten || !done);
@@ -583,25 +662,25 @@ static int fault_take(bse_take *take, void *ctx, const struct bse_piece *piece, 
 	int ret;
 
 	for (i = 0; i < n; i++)
-		len += piece[i].len;
+		len += piece[i].iov_len;
 	ret = answer(len);
 	left = ret < 0 || (size_t)ret > len ? 0 : (size_t)ret;
 	for (i = 0; left; i++) {
 		part[i] = piece[i];
-		if (part[i].len > left)
-			part[i].len = left;
-		left -= part[i].len;
+		if (part[i].iov_len > left)
+			part[i].iov_len = left;
+		left -= part[i].iov_len;
 	}
 	if (i)
 		(void)take(ctx, part, i);
 	return ret;
 }
 
-/* Sinks of the test's own ask for themselves. */
+/* The test's own sink asks for itself. */
 static int fault_sink_call(bse_mutex *lock, bse_take *take, void *ctx,
 			   const struct bse_piece *piece, unsigned int n)
 {
-	if (take == bse_take_fd || (take == bse_take_memory && !gathering))
+	if (take == bse_take_fd || take == bse_take_memory)
 		return fault_take(take, ctx, piece, n);
 	return (bse_sink_call)(lock, take, ctx, piece, n);
 }
@@ -670,7 +749,8 @@ static void push_small(void)
 
 static void push_large(void)
 {
-	static const size_t size[] = { 4084, 4085, 8168, 8169, 15000, 20000, 1, 30000 };
+	static const size_t size[] = { BSI_ELEM_MAX, BSI_ELEM_MAX + 1, 2 * BSI_ELEM_MAX,
+				       2 * BSI_ELEM_MAX + 1, 15000, 20000, 1, 30000 };
 	unsigned int i;
 
 	for (i = 0; i < sizeof(size) / sizeof(size[0]); i++) {
@@ -762,6 +842,7 @@ static void print_into(struct group *g, int width)
 
 static void read_of_program(enum bpf_stream_id id, int len)
 {
+	size_t before = book[id].taken;
 	char buf[4000];
 	int ret;
 
@@ -770,7 +851,7 @@ static void read_of_program(enum bpf_stream_id id, int len)
 	ret = bpf_prog_stream_read(&prog, id, buf, len);
 	if (ret > 0)
 		compare(&book[id], buf, (size_t)ret);
-	end_call(&book[id], ret);
+	end_read(&book[id], ret, before, (size_t)len);
 }
 
 /* The calls that take a program and one of its streams. */
@@ -923,24 +1004,77 @@ static void trims(void)
 
 static unsigned int exhausted;
 
-/* Each message keeps a page from the others. */
+/* A short message keeps each page from the others. */
 static void exhaust(void)
 {
+	struct group kept = { .len = 0 };
+	struct group gone;
 	unsigned int round;
 	unsigned int i;
 
+	bpf_stream_stage_init(&kept.ss);
 	for (round = 0; round < 2; round++) {
 		(void)push(&book[1], 2000);
 		for (i = 0; i < 70; i++) {
-			(void)push(&book[i % 2], 10);
-			bpf_stream_thread_release();
+			gone.len = 0;
+			bpf_stream_stage_init(&gone.ss);
+			group_add(&gone, 3700);
+			group_add(&kept, 10);
+			bpf_stream_stage_free(&gone.ss);
 		}
 		exhausted += no_memory ? 1 : 0;
 		(void)push(&book[2], 10000);
+		if (group_commit(&kept, &book[0])) {
+			bpf_stream_stage_free(&kept.ss);
+			kept.len = 0;
+			kept.messages = 0;
+		}
 		read_bytes(&book[0], 100);
 		(void)push(&book[0], 10000);
 		drain(&book[0], SIZE_MAX);
 		drain(&book[1], 5);
+	}
+}
+
+/* Short threads share pages; a page with too little room is given up. */
+static void share(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < 12; i++) {
+		(void)push(&book[i % STREAMS], 100 + 300 * i);
+		bpf_stream_thread_release();
+		if (i % 4 == 3)
+			read_bytes(&book[i % STREAMS], 400);
+	}
+}
+
+static void *push_ten(void *b)
+{
+	(void)push(b, 10);
+	return NULL;
+}
+
+/* What fills a page; there is one at hand, or one that was left, or both. */
+static void fill(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < 18; i++) {
+		struct book *b = &book[i / 6];
+
+		if (i % 3)
+			(void)push(b, 500);
+		if (i % 3 == 2)
+			in_thread(push_ten, b);
+		if (i % 3 == 0) {
+			bpf_stream_thread_release();
+			in_thread(push_ten, b);
+		}
+		/* By turns, with room left that is worth it, and without. */
+		(void)push(b, i % 2 ? BSI_ELEM_MAX - i : BSI_ELEM_MAX - BSI_PAGE_WORTH + 1);
+		if (i % 6 == 5)
+			read_bytes(b, BSI_ELEM_MAX);
 	}
 }
 
@@ -960,6 +1094,8 @@ static const struct {
 	{ "threads", threads },
 	{ "trims", trims },
 	{ "exhaust", exhaust },
+	{ "share", share },
+	{ "fill", fill },
 };
 
 #define SCENARIOS (sizeof(scenarios) / sizeof(scenarios[0]))

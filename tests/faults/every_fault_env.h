@@ -4,6 +4,10 @@
 #define EVERY_FAULT_ENV_H
 
 static int fault_page_get(bse_page *page);
+static void fault_leave(uint32_t depth);
+static inline void (bse_leave)(uint32_t depth);
+static bool (bse_partial_get)(uint32_t list, struct bse_space *space);
+static bool fault_partial_get(uint32_t list, struct bse_space *space);
 static bool fault_u64_cas_acquire(bse_u64 *p, uint64_t *old, uint64_t v);
 static bool fault_u64_cas_release(bse_u64 *p, uint64_t *old, uint64_t v);
 static bool fault_u32_cas_relaxed(bse_u32 *p, uint32_t *old, uint32_t v);
@@ -16,6 +20,8 @@ static int fault_madvise(void *at, size_t bytes, int advice);
 static int fault_setspecific(pthread_key_t key, const void *value);
 
 #define bse_page_get(...) fault_page_get(__VA_ARGS__)
+#define bse_leave(...) fault_leave(__VA_ARGS__)
+#define bse_partial_get(...) fault_partial_get(__VA_ARGS__)
 #define bse_u64_cas_acquire(...) fault_u64_cas_acquire(__VA_ARGS__)
 #define bse_u64_cas_release(...) fault_u64_cas_release(__VA_ARGS__)
 #define bse_u32_cas_relaxed(...) fault_u32_cas_relaxed(__VA_ARGS__)

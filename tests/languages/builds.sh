@@ -148,10 +148,10 @@ in_cxx()
 {
 	local cxx=$1 std
 	if ! command -v $cxx >/dev/null; then
-		skip 4 "$cxx" 'not installed'
+		skip 5 "$cxx" 'not installed'
 		return
 	fi
-	for std in c++11 c++14 c++17 c++20; do
+	for std in c++11 c++14 c++17 c++20 c++2b; do
 		check "$cxx $std: everything" \
 			same $cxx -std=$std $warnings -O2 -x c++ everything.c -x none bodies.o
 	done
@@ -168,15 +168,15 @@ in_32_bits()
 {
 	local std
 	if ! have gcc-12 "$m32"; then
-		skip $((4 + ${#programs[@]})) 'gcc-12 -m32' 'not installed, or its programs do not run here'
+		skip $((5 + ${#programs[@]})) 'gcc-12 -m32' 'not installed, or its programs do not run here'
 		return
 	fi
 	all_programs 'gcc-12 -m32' gcc-12 $m32
 	if ! command -v g++ >/dev/null; then
-		skip 4 'g++ -m32' 'not installed'
+		skip 5 'g++ -m32' 'not installed'
 		return
 	fi
-	for std in c++11 c++14 c++17 c++20; do
+	for std in c++11 c++14 c++17 c++20 c++2b; do
 		check "g++ -m32 $std: everything" same_cxx32 $std
 	done
 }

@@ -169,11 +169,14 @@ static void use_formats(void)
 
 static void use_capacity(void)
 {
-	struct bpf_stream_options opts = { (size_t)INT_MAX + 1 };
+	struct bpf_stream_options opts = { BPF_STREAM_CAPACITY_LIMIT + (size_t)1, 0 };
 	struct bpf_stream_stats stats;
 
 	IS(bpf_stream_init(&s, &opts), -EINVAL);
 	opts.capacity = 8;
+	opts.group = BPF_STREAM_GROUPS + 1;
+	IS(bpf_stream_init(&s, &opts), -EINVAL);
+	opts.group = BPF_STREAM_GROUPS;
 	IS(bpf_stream_init(&s, &opts), 0);
 	IS(bpf_stream_push(&s, "123456789", 9), -E2BIG);
 	IS(bpf_stream_push(&s, "12345678", 8), 0);
@@ -190,6 +193,39 @@ static void use_capacity(void)
 	IS(stats.refused[BPF_STREAM_REFUSED_FULL].bytes, 3);
 	IS(stats.refused[BPF_STREAM_REFUSED_SIZE].bytes, 9);
 	bpf_stream_destroy(&s);
+}
+
+/*
+ * Streams that nobody initialised. C++ names members of structs since C++20,
+ * and there compilers warn of each that is not named.
+ */
+static struct bpf_stream zero;
+#if !defined(__cplusplus) || __cplusplus >= 202002L
+#ifdef __cplusplus
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+#endif
+static struct bpf_stream defined = BPF_STREAM_INIT(.capacity = 8, .group = 2);
+#else
+static struct bpf_stream defined;
+#endif
+
+static void use_definitions(void)
+{
+	struct bpf_stream_stats stats;
+	size_t capacity = 8;
+
+#if defined(__cplusplus) && __cplusplus < 202002L
+	bpf_stream_get_stats(&zero, &stats);
+	capacity = stats.capacity;
+#endif
+	bpf_stream_get_stats(&defined, &stats);
+	IS(stats.capacity, capacity);
+	IS(bpf_stream_push(&defined, "12345678", 8), 0);
+	IS(bpf_stream_push(&zero, "0", 1), 0);
+	HOLDS(&defined, "12345678");
+	HOLDS(&zero, "0");
+	bpf_stream_destroy(&defined);
+	bpf_stream_destroy(&zero);
 }
 
 static void use_readers(void)
@@ -298,6 +334,7 @@ int main(void)
 	use_prints();
 	use_formats();
 	use_capacity();
+	use_definitions();
 	use_readers();
 	use_stages();
 	use_contexts();

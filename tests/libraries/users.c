@@ -9,7 +9,7 @@
  *
  * Seen to fail, with a copy of the header broken on purpose: an exit hook that
  * releases nothing ("pages in use after all threads"); a bare store at
- * publish:B ("a message comes after"); a pool that a fork shares (the same);
+ * publish:A ("a message comes after"); a pool that a fork shares (the same);
  * the pool unmapped in the unload hook (SIGSEGV after "passed").
  */
 #define _GNU_SOURCE

@@ -5,9 +5,11 @@
  * One thread; arrays of elements, each with a copy of its text; linear
  * searches. Knows nothing of the header: it is written from its contract. An
  * element is what one page holds of a message: a piece with its head, rounded
- * up to 8 bytes. A writer fills one page, and takes another one when there is
- * no room left in it. A page is in use while it is being filled or holds an
- * element. That is enough to say exactly when the pool is exhausted.
+ * up to 8 bytes. A writer fills one page for each group of streams, and one for
+ * stages, if not too many pages are kept already; it takes another one when
+ * there is no room left in it. A piece that fills a page has it for itself. A
+ * page that a writer stops filling is filled by the next one. A page is in use while it is being filled or holds an element.
+ * That is enough to say exactly when the pool is exhausted.
  *
  * The model can also play the original, the streams in the kernel, in what is
  * known to be different there: one switch for each difference. Their names are
@@ -27,6 +29,10 @@
 
 #define MODEL_STREAMS 3u
 #define MODEL_STAGES 2u
+#define MODEL_GROUPS 5u			/* of streams, and the last one: of stages */
+#define MODEL_WORTH 256u		/* bytes of room in a page that is left to others */
+#define MODEL_LARGE 2048u		/* bytes of an element that begins at a multiple of 64 */
+#define MODEL_CAPACITY_LIMIT 0x1fffffffu
 #define MODEL_PRINT_MAX 1023u		/* longest text of a print */
 #define MODEL_SCRATCH 1024u		/* the original's: text and NUL */
 #define MODEL_REPORTS 512u		/* a program makes so many */
@@ -76,6 +82,7 @@ enum { MODEL_FULL, MODEL_POOL, MODEL_SIZE, MODEL_INVALID, MODEL_FOREIGN, MODEL_R
 struct model_stream {
 	bool live;
 	bool drained;			/* a drain of it is under way */
+	unsigned int group;
 	size_t capacity;
 	size_t pending;			/* what is charged */
 	struct model_list list;
@@ -89,18 +96,26 @@ struct model_stage {
 	uint64_t messages;
 };
 
+struct model_page {
+	enum { MODEL_FREE, MODEL_FILLED, MODEL_PARTIAL, MODEL_RETIRED } is;
+	size_t elems;			/* not given back */
+	size_t room;			/* bytes */
+	unsigned int group;		/* whose writers it was left to */
+	uint64_t left;			/* and when */
+};
+
 struct model_pool {
 	size_t page_size;
 	size_t page_head;		/* bytes at the beginning of each page */
 	size_t elem_head;		/* and of each element */
 	size_t total;
-	size_t *elems;			/* in each page: elements not given back */
-	bool *in_use;
-	size_t known;			/* how many pages these two describe */
-	size_t current;			/* the page being filled, SIZE_MAX: none */
-	size_t offset;			/* how far */
-	size_t used;			/* pages in use */
-	size_t highest;
+	struct model_page *page;
+	size_t known;			/* how many pages that has room for */
+	size_t used;			/* pages that were ever used */
+	size_t filled[MODEL_GROUPS];	/* the page being filled, SIZE_MAX: none */
+	bool keeps[MODEL_GROUPS];	/* the writer may keep it */
+	size_t kept;			/* how many of these */
+	uint64_t lefts;			/* pages that were left to others, so far */
 	size_t idle;			/* free, and not trimmed since */
 	uint64_t denied;
 };
@@ -123,81 +138,205 @@ static inline void *model_grow(void *p, size_t bytes)
 
 /* ---- pages ------------------------------------------------------------- */
 
-static inline void model_page_put(struct model_pool *pool, size_t page)
+static inline void model_page_free(struct model_pool *pool, size_t page)
 {
-	pool->in_use[page] = false;
-	pool->used--;
+	pool->page[page].is = MODEL_FREE;
 	pool->idle++;
 }
 
-static inline int model_page_get(struct model *m, size_t *page)
+/* No writer fills it any more. */
+static inline void model_page_retire(struct model_pool *pool, size_t page)
+{
+	if (pool->page[page].elems)
+		pool->page[page].is = MODEL_RETIRED;
+	else
+		model_page_free(pool, page);
+}
+
+static inline void model_page_start(struct model_pool *pool, size_t page)
+{
+	pool->page[page].is = MODEL_FILLED;
+	pool->page[page].room = pool->page_size - pool->page_head;
+}
+
+/* A writer that stops filling a page leaves it to others, if it is worth it. */
+static inline void model_page_leave(struct model_pool *pool, size_t page, unsigned int group)
+{
+	struct model_page *pg = &pool->page[page];
+
+	if (!pg->elems || pg->room < MODEL_WORTH) {
+		model_page_retire(pool, page);
+		return;
+	}
+	pg->is = MODEL_PARTIAL;
+	pg->group = group;
+	pg->left = ++pool->lefts;
+}
+
+/* Free pages first, and then those that were never used. */
+static inline bool model_page_get(struct model *m, size_t *page)
 {
 	struct model_pool *pool = &m->pool;
 
-	if (pool->used >= pool->total && !(m->original & MODEL_NO_BOUND)) {
-		pool->denied++;
-		return -ENOMEM;
-	}
-	for (*page = 0; *page < pool->known && pool->in_use[*page]; ++*page)
+	for (*page = 0; *page < pool->used && pool->page[*page].is != MODEL_FREE; ++*page)
 		;
-	if (*page == pool->known) {
-		pool->known += pool->known + 8;
-		pool->elems = model_grow(pool->elems, pool->known * sizeof(*pool->elems));
-		pool->in_use = model_grow(pool->in_use, pool->known * sizeof(*pool->in_use));
-		for (size_t i = *page; i < pool->known; i++) {
-			pool->elems[i] = 0;
-			pool->in_use[i] = false;
+	if (*page == pool->used) {
+		if (pool->used >= pool->total && !(m->original & MODEL_NO_BOUND))
+			return false;
+		pool->used++;
+		if (pool->used > pool->known) {
+			pool->known += pool->known + 8;
+			pool->page = model_grow(pool->page, pool->known * sizeof(*pool->page));
 		}
-	}
-	pool->in_use[*page] = true;
-	pool->used++;
-	if (pool->highest < pool->used)
-		pool->highest = pool->used;
-	if (pool->idle)
+		pool->page[*page] = (struct model_page){ .elems = 0 };
+	} else if (pool->idle) {
 		pool->idle--;
-	return 0;
+	}
+	model_page_start(pool, *page);
+	return true;
 }
 
-/* The writer gives up the page that it fills. */
+/*
+ * The page of a group that was left last is filled next. One with too little
+ * room is not filled any more, and after @tries of them this gives up.
+ */
+static inline bool model_page_adopt(struct model_pool *pool, size_t *page, unsigned int group,
+				    size_t size, size_t tries)
+{
+	while (tries--) {
+		size_t last = SIZE_MAX;
+
+		for (size_t i = 0; i < pool->used; i++)
+			if (pool->page[i].is == MODEL_PARTIAL && pool->page[i].group == group &&
+			    (last == SIZE_MAX || pool->page[i].left > pool->page[last].left))
+				last = i;
+		if (last == SIZE_MAX)
+			return false;
+		*page = last;
+		if (!pool->page[last].elems)
+			model_page_start(pool, last);
+		pool->page[last].is = MODEL_FILLED;
+		if (pool->page[last].room >= size)
+			return true;
+		model_page_retire(pool, last);
+	}
+	return false;
+}
+
+/*
+ * A page with @size bytes of room: before there is none, that of any group. What
+ * fills a page leaves the first one of its group alone.
+ */
+static inline int model_page_find(struct model *m, size_t *page, unsigned int group, size_t size,
+				  bool fills)
+{
+	struct model_pool *pool = &m->pool;
+
+	if ((!fills && model_page_adopt(pool, page, group, size, 1)) || model_page_get(m, page))
+		return 0;
+	for (unsigned int i = 0; i < MODEL_GROUPS; i++)
+		if (model_page_adopt(pool, page, (group + i) % MODEL_GROUPS, size, SIZE_MAX))
+			return 0;
+	pool->denied++;
+	return -ENOMEM;
+}
+
+/* The writer gives up the pages that it fills. */
 static inline void model_release_thread(struct model *m)
 {
 	struct model_pool *pool = &m->pool;
 
-	if (pool->current != SIZE_MAX && !pool->elems[pool->current])
-		model_page_put(pool, pool->current);
-	pool->current = SIZE_MAX;
+	for (unsigned int i = 0; i < MODEL_GROUPS; i++) {
+		if (pool->filled[i] != SIZE_MAX)
+			model_page_leave(pool, pool->filled[i], i);
+		pool->filled[i] = SIZE_MAX;
+		pool->keeps[i] = false;
+	}
+	pool->kept = 0;
 }
 
-/* How many idle pages the system gets back. */
+/* Pages that are filled, or hold elements; or of these, those left by writers. */
+static inline size_t model_pages(const struct model *m, bool all)
+{
+	size_t pages = 0;
+
+	for (size_t i = 0; i < m->pool.used; i++) {
+		const struct model_page *pg = &m->pool.page[i];
+
+		pages += pg->is == MODEL_PARTIAL ? pg->elems > 0 : all && pg->is != MODEL_FREE;
+	}
+	return pages;
+}
+
+/*
+ * What writers left is not filled any more. Then: how many idle pages does the
+ * system get back?
+ */
 static inline size_t model_trim(struct model *m)
 {
-	size_t idle = m->pool.idle;
+	size_t idle;
 
+	for (size_t i = 0; i < m->pool.used; i++)
+		if (m->pool.page[i].is == MODEL_PARTIAL)
+			model_page_retire(&m->pool, i);
+	idle = m->pool.idle;
 	m->pool.idle = 0;
 	return idle;
 }
 
+/* May the writer keep the page that it fills for this group? */
+static inline bool model_keeps(struct model_pool *pool, unsigned int group)
+{
+	if (!pool->keeps[group] && pool->kept < pool->total / 4) {
+		pool->keeps[group] = true;
+		pool->kept++;
+	}
+	return pool->keeps[group];
+}
+
+/* Where the first text of a page begins if it is large: at a multiple of 64. */
+static inline size_t model_text_start(const struct model_pool *pool)
+{
+	return 64 - pool->page_head - pool->elem_head;
+}
+
 /* A place for @len bytes of text: a page in which there is room. */
-static inline int model_place(struct model *m, size_t len, size_t *page)
+static inline int model_place(struct model *m, unsigned int group, size_t len, size_t *page)
 {
 	struct model_pool *pool = &m->pool;
+	size_t most = pool->page_size - pool->page_head - model_text_start(pool);
 	size_t size = (pool->elem_head + len + 7) / 8 * 8;
+	size_t filled = pool->filled[group];
+	bool fills = size > most - MODEL_WORTH;
 	int err;
 
-	if (pool->current == SIZE_MAX || pool->offset + size > pool->page_size) {
+	if (filled == SIZE_MAX || pool->page[filled].room < size) {
+		/* What fills a page leaves alone the one that is being filled. */
+		if (fills && filled != SIZE_MAX && pool->page[filled].elems)
+			filled = SIZE_MAX;
+		else
+			pool->filled[group] = SIZE_MAX;
 		/* One that came back entirely is filled once more. */
-		if (pool->current == SIZE_MAX || pool->elems[pool->current]) {
-			pool->current = SIZE_MAX;
-			err = model_page_get(m, page);
+		if (filled != SIZE_MAX && !pool->page[filled].elems) {
+			model_page_start(pool, filled);
+		} else {
+			if (filled != SIZE_MAX)
+				model_page_retire(pool, filled);
+			err = model_page_find(m, &filled, group, size, fills);
 			if (err)
 				return err;
-			pool->current = *page;
 		}
-		pool->offset = pool->page_head;
+		if (size >= MODEL_LARGE &&
+		    pool->page[filled].room == pool->page_size - pool->page_head)
+			pool->page[filled].room -= model_text_start(pool);
+		if (!fills && model_keeps(pool, group))
+			pool->filled[group] = filled;
 	}
-	*page = pool->current;
-	pool->offset += size;
-	pool->elems[*page]++;
+	*page = filled;
+	pool->page[filled].room -= size;
+	pool->page[filled].elems++;
+	if (pool->filled[group] != filled)
+		model_page_leave(pool, filled, group);
 	return 0;
 }
 
@@ -218,8 +357,8 @@ static inline void model_drop_oldest(struct model *m, struct model_list *list)
 	struct model_elem *elem = &list->elem[list->first];
 
 	free(elem->text);
-	if (!--pool->elems[elem->page] && elem->page != pool->current)
-		model_page_put(pool, elem->page);
+	if (!--pool->page[elem->page].elems && pool->page[elem->page].is == MODEL_RETIRED)
+		model_page_free(pool, elem->page);
 	if (++list->first == list->end)
 		list->first = list->end = 0;
 }
@@ -241,11 +380,16 @@ static inline void model_move(struct model_list *to, struct model_list *from)
 	memset(from, 0, sizeof(*from));
 }
 
-/* Stores a message in as many elements as it takes, or nothing at all. */
-static inline int model_store(struct model *m, struct model_list *list, const void *text,
-			      size_t len)
+/*
+ * Stores a message in as many elements as it takes, or nothing at all. Its short
+ * part comes first.
+ */
+static inline int model_store(struct model *m, struct model_list *list, unsigned int group,
+			      const void *text, size_t len)
 {
-	size_t most = m->pool.page_size - m->pool.page_head - m->pool.elem_head;
+	size_t most = m->pool.page_size - m->pool.page_head - m->pool.elem_head -
+		      model_text_start(&m->pool);
+	size_t part = len ? (len - 1) % most + 1 : 0;
 	struct model_list made = { 0 };
 	const unsigned char *at = text;
 	int err = 0;
@@ -253,15 +397,16 @@ static inline int model_store(struct model *m, struct model_list *list, const vo
 	if (len > m->pool.total * most)
 		return -E2BIG;
 	do {
-		struct model_elem elem = { .len = len < most ? len : most };
+		struct model_elem elem = { .len = part };
 
-		err = model_place(m, elem.len, &elem.page);
+		err = model_place(m, group, elem.len, &elem.page);
 		if (err)
 			break;
 		elem.text = model_grow(NULL, elem.len + 1);
 		memcpy(elem.text, at, elem.len);
 		at += elem.len;
 		len -= elem.len;
+		part = most;
 		elem.ends = !len;
 		model_add(&made, elem);
 	} while (len);
@@ -274,12 +419,14 @@ static inline int model_store(struct model *m, struct model_list *list, const vo
 
 /* ---- streams: writing -------------------------------------------------- */
 
-static inline int model_init(struct model *m, unsigned int stream, size_t capacity)
+static inline int model_init(struct model *m, unsigned int stream, size_t capacity,
+			     unsigned int group)
 {
-	if (capacity > INT_MAX)
+	if (capacity > MODEL_CAPACITY_LIMIT || group >= MODEL_GROUPS - 1)
 		return -EINVAL;
 	m->stream[stream] = (struct model_stream){
 		.live = true,
+		.group = group,
 		.capacity = capacity ? capacity : MODEL_DEFAULT_CAPACITY,
 	};
 	return 0;
@@ -326,7 +473,7 @@ static inline int model_push(struct model *m, unsigned int stream, const void *t
 	err = model_charge(m, s, len);
 	if (err)
 		return model_refuse(s, err, 1, len);
-	err = model_store(m, &s->list, text, len);
+	err = model_store(m, &s->list, s->group, text, len);
 	if (err && !(err == -ENOMEM && m->original & MODEL_KEEPS_CHARGE))
 		s->pending -= len;
 	return err ? model_refuse(s, err, 1, len) : 0;
@@ -383,7 +530,7 @@ static inline int model_stage_push(struct model *m, unsigned int stage, const vo
 		return -EINVAL;
 	if (ss->len + len > INT_MAX)
 		return -E2BIG;
-	err = model_store(m, &ss->list, text, len);
+	err = model_store(m, &ss->list, MODEL_GROUPS - 1, text, len);
 	if (!err)
 		ss->messages++;
 	if (!err || (err == -ENOMEM && m->original & MODEL_STAGE_COUNTS))
@@ -541,12 +688,24 @@ static inline void model_start(struct model *m, unsigned int original, size_t pa
 	memset(m, 0, sizeof(*m));
 	m->original = original;
 	m->pool.page_size = page_size;
-	m->pool.elem_head = 12;
+	m->pool.elem_head = 8;
 	m->pool.total = total;
-	m->pool.current = SIZE_MAX;
+	for (unsigned int i = 0; i < MODEL_GROUPS; i++)
+		m->pool.filled[i] = SIZE_MAX;
 }
 
-/* Streams, stages and the page that is being filled are given up. */
+/* So many pages were used in a former life; they are free, and trimmed. */
+static inline void model_used_before(struct model *m, size_t pages)
+{
+	size_t page;
+
+	while (m->pool.used < pages && model_page_get(m, &page))
+		;
+	for (page = 0; page < m->pool.used; page++)
+		m->pool.page[page].is = MODEL_FREE;
+}
+
+/* Streams, stages and the pages that are being filled are given up. */
 static inline void model_quiet(struct model *m)
 {
 	for (unsigned int i = 0; i < MODEL_STREAMS; i++)
@@ -559,8 +718,7 @@ static inline void model_quiet(struct model *m)
 static inline void model_stop(struct model *m)
 {
 	model_quiet(m);
-	free(m->pool.elems);
-	free(m->pool.in_use);
+	free(m->pool.page);
 }
 
 #endif

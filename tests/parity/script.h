@@ -14,7 +14,7 @@
  *	# step 2: what came of it, if it is known
  *	end
  *
- * Lines outside are skipped: a page of documentation can be replayed.
+ * Numbers at the end of a line that are 0 can be left out. Lines outside are skipped: a page of documentation can be replayed.
  */
 #ifndef SCRIPT_H
 #define SCRIPT_H
@@ -52,7 +52,7 @@ static const struct {
 		uint64_t below;
 	} arg[ARGS_MAX];
 } ops[OPS] = {
-	[OP_INIT] = { "init", { { "stream", MODEL_STREAMS }, { "capacity", 0 } } },
+	[OP_INIT] = { "init", { { "stream", MODEL_STREAMS }, { "capacity", 0 }, { "group", 0 } } },
 	[OP_DESTROY] = { "destroy", { { "stream", MODEL_STREAMS } } },
 	[OP_PUSH] = { "push", { { "stream", MODEL_STREAMS }, { "length", 0 }, { "times", 0 } } },
 	[OP_PRINTF] = { "printf", { { "stream", MODEL_STREAMS }, { "format", FORMATS },
@@ -165,7 +165,9 @@ static inline bool step_parse(struct step *step, const char *op, char **rest)
 		const char *word = strtok_r(NULL, " \t\n", rest);
 		size_t len = strlen(name);
 
-		if (!word || strncmp(word, name, len) || word[len] != '=' ||
+		if (!word)
+			break;
+		if (strncmp(word, name, len) || word[len] != '=' ||
 		    !program_parse(word + len + 1, &step->arg[i]) ||
 		    (ops[step->op].arg[i].below && step->arg[i] >= ops[step->op].arg[i].below))
 			return false;
@@ -266,7 +268,7 @@ static inline uint64_t dice_length(struct dice *dice, uint64_t stream)
 		return dice_about(dice, 1024);
 	case 4:
 		/* The text that fits one page's element, or several */
-		return dice_about(dice, 4084 * (1 + dice_below(dice, 3)));
+		return dice_about(dice, 4032 * (1 + dice_below(dice, 3)));
 	case 5:
 		return dice_about(dice, 4096 * (1 + dice_below(dice, 3)));
 	case 6:
@@ -322,7 +324,7 @@ static inline uint64_t dice_capacity(struct dice *dice)
 	case 6:
 		return 100000;
 	case 7:
-		return INT_MAX;
+		return dice_about(dice, MODEL_CAPACITY_LIMIT);
 	case 8:
 		return dice_below(dice, 16) ? 1 + dice_below(dice, 2000) : dice_invalid(dice);
 	default:
@@ -363,6 +365,7 @@ static inline void dice_step(struct dice *dice, struct step *step)
 		step->arg[1] = dice_capacity(dice);
 		dice->capacity[stream] = step->arg[1] && step->arg[1] < MODEL_DEFAULT_CAPACITY ?
 						 (size_t)step->arg[1] : MODEL_DEFAULT_CAPACITY;
+		step->arg[2] = dice_below(dice, 2) ? 0 : dice_below(dice, MODEL_GROUPS + 1);
 		break;
 	case OP_PUSH:
 		step->arg[1] = dice_length(dice, stream);

@@ -2,9 +2,9 @@
 /*
  * stream_parity - streams beside a slow, obvious model, in random scripts
  *
- * A script makes up to three streams with capacities from one byte to INT_MAX,
- * and two stages. It pushes, prints in every way (formats that are not valid,
- * too), stages, commits, reads and drains into memory, descriptors and sinks
+ * A script makes up to three streams with capacities from one byte to the
+ * largest, and two stages. It pushes, prints in every way (formats that are not
+ * valid, too), stages, commits, reads and drains into memory, descriptors and sinks
  * that take less, nothing, too much, that fail, and that push and read
  * themselves; all in pools of 7 and 63 pages and in the library's own. After
  * each call its return code and errno, every byte that came out, the figures of
@@ -16,20 +16,23 @@
  * for as long as it still differs, each try in a process of its own, so that
  * crashes shrink as well. The rest is printed; --replay runs it again.
  *
- * Seen to fail, each with a script of one to four steps, with the header broken
- * so that: the capacity is never reached; every element ends a message;
- * consumed lengths do not add up; the backlog is not reversed; commit keeps the
- * stage; a half made message, a freed stage, a destroyed backlog or a released
- * thread's page is not given back; a sink is believed to have taken more than
- * it was offered; nothing is refunded at the end, or before a sink is called;
- * a drain goes on with what its sink pushes; an error wins over progress; trim
- * loses pages; 1023 bytes are refused, or a stage's text is cut at 1022;
- * elements are rounded to 16; the bound of the pool is off by one page; a
- * refused group counts as one message; push changes errno; lengths that are not
- * valid count bytes; gathering leaves out the 63rd piece; -EDEADLK is -EBUSY;
- * an error of writev is lost; empty messages are stored; the limit of reports
- * counts on; a negative read length is taken. With no steps left out in
- * shrinking, seven of the twelve differences of --differences are too large.
+ * Seen to fail, each with a script of one to four steps, with the header
+ * broken so that: the capacity is never reached; every element ends a message;
+ * consumed lengths do not add up; the backlog is not reversed; commit keeps
+ * the stage; a half made message, a freed stage, a destroyed backlog or a
+ * released thread's page is not given back; a sink is believed to have taken
+ * more than it was offered; nothing is refunded at the end, or before a sink
+ * is called; a drain goes on with what its sink pushes; an error wins over
+ * progress; trim loses pages; 1023 bytes are refused, or a stage's text is cut
+ * at 1022; elements are rounded to 16; the bound of the pool is off by one
+ * page; pages that were left go to no list, are not asked for before
+ * -ENOMEM, or stay when trimmed; streams have one group; all pages may be
+ * kept, or a released thread's share is; a refused group counts as one
+ * message; push changes errno; lengths that are not valid count bytes;
+ * gathering leaves out the 63rd piece; -EDEADLK is -EBUSY; an error of writev
+ * is lost; empty messages are stored; the limit of reports counts on; a
+ * negative read length is taken. With no steps left out in shrinking, seven of
+ * the twelve differences of --differences are too large.
  * For "every element ends a message" it printed:
  *
  *	FAIL: script 101 (--seed 102 --scripts 1): step 45: drain: delivered
@@ -37,9 +40,9 @@
  *	its 49 steps were shrunk to 3 in 236 tries:
  *	script
  *	pool 0
- *	init stream=0 capacity=0
- *	push stream=0 length=4085 times=1
- *	drain stream=0 max=4084 try=0 whole=0 sink=0 part=0 inner=0 ...
+ *	init stream=0 capacity=0 group=0
+ *	push stream=0 length=4089 times=1
+ *	drain stream=0 max=4088 try=0 whole=0 sink=0 part=0 inner=0 ...
  *	# step 3: drain: delivered messages of stream 0 are 1, the model says 0
  *	end
  */
@@ -192,8 +195,10 @@ static bool same_figures(const struct run *r)
 		if (!same_stream(r, i))
 			return false;
 	bpf_stream_pool_get_stats(&ours);
-	return same_number(r, "pages in use are", ours.in_use, model->used) &&
-	       same_number(r, "most pages in use were", ours.highest, model->highest) &&
+	return same_number(r, "pages in use are", ours.in_use, model_pages(&r->m, true)) &&
+	       same_number(r, "pages left by writers are", ours.partial,
+			   model_pages(&r->m, false)) &&
+	       same_number(r, "most pages in use were", ours.highest, model->used) &&
 	       same_number(r, "denied pages are", ours.denied, model->denied) &&
 	       same_number(r, "pages in all are", ours.total, model->total);
 }
@@ -586,15 +591,20 @@ static bool drain_fd_once(struct run *r, const struct step *step)
 
 /* ---- the other steps ---------------------------------------------------- */
 
-static bool init_once(struct run *r, unsigned int stream, uint64_t capacity)
+/* A stream that names no group has one by its address, which is ours to choose. */
+static bool init_once(struct run *r, unsigned int stream, uint64_t capacity, uint64_t group)
 {
-	struct bpf_stream_options options = { .capacity = (size_t)capacity };
+	struct bpf_stream_options options = {
+		.capacity = (size_t)capacity,
+		.group = (unsigned int)group,
+	};
 	/* Every second default is asked for without options. */
-	bool plain = !capacity && r->message++ % 2;
-	int model = model_init(&r->m, stream, options.capacity);
+	bool plain = !capacity && !group && r->message++ % 2;
+	int ours = OURS(bpf_stream_init(&r->stream[stream], plain ? NULL : &options));
+	int model = model_init(&r->m, stream, options.capacity,
+			       group ? options.group - 1 : bse_group(&r->stream[stream]));
 
-	return same_return(r, OURS(bpf_stream_init(&r->stream[stream], plain ? NULL : &options)),
-			   model);
+	return same_return(r, ours, model);
 }
 
 static bool stage_once(struct run *r, enum op op, unsigned int stage)
@@ -687,7 +697,7 @@ static bool step_once(struct run *r, const struct step *step)
 
 	switch (step->op) {
 	case OP_INIT:
-		return init_once(r, first, step->arg[1]);
+		return init_once(r, first, step->arg[1], step->arg[2]);
 	case OP_DESTROY:
 		bpf_stream_destroy(&r->stream[first]);
 		model_destroy(&r->m, first);
@@ -739,7 +749,7 @@ static bool quiet(struct run *r)
 		bpf_stream_stage_free(&r->stage[i]);
 	bpf_stream_thread_release();
 	model_quiet(&r->m);
-	return same_number(r, "pages that the model keeps are", 0, r->m.pool.used) &&
+	return same_number(r, "pages that the model keeps are", 0, model_pages(&r->m, true)) &&
 	       same_figures(r) && trim_once(r) && sound(r, NULL);
 }
 
@@ -753,7 +763,7 @@ static bool script_run(const struct script *script)
 	bpf_stream_pool_get_stats(&pool);
 	model_start(&r.m, script->original, pool.page_size, pool.total);
 	r.m.pool.denied = pool.denied;
-	r.m.pool.highest = pool.highest;
+	model_used_before(&r.m, pool.highest);
 	for (uint32_t i = 0; i < script->steps && good; i++) {
 		verdict->step = i;
 		r.at = ops[script->step[i].op].name;

@@ -133,8 +133,8 @@ class Core(unittest.TestCase):
         places = [("stream.backlog_head", FILLED[2:]), ("(stream.log.bse_v >> 32)", FILLED[:2])]
         for place, left in places:
             with self.subTest(place):
-                _, out = self.core_of_gdb("leaving", f"set var {element.format(place)}->total_len"
-                                          " = 0", "bpf-stream stream")
+                _, out = self.core_of_gdb("leaving", f"set var {element.format(place)}->info = 0",
+                                          "bpf-stream stream")
                 self.assertRegex(out, rf"pending {PENDING} bytes, {len(left)} messages; "
                                  r"the element at 0x\w+ is damaged; found \d+ bytes: "
                                  "what is behind that is missing")

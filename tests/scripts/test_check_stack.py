@@ -20,9 +20,8 @@ void use(void *);
 int (*hook)(void *);
 static noinline int bsi_take_sink(void *p) { char b[700]; use(b); return hook(p) + b[0]; }
 static noinline int bse_take_memory(void *p) { use(p); return 0; }
-static noinline int bse_take_fd(void *p) { char b[300]; use(b); return b[0]; }
 void bsi_process_load(void); void bsi_process_load(void) { char b[9]; use(b); }
-int (*const takes[])(void *) = { bsi_take_sink, bse_take_memory, bse_take_fd };
+int (*const takes[])(void *) = { bsi_take_sink, bse_take_memory };
 static noinline int bsi_reader_run(int n) { return takes[n](&n) + 1; }
 static noinline int leaf(void) { char b[200]; use(b); return b[0]; }
 #define FRAME(n) { char b[n]; use(b); return b[0] + leaf(); }
@@ -52,8 +51,9 @@ class CheckStack(unittest.TestCase):
         self.assertEqual(status, 0, out)
         self.assertRegex(out, r"ok   bpf_stream_push: 4\d\d of 512 bytes: bpf_stream_push \d\d -> "
                               r"leaf 2\d\d -> use 128\n")
-        self.assertRegex(out, r"ok   bpf_stream_try_read: 3[78]\d\d of 4096 bytes: "
-                              r"bpf_stream_try_read 29\d+ -> bsi_reader_run \d+ -> bsi_take_sink 7")
+        self.assertRegex(out, r"ok   bpf_stream_try_drain: 3[78]\d\d of 4096 bytes: "
+                              r"bpf_stream_try_drain 29\d+ -> bsi_reader_run \d+ -> bsi_take_sink 7")
+        self.assertRegex(out, r"ok   bpf_stream_try_read: 3[01]\d\d of .* -> bse_take_memory ")
         self.assertTrue(out.endswith("\n7 passed, 0 failed, 0 skipped\n"), out)
 
     def test_each_kind_of_error(self):
@@ -70,7 +70,7 @@ class CheckStack(unittest.TestCase):
                 ("int leaf(void) { char b[200]; use(b);", "int leaf(void) { char b[9]; use(b); "
                  "if (b[1]) return leaf() + b[2];", "recursion: leaf"),
                 ("{ char b[9]; use(b); }", "{ }", "bsi_process_load() does not call use"),
-                ("bse_take_fd", "bse_take_file", "one of the sinks"),
+                ("bse_take_memory", "bse_take_all", "not in the compiled code: the sink bse_take_memory"),
                 ("bpf_stream_bprintf", "bpf_stream_nothing", "FAIL bpf_stream_bprintf: not found")):
             with self.subTest(message):
                 self.assertIn(old, CODE)

@@ -219,7 +219,7 @@ class Stress(unittest.TestCase):
             refuse(["--max-small", value], f"--max-small {value}: must be 1 to 4096")
         refuse(["--signals", "yes"], "--signals yes: must be on or off")
         refuse(["--pool=4096"], "--pool 4096: must be 0, or 32768 to 34359738368")
-        refuse(["--capacity", "2147483648"], "--capacity 2147483648: must be 24 to 2147483647")
+        refuse(["--capacity", "536870912"], "--capacity 536870912: must be 24 to 536870911")
         refuse(["--max-large", "23"], "--max-large 23: must be 24 to 1048576")
         refuse(["--max-small", "0"], "--max-small 0: must be 1 to 4096")
         refuse(["--seed"], "--seed: needs a value")

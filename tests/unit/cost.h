@@ -12,7 +12,7 @@
 #define COST_MESSAGE 64u
 
 /* Messages that fit in a page. */
-#define COST_PER_PAGE (BPF_STREAM_PAGE_SIZE / ((COST_MESSAGE + 12 + 7) / 8 * 8))
+#define COST_PER_PAGE (BPF_STREAM_PAGE_SIZE / ((COST_MESSAGE + 8 + 7) / 8 * 8))
 
 enum cost_way {
 	COST_READ,

@@ -9,7 +9,7 @@
 static struct {
 	uint64_t deny_page;		/* the page request so many from now finds none */
 	uint64_t pages;			/* page requests so far */
-	bool fail_publish;		/* each publish fails */
+	bool fail_publish;		/* each publish finds the stream full */
 	void (*in_page_get)(void);	/* runs in the middle of a reservation */
 	void (*in_page_put)(void);	/* runs when a page comes back */
 	void (*before_ptr_cas)(void);	/* runs before a pointer is published */
@@ -17,7 +17,8 @@ static struct {
 
 static int (bse_page_get)(bse_page *page);
 static void (bse_page_put)(bse_page page);
-static inline int (bse_log_publish)(struct bpf_stream *s, const struct bse_chain *chain);
+static inline bool (bse_log_try_publish)(struct bpf_stream *s, uint64_t *seen, bse_link newest,
+					 struct bpf_stream_elem *oldest, uint32_t bytes);
 
 static inline int faults_page_get(bse_page *page)
 {
@@ -46,14 +47,19 @@ static inline bool faults_ptr_cas_release(bse_ptr *p, void **old, void *v)
 	return (bse_ptr_cas_release)(p, old, v);
 }
 
-static inline int faults_log_publish(struct bpf_stream *s, const struct bse_chain *chain)
+static inline bool faults_log_try_publish(struct bpf_stream *s, uint64_t *seen, bse_link newest,
+					  struct bpf_stream_elem *oldest, uint32_t bytes)
 {
-	return faults.fail_publish ? -ENOSPC : (bse_log_publish)(s, chain);
+	if (!faults.fail_publish)
+		return (bse_log_try_publish)(s, seen, newest, oldest, bytes);
+	/* As if others had filled the stream. */
+	*seen |= BPF_STREAM_CAPACITY_LIMIT;
+	return false;
 }
 
 #define bse_page_get(...) faults_page_get(__VA_ARGS__)
 #define bse_page_put(...) faults_page_put(__VA_ARGS__)
 #define bse_ptr_cas_release(...) faults_ptr_cas_release(__VA_ARGS__)
-#define bse_log_publish(...) faults_log_publish(__VA_ARGS__)
+#define bse_log_try_publish(...) faults_log_try_publish(__VA_ARGS__)
 
 #endif

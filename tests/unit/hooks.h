@@ -36,16 +36,16 @@ static void hook_run(enum hook_point point)
 		hook(point);
 }
 
-static inline struct bse_slot *(bse_enter)(uint32_t *depth);
+static inline struct bse_slot *(bse_enter)(uint32_t list, uint32_t *depth);
 static inline void (bse_leave)(uint32_t depth);
 static int (bse_page_get)(bse_page *page);
 static inline bse_u32 *(bse_page_ref)(bse_page page);
 static inline bse_link (bse_link_at)(bse_page page, uint32_t offset);
 static int (bse_lock)(bse_mutex *lock, bool wait);
 
-static inline struct bse_slot *hook_enter(uint32_t *depth)
+static inline struct bse_slot *hook_enter(uint32_t list, uint32_t *depth)
 {
-	struct bse_slot *slot = (bse_enter)(depth);
+	struct bse_slot *slot = (bse_enter)(list, depth);
 
 	hook_run(HOOK_ENTERED);
 	return slot;

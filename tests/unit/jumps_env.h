@@ -6,11 +6,11 @@
 enum place {
 	PLACE_ENTERED,		/* behind enter */
 	PLACE_COUNTED,		/* behind the count of one more kept page */
-	PLACE_RETURNED,		/* behind the return of elements of a page */
+	PLACE_RETURNED,		/* behind the return of a page */
 	PLACE_RETIRED,		/* behind the retirement of a page */
 	PLACE_GETTING,		/* before a page is asked for */
 	PLACE_PUBLISHED,	/* behind a publish */
-	PLACE_ADOPTING		/* behind the look whether there is a pool */
+	PLACE_BARRIER,		/* where the compiler keeps an order */
 };
 
 static _Thread_local void (*come_in)(enum place);
@@ -21,9 +21,21 @@ static void at_place(enum place place)
 		come_in(place);
 }
 
-static inline struct bse_slot *(bse_enter)(uint32_t *depth);
+#undef BSE_BARRIER
+#define BSE_BARRIER() jumps_barrier()
+
+static inline void jumps_barrier(void)
+{
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	at_place(PLACE_BARRIER);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
+static inline struct bse_slot *(bse_enter)(uint32_t list, uint32_t *depth);
 static int (bse_page_get)(bse_page *page);
-static inline int (bse_log_publish)(struct bpf_stream *s, const struct bse_chain *chain);
+static void (bse_page_put)(bse_page page);
+static inline bool (bse_log_try_publish)(struct bpf_stream *s, uint64_t *seen, bse_link newest,
+					 struct bpf_stream_elem *oldest, uint32_t bytes);
 
 static inline uint32_t jumps_u32_fetch_add_acq_rel(bse_u32 *p, uint32_t v)
 {
@@ -33,12 +45,10 @@ static inline uint32_t jumps_u32_fetch_add_acq_rel(bse_u32 *p, uint32_t v)
 	return ret;
 }
 
-static inline uint32_t jumps_u32_fetch_sub_acq_rel(bse_u32 *p, uint32_t v)
+static inline void jumps_page_put(bse_page page)
 {
-	uint32_t ret = (bse_u32_fetch_sub_acq_rel)(p, v);
-
+	(bse_page_put)(page);
 	at_place(PLACE_RETURNED);
-	return ret;
 }
 
 static inline bool jumps_u32_cas_relaxed(bse_u32 *p, uint32_t *old, uint32_t v)
@@ -49,9 +59,9 @@ static inline bool jumps_u32_cas_relaxed(bse_u32 *p, uint32_t *old, uint32_t v)
 	return ret;
 }
 
-static inline struct bse_slot *jumps_enter(uint32_t *depth)
+static inline struct bse_slot *jumps_enter(uint32_t list, uint32_t *depth)
 {
-	struct bse_slot *ret = (bse_enter)(depth);
+	struct bse_slot *ret = (bse_enter)(list, depth);
 
 	at_place(PLACE_ENTERED);
 	return ret;
@@ -63,28 +73,20 @@ static inline int jumps_page_get(bse_page *page)
 	return (bse_page_get)(page);
 }
 
-static inline int jumps_log_publish(struct bpf_stream *s, const struct bse_chain *chain)
+static inline bool jumps_log_try_publish(struct bpf_stream *s, uint64_t *seen, bse_link newest,
+					 struct bpf_stream_elem *oldest, uint32_t bytes)
 {
-	int ret = (bse_log_publish)(s, chain);
+	bool ret = (bse_log_try_publish)(s, seen, newest, oldest, bytes);
 
 	at_place(PLACE_PUBLISHED);
 	return ret;
 }
 
-static inline void *jumps_ptr_load_relaxed(const bse_ptr *p)
-{
-	void *ret = (bse_ptr_load_relaxed)(p);
-
-	at_place(PLACE_ADOPTING);
-	return ret;
-}
-
 #define bse_u32_fetch_add_acq_rel(...) jumps_u32_fetch_add_acq_rel(__VA_ARGS__)
-#define bse_u32_fetch_sub_acq_rel(...) jumps_u32_fetch_sub_acq_rel(__VA_ARGS__)
 #define bse_u32_cas_relaxed(...) jumps_u32_cas_relaxed(__VA_ARGS__)
 #define bse_enter(...) jumps_enter(__VA_ARGS__)
 #define bse_page_get(...) jumps_page_get(__VA_ARGS__)
-#define bse_log_publish(...) jumps_log_publish(__VA_ARGS__)
-#define bse_ptr_load_relaxed(...) jumps_ptr_load_relaxed(__VA_ARGS__)
+#define bse_page_put(...) jumps_page_put(__VA_ARGS__)
+#define bse_log_try_publish(...) jumps_log_try_publish(__VA_ARGS__)
 
 #endif

@@ -300,13 +300,20 @@ static bool nest_check(enum hook_point point, size_t len)
 Test(defects, defect_09__nesting_makes_no_push_fail)
 {
 	unit_make_stream(&s, 0);
-	/* First every level gets a page, then it counts and replaces it. */
+	/* Each has a page of its own. */
 	cr_expect(nest_check(HOOK_GETTING, BSI_ELEM_MAX));
 	cr_expect(nest_check(HOOK_COUNTING, BSI_ELEM_MAX));
 	cr_expect(nest_check(HOOK_ENTERED, BSI_ELEM_MAX));
 	cr_expect(nest_check(HOOK_PLACING, BSI_ELEM_MAX));
 	cr_expect(nest_check(HOOK_LEAVING, BSI_ELEM_MAX));
 	cr_expect(nest_check(HOOK_PUBLISHING, BSI_ELEM_MAX));
+	/* First every level gets a page, then it counts and replaces it. */
+	cr_expect(nest_check(HOOK_GETTING, 3000));
+	cr_expect(nest_check(HOOK_COUNTING, 3000));
+	cr_expect(nest_check(HOOK_ENTERED, 3000));
+	cr_expect(nest_check(HOOK_PLACING, 3000));
+	cr_expect(nest_check(HOOK_LEAVING, 3000));
+	cr_expect(nest_check(HOOK_PUBLISHING, 3000));
 	cr_expect(nest_check(HOOK_ENTERED, 9));
 	cr_expect(nest_check(HOOK_PLACING, 9));
 	cr_expect(nest_check(HOOK_LEAVING, 9));
@@ -390,27 +397,31 @@ Test(defects, defect_10__one_byte_messages_stop_at_the_pool)
 	unit_assert_sound(&s);
 }
 
-/* One unread byte in each page pins them all; the bound holds all the same. */
+/*
+ * In a stream of the same group, one unread byte in each page pins them all;
+ * the bound holds all the same.
+ */
 Test(defects, defect_10__pinned_pages_stay_within_the_bound)
 {
 	static _Alignas(BPF_STREAM_PAGE_SIZE) char region[64 * BPF_STREAM_PAGE_SIZE];
+	const struct bpf_stream_options opts = { .group = 1 };
 	struct bpf_stream pinning;
 	unsigned int i;
 	int err = 0;
 
 	cr_assert_eq(bpf_stream_pool_use(region, sizeof(region), 0), 0);
-	unit_make_stream(&s, 0);
-	cr_assert_eq(bpf_stream_init(&pinning, NULL), 0);
+	cr_assert_eq(bpf_stream_init(&s, &opts), 0);
+	cr_assert_eq(bpf_stream_init(&pinning, &opts), 0);
 	for (i = 0; i < 1000 && !err; i++) {
 		err = bpf_stream_push(&pinning, "x", 1);
 		if (!err)
-			err = bpf_stream_push(&s, text, BSI_ELEM_MAX - 16);
+			err = bpf_stream_push(&s, text, 3000);
 		(void)bpf_stream_read(&s, text, sizeof(text));
 	}
 	cr_expect_eq(err, -ENOMEM);
 	cr_expect_eq(i, 64);
 	cr_expect_eq(unit_pages_in_use(), 63);
-	cr_expect_eq(bpf_stream_read(&pinning, text, sizeof(text)), 63);
+	cr_expect_eq(bpf_stream_read(&pinning, text, sizeof(text)), 64);
 	cr_expect_leq(unit_pages_in_use(), 1);
 }
 
@@ -418,8 +429,9 @@ Test(defects, defect_10__pinned_pages_stay_within_the_bound)
  * 11: with a header of 12 bytes elements were rounded to 4 or 8 bytes,
  * depending on whom one asked, and the last one of a page could stick out.
  */
-_Static_assert(BSI_ELEM_HEAD == 12, "the same on 32 and 64 bits");
-_Static_assert((BSI_ELEM_HEAD + BSI_ELEM_MAX) % 8 == 0, "the largest element fills a page");
+_Static_assert(BSI_ELEM_HEAD == 8, "the same on 32 and 64 bits");
+_Static_assert(BSI_PAGE_START + BSI_ELEM_HEAD + BSI_ELEM_MAX == BSE_PAGE_ROOM,
+	       "the largest element fills a page");
 _Static_assert(BPF_STREAM_PAGE_SIZE % 8 == 0, "links count in units of 8 bytes");
 
 Test(defects, defect_11__element_sizes_are_multiples_of_eight)
@@ -434,6 +446,15 @@ Test(defects, defect_11__element_sizes_are_multiples_of_eight)
 	}
 }
 
+/* Of the page at hand, a text can fill so much; 1 if there is none, or none left. */
+static uint32_t rest_at_hand(void)
+{
+	const uint32_t room = bse_self.slot[bse_group(&s)].space.room;
+
+	return room <= BSI_ELEM_HEAD ? 1 :
+	       room - BSI_ELEM_HEAD < BSI_ELEM_MAX ? room - BSI_ELEM_HEAD : BSI_ELEM_MAX;
+}
+
 /* Pages are filled to every possible rest, and then the rest is filled. */
 Test(defects, defect_11__every_rest_of_a_page_is_used_safely)
 {
@@ -446,8 +467,7 @@ Test(defects, defect_11__every_rest_of_a_page_is_used_safely)
 	for (len = 1; len < BSI_ELEM_MAX; len++) {
 		memset(text, 'a', len);
 		cr_assert_eq(bpf_stream_push(&s, text, len), 0);
-		rest = BPF_STREAM_PAGE_SIZE - bsi_elem_size(len);
-		rest = rest > BSI_ELEM_HEAD ? rest - BSI_ELEM_HEAD : 1;
+		rest = rest_at_hand();
 		memset(text, 'b', rest);
 		cr_assert_eq(bpf_stream_push(&s, text, rest), 0);
 		cr_assert_eq(bpf_stream_push(&s, "c", 1), 0);

@@ -22,7 +22,8 @@ static void make_stream(void)
 	cr_assert_eq(bpf_stream_init(&s, NULL), 0);
 }
 
-_Static_assert((BSI_ELEM_HEAD + BSI_ELEM_MAX) % 8 == 0, "the largest element fills a page");
+_Static_assert(BSI_PAGE_START + BSI_ELEM_HEAD + BSI_ELEM_MAX == BSE_PAGE_ROOM,
+	       "the largest element fills a page");
 
 Test(defects, defect_11__large_page_is_filled_to_its_last_byte)
 {
@@ -44,17 +45,19 @@ Test(defects, defect_11__large_page_is_filled_to_its_last_byte)
 
 Test(defects, defect_11__every_rest_of_a_large_page_is_used_safely)
 {
-	const uint32_t most = BSI_ELEM_MAX;
+	/* The largest that has not a page for itself. */
+	const uint32_t most = BSI_ELEM_MAX - BSI_PAGE_WORTH;
 	uint32_t len;
 	uint32_t rest;
 	uint32_t i;
 
 	make_stream();
-	for (len = most - 200; len < most; len++) {
-		rest = BPF_STREAM_PAGE_SIZE - bsi_elem_size(len);
-		rest = rest > BSI_ELEM_HEAD ? rest - BSI_ELEM_HEAD : 1;
+	for (len = most - 200; len <= most; len++) {
 		memset(text, 'a', len);
 		cr_assert_eq(bpf_stream_push(&s, text, len), 0);
+		rest = bse_self.slot[bse_group(&s)].space.room - BSI_ELEM_HEAD;
+		cr_assert_eq(rest, BPF_STREAM_PAGE_SIZE - BSI_PAGE_START - bsi_elem_size(len) -
+			     BSI_ELEM_HEAD);
 		memset(text, 'b', rest);
 		cr_assert_eq(bpf_stream_push(&s, text, rest), 0);
 		cr_assert_eq(bpf_stream_push(&s, "c", 1), 0);

@@ -13,10 +13,22 @@
 #include "bpf_stream.h"
 #include "unit.h"
 
-/* Messages of every kind of size; the longest takes eleven pages. */
-static const size_t size[] = { 1, 64, 4000, 4084, 4085, 8168, 8169, 20000, 43000 };
+/*
+ * Messages of every kind of size, among them short parts that fit beside a whole
+ * one, and those that just do not; the longest takes eleven pages.
+ */
+static const size_t size[] = { 1, 64, 3000, 4000, BSI_ELEM_MAX, BSI_ELEM_MAX + 1,
+			       BSI_ELEM_MAX + 48, BSI_ELEM_MAX + 49, 2 * BSI_ELEM_MAX,
+			       2 * BSI_ELEM_MAX + 1, 2 * BSI_ELEM_MAX + 49, 20000, 43000 };
 
 #define SIZES (sizeof(size) / sizeof(size[0]))
+
+static size_t pages_of(size_t len)
+{
+	const size_t whole = (len - 1) / BSI_ELEM_MAX;
+
+	return whole + (!whole || bsi_elem_size(len - whole * BSI_ELEM_MAX) > BSI_PAGE_START);
+}
 
 static char text[64 * 1024];
 static char got[64 * 1024];
@@ -61,7 +73,7 @@ Test(faults, push__no_page_for_any_request_leaks_nothing)
 			}
 		} while (err);
 		/* The requests of all its pages, one after the other. */
-		cr_assert_eq(denied - 1, (size[i] + BSI_ELEM_MAX - 1) / BSI_ELEM_MAX);
+		cr_assert_eq(denied - 1, pages_of(size[i]));
 		check_drained(&s, size[i]);
 	}
 	stats = unit_stats(&s);

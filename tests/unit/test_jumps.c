@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Handlers that jump away in the middle of a call, and two calls that lay out
- * one region. Most tests are bugs that were found:
+ * Handlers that jump away in the middle of a call. Most tests are bugs that were
+ * found:
  *
  * - A page turn retired a page and then emptied its slot. A handler in between
  *   jumped into the handler that it had interrupted; the interrupted push under
@@ -10,8 +10,6 @@
  *   leave goes back to the depth that its enter found.
  * - A jump behind the publish of a commit left the stage full; freeing it freed
  *   what was pending. Now a stage is emptied before the publish.
- * - Two calls of pool_use with one region: the slower one wiped the pool that
- *   was in use.
  * - A handler jumped out of a page turn, when the slot was empty and its page
  *   counted as kept: it stayed so for ever, and when half of the pool's pages
  *   were lost that way, every message took a page. Since then the slot says
@@ -22,10 +20,12 @@
  * Seen to fail: with each of these put back into the header; with the count of
  * kept pages taken over into the child of a fork as it is; with signals let in
  * between this count and its mark in the slot; with no mark in a turn; with an
- * exit hook that leaves the depth; with a stage that free empties at its end.
+ * exit hook that leaves the depth; with a stage that free empties at its end;
+ * with the stores of slot_take or of slot_leave in any other order; with a turn
+ * that retires before it empties the slot.
  */
 #define BPF_STREAM_STATIC
-#define BPF_STREAM_POOL_BYTES (64u * 4096u)
+#define BPF_STREAM_POOL_BYTES (256u * 4096u)
 #define BPF_STREAM_ENV_HEADER "jumps_env.h"
 #include "bpf_stream.h"
 
@@ -33,6 +33,9 @@
 #include <setjmp.h>
 
 #define LARGE 3000
+#define MORE 3700		/* fits no page with a LITTLE in it, and fills none */
+#define LITTLE 400
+#define WHOLE 4000		/* fills a page */
 
 static struct bpf_stream s;
 static struct bpf_stream other;
@@ -121,7 +124,7 @@ Test(jumps, push__jump_into_a_handler_below_leaves_no_slot_with_a_free_page)
 	push(&s, 'x', LARGE);
 	come_in = raise_at_retirement;
 	push(&s, 'x', LARGE);
-	cr_assert_eq(bse_self.depth.word.bse_v, 0);
+	cr_assert_eq(bse_self.depth.bse_v, 0);
 	expect(&s, 'x', 3 * LARGE);
 	for (i = 0; i < 5; i++)
 		push(&s, 'x', 100);
@@ -132,6 +135,121 @@ Test(jumps, push__jump_into_a_handler_below_leaves_no_slot_with_a_free_page)
 	/* The page that was retired and not given back, and a kept one. */
 	bpf_stream_thread_release();
 	check_pool(2);
+}
+
+static enum place jump_from;
+static unsigned int jump_later;		/* so many times it is not yet */
+
+static void jump_there(enum place place)
+{
+	if (place != jump_from || jump_later--)
+		return;
+	jump_later = 0;
+	come_in = NULL;
+	raise(SIGUSR2);
+}
+
+/*
+ * A push, and a jump out of it at one of its barriers; true if it came there.
+ * What the jump left of the depth is undone, as by the leave of a push that was
+ * interrupted by all this: the slot is used again.
+ */
+static bool jump_out_at_barrier(char c, size_t len, unsigned int later)
+{
+	static volatile bool jumped;	/* not in registers across the jump */
+
+	memset(text, c, len);
+	jumped = true;
+	jump_from = PLACE_BARRIER;
+	jump_later = later;
+	come_in = jump_there;
+	if (!sigsetjmp(back, 1)) {
+		cr_assert_eq(bpf_stream_push(&s, text, len), 0);
+		jumped = false;
+	}
+	come_in = NULL;
+	bse_leave(0);
+	return jumped;
+}
+
+/* The next of what @s holds is @len times @c. */
+static void expect_next(char c, size_t len)
+{
+	size_t i;
+
+	cr_assert_eq(bpf_stream_read(&s, buf, len), (int)len, "before %c", c);
+	for (i = 0; i < len; i++)
+		cr_assert_eq(buf[i], c, "byte %zu of %zu of %c", i, len, c);
+}
+
+static void *leave_a_partial_page(void *arg)
+{
+	int i;
+
+	for (i = 0; i < 3; i++)
+		push(&s, 'a', 100);
+	return arg;
+}
+
+/*
+ * Jumps at every barrier of a push that takes a partial page over, and of one
+ * that leaves it for another, or leaves it alone: so between any two of the
+ * three stores. The page holds messages all the time, which nobody else may
+ * write over.
+ */
+static void jump_between_stores(size_t last, unsigned int least)
+{
+	const struct bpf_stream_options opts = { .group = 2 };
+	static unsigned int from[2];	/* not in registers across the jumps */
+	static unsigned int jumps;
+	static bool jumped[2];
+	size_t pages;
+	int i;
+
+	cr_assert_eq(bpf_stream_init(&s, &opts), 0);
+	cr_assert_eq(bpf_stream_init(&other, &opts), 0);
+	signal(SIGUSR2, jump_back);
+	jumps = 0;
+	for (from[0] = 0; from[0] < 10; from[0]++) {
+		for (from[1] = 0; from[1] < 10; from[1]++) {
+			pages = unit_pages_in_use();
+			unit_in_thread(leave_a_partial_page, NULL);
+			jumped[0] = jump_out_at_barrier('b', 100, from[0]);
+			unit_assert_sound(NULL);
+			push(&s, 'c', LITTLE);
+			jumped[1] = jump_out_at_barrier('d', last, from[1]);
+			unit_assert_sound(NULL);
+			push(&s, 'e', 100);
+			for (i = 0; i < 30; i++)
+				push(&other, 'y', 1000);
+			expect_next('a', 300);
+			if (!jumped[0])
+				expect_next('b', 100);
+			expect_next('c', LITTLE);
+			if (!jumped[1])
+				expect_next('d', last);
+			expect_next('e', 100);
+			expect(&other, 'y', 30 * 1000);
+			bpf_stream_thread_release();
+			unit_assert_sound(NULL);
+			/* A jump may cost the page at hand, or the next. */
+			cr_assert_leq(unit_pages_in_use(), pages + jumped[0] + jumped[1]);
+			jumps += jumped[0] + jumped[1];
+		}
+		if (from[0] && !jumped[0])
+			break;
+	}
+	cr_assert_gt(jumps, least);
+}
+
+Test(jumps, slot__jumps_between_its_stores_free_no_page_under_an_element)
+{
+	jump_between_stores(MORE, 140);
+}
+
+Test(jumps, slot__jumps_out_of_what_fills_a_page_free_no_page_under_an_element)
+{
+	jump_between_stores(WHOLE, 100);
 }
 
 static void raise_when_published(enum place place)
@@ -150,59 +268,18 @@ Test(jumps, commit__jump_behind_the_publish_leaves_an_empty_stage)
 	set_up();
 	signal(SIGUSR2, jump_back);
 	bpf_stream_stage_init(&ss);
-	memset(text, 'g', 4000);
+	memset(text, 'g', LARGE);
 	for (i = 0; i < 4; i++)
-		cr_assert_eq(bpf_stream_stage_push(&ss, text, 4000), 0);
+		cr_assert_eq(bpf_stream_stage_push(&ss, text, LARGE), 0);
 	come_in = raise_when_published;
 	if (!sigsetjmp(back, 1))
 		bpf_stream_stage_commit_to(&ss, &s);
 	bpf_stream_stage_free(&ss);
 	for (i = 0; i < 6; i++)
-		push(&other, 'o', 4000);
-	expect(&s, 'g', 4 * 4000);
-	expect(&other, 'o', 6 * 4000);
-	check_pool(1);
-}
-
-static _Alignas(4096) char region[64 * 4096];
-static int looked;
-static int used;
-
-static void wait_until_used(enum place place)
-{
-	if (place != PLACE_ADOPTING)
-		return;
-	come_in = NULL;
-	unit_flag_set(&looked, 1);
-	unit_flag_wait(&used, 1);
-}
-
-static void *use_region_late(void *arg)
-{
-	int *ret = arg;
-
-	come_in = wait_until_used;
-	*ret = bpf_stream_pool_use(region, sizeof(region), 0);
-	return NULL;
-}
-
-Test(jumps, pool_use__the_slower_of_two_calls_leaves_the_region_alone)
-{
-	pthread_t thread;
-	int ret = 0;
-
-	set_up();
-	unit_start(&thread, use_region_late, &ret);
-	unit_flag_wait(&looked, 1);
-	cr_assert_eq(bpf_stream_pool_use(region, sizeof(region), 0), 0);
-	push(&s, 'a', 5);
-	push(&s, 'a', 20000);
-	unit_flag_set(&used, 1);
-	unit_join(thread);
-	cr_assert_eq(ret, -EBUSY);
-	push(&other, 'z', 40000);
-	expect(&s, 'a', 20005);
-	expect(&other, 'z', 40000);
+		push(&other, 'o', LARGE);
+	expect(&s, 'g', 4 * LARGE);
+	expect(&other, 'o', 6 * LARGE);
+	/* Kept for stages, and for the other stream. */
 	check_pool(2);
 }
 
@@ -244,18 +321,6 @@ Test(jumps, fork__counts_only_the_pages_that_this_thread_keeps)
 #define LEAVERS 20		/* more than the pages of their pool */
 
 static _Alignas(4096) char small_region[16 * 4096];
-static enum place jump_from;
-static unsigned int jump_later;		/* so many times it is not yet */
-
-static void jump_there(enum place place)
-{
-	if (place != jump_from || jump_later--)
-		return;
-	jump_later = 0;
-	come_in = NULL;
-	raise(SIGUSR2);
-}
-
 /* One jump for each level, each in a push that needs a page. */
 static void *be_jumped_out_of_turns(void *arg)
 {
@@ -372,9 +437,9 @@ Test(jumps, stage_free__jump_out_of_it_leaves_an_empty_stage)
 	set_up();
 	signal(SIGUSR2, jump_back);
 	bpf_stream_stage_init(&ss);
-	memset(text, 'g', 4000);
+	memset(text, 'g', WHOLE);
 	for (i = 0; i < 20; i++)
-		cr_assert_eq(bpf_stream_stage_push(&ss, text, 4000), 0);
+		cr_assert_eq(bpf_stream_stage_push(&ss, text, WHOLE), 0);
 	/* Some pages are free by then, others are not. */
 	jump_from = PLACE_RETURNED;
 	jump_later = 8;
@@ -384,7 +449,8 @@ Test(jumps, stage_free__jump_out_of_it_leaves_an_empty_stage)
 	cr_assert_null(come_in);
 	bpf_stream_stage_free(&ss);
 	for (i = 0; i < 6; i++)
-		push(&other, 'o', 4000);
-	expect(&other, 'o', 6 * 4000);
-	check_pool(20 + 1);
+		push(&other, 'o', WHOLE);
+	expect(&other, 'o', 6 * WHOLE);
+	/* Those that the jump kept from their way back. */
+	check_pool(20 - 9);
 }

@@ -5,19 +5,21 @@
  * test_pool.c, about the quota in test_page.c.
  *
  * Seen to fail with the header changed so that: init checks nothing, or keeps
- * old counts; destroy forgets the backlog, or the log; regions need only 8
- * bytes of alignment, or 9 pages, may have any flag, are not zeroed, end
- * rounded up, or replace one another; the pool that came second stays mapped,
- * or is gone on with; trim does nothing, trims the next page, trims twice, or
- * only unmaps a shared file; a thread's end keeps its page; slots keep their
- * quota; release or a fork unblocks signals; a key that allocates is set; a
- * page used once is not retired; forks are not counted, or forget who keeps
- * pages; the child of a shared region may push, read, commit, destroy, trim,
- * keep its slots, free a stage, or learns only that a stream is full or a
- * message too large, or gets no region of its own; a reader that is gone is
- * waited for, or its backlog dropped though it was in its sink, or taken though
- * it was not, or its bytes stay charged; a fork keeps the mark of a pool_use
- * that did not come over.
+ * old counts; a stream of zeros stays without capacity, or has none to tell; a
+ * capacity or group out of range is taken, or counted as too large; destroy
+ * forgets the backlog, or the log, or what is pending; init clears the options
+ * before it takes them; regions need only 8 bytes of alignment, or 9
+ * pages, may have any flag, are not zeroed, end rounded up, or replace one
+ * another; the pool that came second stays mapped, or is gone on with; trim
+ * does nothing, trims the next page, trims twice, or only unmaps a shared file;
+ * a thread's end keeps its page; slots keep their quota; release or a fork
+ * unblocks signals; a key that allocates is set; a page used once is not
+ * retired; forks are not counted, or forget who keeps pages; the child of a
+ * shared region may push, read, commit, destroy, trim, keep its slots, free a
+ * stage, or learns only that a stream is full or a message too large, or gets
+ * no region of its own; a reader that is gone is waited for, or its backlog
+ * dropped though it was in its sink, or taken though it was not, or its bytes
+ * stay charged; a fork keeps the mark of a pool_use that did not come over.
  */
 #define BPF_STREAM_STATIC
 #define BPF_STREAM_ENV_HEADER "../tests/unit/hooks.h"
@@ -71,14 +73,131 @@ Test(lifecycle, init__takes_its_capacity_from_the_options)
 	opts.capacity = 1;
 	cr_expect_eq(bpf_stream_init(&s, &opts), 0);
 	cr_expect_eq(unit_stats(&s).capacity, 1);
-	opts.capacity = INT_MAX;
+	opts.capacity = ((size_t)1 << 29) - 1;
 	cr_expect_eq(bpf_stream_init(&s, &opts), 0);
-	cr_expect_eq(unit_stats(&s).capacity, INT_MAX);
-	opts.capacity = (size_t)INT_MAX + 1;
+	cr_expect_eq(unit_stats(&s).capacity, ((size_t)1 << 29) - 1);
+	opts.capacity = (size_t)1 << 29;
 	cr_expect_eq(bpf_stream_init(&s, &opts), -EINVAL);
 	opts.capacity = SIZE_MAX;
 	cr_expect_eq(bpf_stream_init(&s, &opts), -EINVAL);
 }
+
+Test(lifecycle, init__refuses_a_group_that_is_none)
+{
+	struct bpf_stream_options opts = { .group = 0 };
+
+	for (; opts.group <= BPF_STREAM_GROUPS; opts.group++) {
+		cr_expect_eq(bpf_stream_init(&s, &opts), 0);
+		cr_expect_lt(bse_group(&s), BPF_STREAM_GROUPS);
+	}
+	cr_expect_eq(bpf_stream_init(&s, &opts), -EINVAL);
+	opts.group = ~0u;
+	cr_expect_eq(bpf_stream_init(&s, &opts), -EINVAL);
+}
+
+/* ---- streams that were not made at run time -------------------------- */
+
+static struct bpf_stream zero;
+static struct bpf_stream of_ten_bytes = BPF_STREAM_INIT(.capacity = 10, .group = 3);
+static struct bpf_stream of_defaults = BPF_STREAM_INIT(.capacity = 0);
+
+Test(lifecycle, zero__is_a_stream_with_the_defaults)
+{
+	struct bpf_stream_stage ss = { 0 };
+
+	cr_expect_eq(unit_stats(&zero).capacity, BPF_STREAM_DEFAULT_CAPACITY);
+	cr_expect_eq(unit_stats(&of_defaults).capacity, BPF_STREAM_DEFAULT_CAPACITY);
+	cr_expect_eq(unit_stats(&zero).pending, 0);
+	cr_expect_eq(bpf_stream_read(&zero, got, 10), 0);
+	unit_assert_sound(&zero);
+	cr_expect_eq(bpf_stream_push(&zero, "a", 0), 0);
+	cr_expect_eq(bpf_stream_push(&zero, "abc", 3), 0);
+	unit_assert_sound(&zero);
+	cr_expect_eq(bpf_stream_push(&of_defaults, text, 3 * PAGE), 0);
+	cr_assert_eq(bpf_stream_stage_push(&ss, "def", 3), 0);
+	cr_expect_eq(bpf_stream_stage_commit_to(&ss, &zero), 0);
+	cr_expect_eq(bpf_stream_printf(&zero, "%d", 1), 0);
+	unit_assert_reads(&zero, "abcdef1");
+	bpf_stream_destroy(&of_defaults);
+	bpf_stream_destroy(&zero);
+}
+
+/* Each of these is the first call of a stream. */
+Test(lifecycle, zero__may_begin_with_any_call)
+{
+	static struct bpf_stream first[6];
+	struct bpf_stream_stage ss = { 0 };
+
+	cr_expect_eq(bpf_stream_printf(&first[0], "%s", "print"), 0);
+	unit_assert_reads(&first[0], "print");
+	cr_assert_eq(bpf_stream_stage_push(&ss, "commit", 6), 0);
+	cr_expect_eq(bpf_stream_stage_commit_to(&ss, &first[1]), 0);
+	unit_assert_reads(&first[1], "commit");
+	cr_expect_eq(bpf_stream_push(&first[2], text, BPF_STREAM_DEFAULT_CAPACITY + 1), -E2BIG);
+	cr_expect_eq(bpf_stream_push(&first[3], text, (size_t)INT_MAX + 1), -EINVAL);
+	cr_expect_eq(bpf_stream_drain(&first[4], NULL, NULL, SIZE_MAX), 0);
+	bpf_stream_destroy(&first[5]);
+	cr_expect_eq(unit_stats(&first[2]).refused[BPF_STREAM_REFUSED_SIZE].messages, 1);
+	cr_expect_eq(unit_stats(&first[3]).refused[BPF_STREAM_REFUSED_INVALID].messages, 1);
+	cr_expect_eq(unit_stats(&first[3]).refused[BPF_STREAM_REFUSED_FULL].messages, 0);
+}
+
+Test(lifecycle, static_init__gives_capacity_and_group)
+{
+	cr_expect_eq(unit_stats(&of_ten_bytes).capacity, 10);
+	cr_expect_eq(bpf_stream_push(&of_ten_bytes, "01234567890", 11), -E2BIG);
+	cr_expect_eq(bpf_stream_push(&of_ten_bytes, "0123456789", 10), 0);
+	cr_expect_eq(bpf_stream_push(&of_ten_bytes, "x", 1), -ENOSPC);
+	cr_expect_eq(bse_group(&of_ten_bytes), 2u);
+	unit_assert_sound(&of_ten_bytes);
+	unit_assert_reads(&of_ten_bytes, "0123456789");
+}
+
+/* All calls are refused, all the time, and each is counted. */
+static void check_invalid(struct bpf_stream *invalid)
+{
+	struct bpf_stream_stats stats;
+	struct bpf_stream_stage ss = { 0 };
+	unsigned int i;
+
+	cr_expect_eq(unit_stats(invalid).capacity, 0);
+	cr_assert_eq(bpf_stream_stage_push(&ss, "abc", 3), 0);
+	for (i = 0; i < 3; i++) {
+		cr_expect_eq(bpf_stream_push(invalid, "a", 1), -EINVAL);
+		cr_expect_eq(bpf_stream_push(invalid, text, 1000), -EINVAL);
+		cr_expect_eq(bpf_stream_push(invalid, text, 5 * PAGE), -EINVAL);
+		cr_expect_eq(bpf_stream_printf(invalid, "%d", 1), -EINVAL);
+		cr_expect_eq(bpf_stream_stage_commit_to(&ss, invalid), -EINVAL);
+	}
+	stats = unit_stats(invalid);
+	for (i = 0; i < BPF_STREAM_REFUSALS; i++) {
+		cr_expect_eq(stats.refused[i].messages, i == BPF_STREAM_REFUSED_INVALID ? 15 : 0);
+		cr_expect_eq(stats.refused[i].bytes, 0);
+	}
+	cr_expect_eq(stats.capacity, 0);
+	cr_expect_eq(stats.pending, 0);
+	cr_expect_eq(bpf_stream_read(invalid, got, 10), 0);
+	bpf_stream_stage_free(&ss);
+	bpf_stream_thread_release();
+	cr_expect_eq(unit_pool().in_use, 0);
+}
+
+Test(lifecycle, static_init__with_options_out_of_range_is_refused_at_each_push)
+{
+	static struct bpf_stream large = BPF_STREAM_INIT(.capacity = (size_t)1 << 29);
+	static struct bpf_stream largest = BPF_STREAM_INIT(.capacity = SIZE_MAX);
+	static struct bpf_stream group = BPF_STREAM_INIT(.group = 5);
+	static struct bpf_stream limit = BPF_STREAM_INIT(.capacity = ((size_t)1 << 29) - 1);
+
+	check_invalid(&large);
+	check_invalid(&largest);
+	check_invalid(&group);
+	cr_expect_eq(bpf_stream_push(&limit, "abc", 3), 0);
+	cr_expect_eq(unit_stats(&limit).capacity, ((size_t)1 << 29) - 1);
+	unit_assert_reads(&limit, "abc");
+}
+
+/* ---- what init and destroy do ---------------------------------------- */
 
 Test(lifecycle, init__allocates_nothing)
 {
@@ -110,6 +229,31 @@ Test(lifecycle, destroy__gives_backlog_and_log_back)
 	cr_expect_eq(bpf_stream_push(&s, "new", 3), 0);
 	unit_assert_reads(&s, "new");
 	unit_assert_sound(&s);
+}
+
+Test(lifecycle, destroy__leaves_an_empty_stream_with_its_options)
+{
+	static struct bpf_stream small = BPF_STREAM_INIT(.capacity = 1000, .group = 3);
+
+	cr_assert_eq(bpf_stream_push(&small, text, 600), 0);
+	bpf_stream_destroy(&small);
+	cr_assert_eq(unit_stats(&small).pending, 0);
+	cr_assert_eq(bpf_stream_push(&small, text, 600), 0);
+	cr_assert_eq(bpf_stream_push(&small, text, 600), -ENOSPC);
+	cr_assert_eq(bpf_stream_read(&small, got, 100), 100);
+	cr_assert_eq(bpf_stream_push(&small, text, 1), 0);
+	/* With a backlog, too. */
+	bpf_stream_destroy(&small);
+	cr_assert_eq(bpf_stream_push(&small, text, 1000), 0);
+	cr_assert_eq(bpf_stream_read(&small, got, 2000), 1000);
+	unit_assert_sound(&small);
+}
+
+Test(lifecycle, init__takes_the_stream_s_own_options)
+{
+	unit_make_stream(&s, 1000);
+	cr_assert_eq(bpf_stream_init(&s, &s.options), 0);
+	cr_assert_eq(unit_stats(&s).capacity, 1000);
 }
 
 /* ---- regions --------------------------------------------------------- */
@@ -409,7 +553,7 @@ Test(lifecycle, thread__many_that_end_leave_no_page_in_use)
 	cr_expect_eq(unit_pool().in_use, 1);
 }
 
-/* Where no exit hook can be set, pages are used once and not kept. */
+/* Where no exit hook can be set, pages go from push to push; none is kept. */
 Test(lifecycle, thread__without_an_exit_hook_keeps_nothing)
 {
 	unsigned int i;
@@ -421,7 +565,9 @@ Test(lifecycle, thread__without_an_exit_hook_keeps_nothing)
 	while (bse_process.exit_key < 32);
 	for (i = 0; i < 10; i++)
 		cr_assert_eq(bpf_stream_push(&s, "x", 1), 0);
-	cr_expect_eq(unit_pool().in_use, 10);
+	cr_expect_eq(unit_pool().in_use, 1);
+	cr_expect_eq(unit_pool().partial, 1);
+	unit_assert_sound(&s);
 	unit_assert_reads(&s, "xxxxxxxxxx");
 	cr_expect_eq(unit_pool().in_use, 0);
 	cr_assert_eq(bpf_stream_push(&s, text, 5 * BSI_ELEM_MAX), 0);

@@ -20,7 +20,7 @@ Test(list, chain_add__first_element_is_both_ends)
 	element = chain.newest;
 	cr_assert_neq(element, 0u);
 	cr_assert_eq(chain.oldest, element);
-	cr_assert_eq(bse_next_of(element), 0u);
+	cr_assert_eq(bse_elem_next(bse_elem_of(element)), 0u);
 	cr_assert_eq(chain.bytes, 4u);
 }
 
@@ -33,7 +33,7 @@ Test(list, chain_add__links_go_from_newest_to_oldest)
 	unit_chain_add(&chain, 0, 1000);
 	cr_assert_eq(chain.bytes, 4000u);
 	link = chain.newest;
-	for (i = 1000; i-- > 0; link = bse_next_of(link)) {
+	for (i = 1000; i-- > 0; link = bse_elem_next(bse_elem_of(link))) {
 		cr_assert_eq(unit_number(link), i);
 		if (!i)
 			cr_assert_eq(chain.oldest, link);
@@ -59,7 +59,7 @@ Test(list, chain_add__a_whole_chain_keeps_its_order)
 	cr_assert_eq(unit_number(group.oldest), 0u);
 	cr_assert_eq(group.bytes, 24u);
 	link = group.newest;
-	for (i = 6; i-- > 0; link = bse_next_of(link))
+	for (i = 6; i-- > 0; link = bse_elem_next(bse_elem_of(link)))
 		cr_assert_eq(unit_number(link), i);
 	cr_assert_eq(link, 0u);
 }
@@ -81,7 +81,7 @@ Test(list, reverse__turns_every_length_round)
 		unit_chain_add(&chain, 100, n);
 		link = bsi_list_reverse(chain.newest);
 		cr_assert_eq(link, chain.oldest);
-		for (i = 0; i < n; i++, link = bse_next_of(link))
+		for (i = 0; i < n; i++, link = bse_elem_next(bse_elem_of(link)))
 			cr_assert_eq(unit_number(link), 100 + i);
 		cr_assert_eq(link, 0u);
 	}
@@ -95,15 +95,15 @@ Test(list, publish__puts_a_chain_before_what_was_there)
 	bse_link link;
 	uint32_t i;
 
-	bse_stream_init(&s, 100);
+	unit_make_stream(&s, 100);
 	unit_chain_add(&first, 0, 2);
 	unit_chain_add(&second, 2, 3);
-	cr_assert_eq(bse_log_publish(&s, &first), 1);
-	cr_assert_eq(bse_log_publish(&s, &second), 0);
+	cr_assert_eq(unit_publish(&s, &first), 0);
+	cr_assert_eq(unit_publish(&s, &second), 0);
 	cr_assert_eq(bse_log_pending(&s), 20u);
-	link = bse_log_detach(&s, &(size_t){ 0 });
+	link = unit_detach(&s);
 	cr_assert_eq(link, second.newest);
-	for (i = 5; i-- > 0; link = bse_next_of(link))
+	for (i = 5; i-- > 0; link = bse_elem_next(bse_elem_of(link)))
 		cr_assert_eq(unit_number(link), i);
 	cr_assert_eq(link, 0u);
 }
@@ -121,11 +121,11 @@ Test(list, publish__a_group_stays_together)
 		unit_chain_add(&chain[1], 10 + i, 1);
 		unit_chain_add(&chain[2], 20 + i, 1);
 	}
-	bse_stream_init(&s, 100);
+	unit_make_stream(&s, 100);
 	for (i = 0; i < 3; i++)
-		cr_assert_geq(bse_log_publish(&s, &chain[i]), 0);
-	link = bsi_list_reverse(bse_log_detach(&s, &(size_t){ 0 }));
-	for (i = 0; i < 12; i++, link = bse_next_of(link))
+		cr_assert_eq(unit_publish(&s, &chain[i]), 0);
+	link = bsi_list_reverse(unit_detach(&s));
+	for (i = 0; i < 12; i++, link = bse_elem_next(bse_elem_of(link)))
 		cr_assert_eq(unit_number(link), i / 4 * 10 + i % 4);
 	cr_assert_eq(link, 0u);
 }
@@ -137,13 +137,13 @@ Test(list, publish__after_a_detach_knows_nothing_of_what_left)
 	bse_link detached;
 	struct bpf_stream s;
 
-	bse_stream_init(&s, 100);
+	unit_make_stream(&s, 100);
 	unit_chain_add(&old, 0, 3);
-	cr_assert_eq(bse_log_publish(&s, &old), 1);
-	detached = bse_log_detach(&s, &(size_t){ 0 });
+	cr_assert_eq(unit_publish(&s, &old), 0);
+	detached = unit_detach(&s);
 	unit_chain_add(&new, 3, 1);
-	cr_assert_eq(bse_log_publish(&s, &new), 1);
-	cr_assert_eq(bse_next_of(new.oldest), 0u);
+	cr_assert_eq(unit_publish(&s, &new), 0);
+	cr_assert_eq(bse_elem_next(bse_elem_of(new.oldest)), 0u);
 	cr_assert_eq(unit_number(detached), 2u);
 	cr_assert_eq(bse_log_pending(&s), 16u);
 }
@@ -154,12 +154,12 @@ Test(list, publish__that_is_refused_changes_nothing)
 	struct bse_chain out = { 0 };
 	struct bpf_stream s;
 
-	bse_stream_init(&s, 15);
+	unit_make_stream(&s, 15);
 	unit_chain_add(&in, 0, 2);
 	unit_chain_add(&out, 2, 2);
-	cr_assert_eq(bse_log_publish(&s, &in), 1);
-	cr_assert_eq(bse_log_publish(&s, &out), -ENOSPC);
+	cr_assert_eq(unit_publish(&s, &in), 0);
+	cr_assert_eq(unit_publish(&s, &out), -ENOSPC);
 	cr_assert_eq(bse_log_pending(&s), 8u);
-	cr_assert_eq(bse_next_of(out.oldest), 0u);
-	cr_assert_eq(bse_log_detach(&s, &(size_t){ 0 }), in.newest);
+	cr_assert_eq(bse_elem_next(bse_elem_of(out.oldest)), 0u);
+	cr_assert_eq(unit_detach(&s), in.newest);
 }

@@ -64,9 +64,10 @@ Test(program, free__gives_the_pages_back)
 	for (i = 0; i < 1000; i++)
 		cr_assert_eq(bpf_stream_vprintk(1 + i % 2, "some text or other", NULL, 0, &aux), 0);
 	cr_assert_eq(bpf_prog_stream_read(&prog, BPF_STDERR, got, 10), 10);
-	cr_assert_gt(unit_pages_in_use(), 1);
+	cr_assert_gt(unit_pages_in_use(), 2);
 	bpf_prog_stream_free(&prog);
-	cr_expect_leq(unit_pages_in_use(), 1);
+	/* The two that this thread keeps: neighbours have different groups. */
+	cr_expect_leq(unit_pages_in_use(), 2);
 }
 
 Test(program, vprintk__unknown_id_wins_over_every_other_error)

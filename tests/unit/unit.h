@@ -39,6 +39,13 @@ static inline size_t unit_pages_in_use(void)
 	return unit_pool().in_use;
 }
 
+/* Retires a page of which @given elements were handed out; true: it is free. */
+static inline bool unit_retire(bse_page page, uint32_t given)
+{
+	bsi_page_retire(&(struct bse_space){ .page = page, .given = given });
+	return (bse_u32_load_relaxed)(&bse_pool_known()->page[page].next) != BSE_PAGE_IN_USE;
+}
+
 static inline size_t unit_pages_total(void)
 {
 	return bse_pool_pages();
@@ -79,7 +86,21 @@ static inline void unit_chain_add(struct bse_chain *chain, uint32_t first, uint3
 	uint32_t i;
 
 	for (i = first; i < first + n; i++)
-		cr_assert_eq(bsi_elem_add(chain, &i, sizeof(i), BSI_ELEM_ENDS), 0);
+		cr_assert_eq(bsi_elem_add(chain, BSE_MIXED, &i, sizeof(i), true), 0);
+}
+
+/* Publishes @chain, if there is room for it. */
+static inline int unit_publish(struct bpf_stream *s, const struct bse_chain *chain)
+{
+	return bsi_publish(s, bse_log_seen(s), chain);
+}
+
+/* Detaches what is in the log. */
+static inline bse_link unit_detach(struct bpf_stream *s)
+{
+	size_t pending;
+
+	return bse_log_detach(s, &pending);
 }
 
 /* The number in an element of unit_chain_add(). */
@@ -88,7 +109,7 @@ static inline uint32_t unit_number(bse_link link)
 	uint32_t number;
 
 	cr_assert_neq(link, 0u);
-	memcpy(&number, bse_elem_of(link)->str, sizeof(number));
+	memcpy(&number, bse_elem_text(bse_elem_of(link)), sizeof(number));
 	return number;
 }
 
