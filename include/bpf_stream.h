@@ -2150,6 +2150,7 @@ static bool bsi_page_restart(struct bse_space *space)
 		return false;
 	/* Relaxed: nobody else has anything of this page. */
 	bse_u32_store_relaxed(refs, 0);					/* ORD(page_restart:B) */
+	BSE_BARRIER();	/* what jumps out here leaves too large a count, not too small (I2) */
 	bsi_page_empty(space);
 	return true;
 }
