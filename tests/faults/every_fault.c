@@ -1267,6 +1267,7 @@ static void run_crowd(unsigned int n, unsigned int fails)
 	unsigned int refused[CROWD];
 	unsigned int sum = 0;
 	pthread_t thread[CROWD];
+	struct bpf_stream_pool_stats pool;
 	struct bpf_stream_stats stats;
 	char buf[8 * CROWD];
 	unsigned int i;
@@ -1292,6 +1293,10 @@ static void run_crowd(unsigned int n, unsigned int fails)
 	CHECK(bpf_stream_read(book[0].s, buf, sizeof(buf)) == (int)(7 * n));
 	for (i = 0; i < n; i++)
 		CHECK(!memcmp(buf + 7 * i, "a crowd", 7));
+	/* Who was refused is counted if others have the pool by then. */
+	bpf_stream_pool_get_stats(&pool);
+	CHECK(pool.denied <= sum);
+	denied = pool.denied;
 	check_no_page_in_use();
 	check_whole_pool();
 	bpf_stream_thread_release();
