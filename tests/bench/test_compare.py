@@ -64,8 +64,9 @@ class Compare(unittest.TestCase):
     def test_lines__all_arrive_whole(self):
         words = self.words(self.tiny("line"))
         for (_, _, name), word in words.items():
-            # It needs a daemon, which ./dev bench starts.
-            self.assertEqual((name, word), ("LTTng-UST", "cannot be opened"))
+            # It needs a daemon, which ./dev bench starts; others a queue, which may be missing.
+            self.assertTrue(name == "LTTng-UST" or MISSING and name.startswith("snprintf and "))
+            self.assertEqual(word, "cannot be opened")
 
     def test_interrupted__ours_loses_nothing(self):
         words = self.words(self.tiny("interrupted", "--only", "bpf_stream"))
