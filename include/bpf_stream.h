@@ -3,9 +3,9 @@
  * bpf_stream.h - message streams that can be written from every context
  *
  * Threads and signal handlers push messages. One reader at a time takes them
- * out, in the order in which they were pushed. A push takes no lock, never
- * blocks and never calls malloc. Memory has a hard bound. A message that a
- * stream refuses is counted.
+ * out, in the order in which they were pushed: as bytes, or as records with
+ * level, time and losses. A push takes no lock, never blocks and never calls
+ * malloc. Memory has a hard bound. A message that a stream refuses is counted.
  *
  * Use: include this file wherever streams are used. In exactly one C file,
  * before any other include:
@@ -20,7 +20,7 @@
  *   [3]  ENVIRONMENT - compiler, types of shared words, atomics
  *   [4]  TYPES - streams, stages, statistics
  *   [5]  API - every public function, with its promises
- *   [6]  ENVIRONMENT BODIES - threads, CPUs, pool, log, lock, sinks
+ *   [6]  ENVIRONMENT BODIES - threads, CPUs, pool, log, lock, sleep
  *   [7]  PROOF - invariants and ordering pairs
  *   [8]  LIST - chains of elements, reversal
  *   [9]  PAGE - reserving in pages, retiring and returning them
@@ -30,8 +30,10 @@
  *   [13] STREAM - push and print
  *   [14] STAGE - groups
  *   [15] READER - drain and read
- *   [16] LIFECYCLE - streams, threads, processes, modules
- *   [17] PROGRAM - the two streams of a program
+ *   [16] RECORDS - messages one by one, with level, time and losses
+ *   [17] WAIT - sleeping, waking and closing
+ *   [18] LIFECYCLE - streams, threads, processes, modules
+ *   [19] PROGRAM - the two streams of a program
  */
 
 #ifndef BPF_STREAM_H
@@ -43,7 +45,8 @@
  *
  * - A *message* is what one push or print stores. A *group* is what a stage
  *   collects; it is committed as a whole. A reader gets bytes: the texts of the
- *   messages in push order, with nothing between them.
+ *   messages in push order, with nothing between them. Or it gets *records*:
+ *   each text by itself, with what is known of it.
  * - *Any context* is a thread, or a signal handler, whatever it interrupted:
  *   malloc and this library included.
  * - *Pending* bytes are stored and not yet read; the capacity bounds them.
@@ -55,7 +58,8 @@
  *                    push  stage  drain  try_  get_   init/
  *                    print commit read   drain stats  destroy
  *   push, print       yes   yes   yes    yes   yes    NO
- *   stage_commit_to   yes   yes   yes    yes   yes    NO
+ *   stage_commit      yes   yes   yes    yes   yes    NO
+ *   log, close, wait  yes   yes   yes    yes   yes    NO
  *   drain, read       yes   yes   waits  busy  yes    NO
  *   try_drain/_read   yes   yes   busy   busy  yes    NO
  *   get_stats         yes   yes   yes    yes   yes    NO
@@ -67,9 +71,11 @@
  *
  * From where:
  *
- *   any context:      push, printf, vprintf, bprintf, stage_*, try_drain,
- *                     try_read, get_stats, pool_get_stats, pool_trim
- *   threads only:     drain, read, drain_fd, init, destroy, pool_use,
+ *   any context:      push, printf, vprintf, bprintf, log, stage_*, close,
+ *                     try_drain, try_read, get_stats, set_level, enabled,
+ *                     clock_*, pool_get_stats, pool_trim
+ *   threads only:     drain, read, drain_fd, drain_records, read_record, wait,
+ *                     push_wait, poll_fd, init, destroy, pool_use,
  *                     thread_release
  *   inside a sink:    any push, also to the stream that is being drained.
  *                     Draining that gives -EDEADLK. Draining another stream,
@@ -124,7 +130,7 @@
  * a soft, hard or non-maskable interrupt, with PREEMPT_RT too. A push disables
  * preemption while it reserves memory, and never interrupts. "Threads" are
  * tasks that may sleep; they alone read, make and destroy streams, and call
- * [5d]. Nothing runs beside pool_start, and no call may begin beside pool_stop.
+ * [5f]. Nothing runs beside pool_start, and no call may begin beside pool_stop.
  */
 
 /* ==== [2] CONFIGURATION ================================================ */
@@ -134,7 +140,7 @@
  * BPF_STREAM_IMPLEMENTATION	this file gets the bodies, once in a program
  * BPF_STREAM_STATIC		this file gets a private copy of everything
  * BPF_STREAM_EXPORT		visible symbols; in users' files, too; see [1]
- * BPF_STREAM_PROG		also the program layer, see [17]
+ * BPF_STREAM_PROG		also the program layer, see [19]
  * BPF_STREAM_ENVIRONMENT	in kernels: "file" with types, memory, log, ...
  *				as kernel/dropin/bpf_stream_dropin.h has them
  *
@@ -201,7 +207,7 @@
 #define BSE_PIECES 64u
 #define bse_piece iovec
 
-/* The builtins, because checking variants may be bound late, see [16]. */
+/* The builtins, because checking variants may be bound late, see [18]. */
 #define bse_copy(to, from, n) __builtin_memcpy(to, from, n)
 #define bse_fill(to, c, n) __builtin_memset(to, c, n)
 
@@ -229,7 +235,7 @@ typedef uint64_t bse_v64 __attribute__((__aligned__(8)));
 #endif
 #define BSE_API_STAGE BSE_API
 
-/* Errors that the inline functions of [17] return; <errno.h> is for [6]. */
+/* Errors that the inline functions of [19] return; <errno.h> is for [6]. */
 #define BSE_ENOENT 2
 #define BSE_EINVAL 22
 #define BSE_PRINTF(fmt, args) __attribute__((__format__(__printf__, fmt, args)))
@@ -289,6 +295,10 @@ typedef atomic64_t bse_v64;
 #ifdef BPF_STREAM_ENVIRONMENT
 #include BPF_STREAM_ENVIRONMENT
 #else /* !BPF_STREAM_ENVIRONMENT: a module */
+#include <linux/irq_work.h>
+#include <linux/poll.h>
+#include <linux/wait.h>
+
 #define BSE_STANDALONE
 #define BSE_API_STAGE BSE_API
 
@@ -309,6 +319,8 @@ typedef atomic64_t bse_v64;
 /* The formatter's %jd. */
 typedef __INTMAX_TYPE__ intmax_t;
 typedef __UINTMAX_TYPE__ uintmax_t;
+
+typedef __poll_t bse_poll_mask;
 #endif /* !BPF_STREAM_ENVIRONMENT */
 #endif /* __KERNEL__ */
 
@@ -338,13 +350,26 @@ typedef uint32_t bse_page;
 /* A stream's log: newest element, three flags, pending bytes; see [6d]. */
 typedef bse_u64 bse_log;
 
+/* Where a reader of records is: as in struct bpf_stream_record. */
+struct bse_place {
+	uint64_t told;		/* refusals that records have told */
+	uint64_t time;		/* of this message or group */
+	uint32_t tid;
+	uint32_t offset;	/* bytes of the message that were taken as parts */
+};
+
 /* The reader's lock; see [6e]. */
 #ifdef __KERNEL__
 typedef struct {
 	struct mutex mutex;
 	bse_ptr owner;
 } bse_mutex;
+typedef struct {
+	wait_queue_head_t queue;
+	struct irq_work work;
+} bse_doorbell;
 #else
+typedef char bse_doorbell[16];	/* none; an aligned array's next is in another line */
 typedef struct {
 	bse_u32 word;
 	bse_u32 in_sink;	/* 1: the holder is in its sink */
@@ -399,15 +424,21 @@ BSE_LOAD(u32, uint32_t, load_acquire, ACQUIRE, atomic_read_acquire)
 BSE_STORE(u32, uint32_t, store_relaxed, RELAXED, atomic_set)
 BSE_RMW(u32, uint32_t, fetch_add_acq_rel, fetch_add, ACQ_REL, atomic_fetch_add)
 BSE_RMW(u32, uint32_t, fetch_sub_acq_rel, fetch_sub, ACQ_REL, atomic_fetch_sub)
+BSE_STORE(u32, uint32_t, store_release, RELEASE, atomic_set_release)
+BSE_RMW(u32, uint32_t, fetch_or_acq_rel, fetch_or, ACQ_REL, atomic_fetch_or)
 BSE_RMW(u32, uint32_t, xchg_release, exchange_n, RELEASE, BSE_XCHG)
 BSE_CAS(u32, uint32_t, cas_relaxed, RELAXED, atomic_try_cmpxchg_relaxed, int)
 BSE_CAS(u32, uint32_t, cas_acquire, ACQUIRE, atomic_try_cmpxchg_acquire, int)
+BSE_CAS(u32, uint32_t, cas_acq_rel, ACQ_REL, atomic_try_cmpxchg, int)
 BSE_LOAD(u64, uint64_t, load_relaxed, RELAXED, atomic64_read)
 BSE_LOAD(u64, uint64_t, load_acquire, ACQUIRE, atomic64_read_acquire)
+BSE_RMW(u64, uint64_t, fetch_add_release, fetch_add, RELEASE, atomic64_fetch_add_release)
 BSE_RMW(u64, uint64_t, fetch_sub_relaxed, fetch_sub, RELAXED, atomic64_fetch_sub_relaxed)
 BSE_RMW(u64, uint64_t, fetch_and_acquire, fetch_and, ACQUIRE, atomic64_fetch_and_acquire)
+BSE_RMW(u64, uint64_t, fetch_or_acq_rel, fetch_or, ACQ_REL, atomic64_fetch_or)
 BSE_CAS(u64, uint64_t, cas_acquire, ACQUIRE, atomic64_try_cmpxchg_acquire, s64)
 BSE_CAS(u64, uint64_t, cas_release, RELEASE, atomic64_try_cmpxchg_release, s64)
+BSE_CAS(u64, uint64_t, cas_acq_rel, ACQ_REL, atomic64_try_cmpxchg, s64)
 BSE_LOAD(ptr, void *, load_relaxed, RELAXED, BSE_READ)
 BSE_LOAD(ptr, void *, load_acquire, ACQUIRE, smp_load_acquire)
 BSE_STORE(ptr, void *, store_relaxed, RELAXED, BSE_WRITE)
@@ -423,7 +454,7 @@ BSE_STORE(own, uint32_t, set, RELAXED, atomic_set)
 /* ==== [4] TYPES ======================================================== */
 
 #ifdef BSE_STANDALONE
-/* The two streams of a program; see [17]. */
+/* The two streams of a program; see [19]. */
 enum bpf_stream_id { BPF_STDOUT = 1, BPF_STDERR = 2 };
 #endif
 
@@ -434,8 +465,24 @@ enum bpf_stream_refusal {
 	BPF_STREAM_REFUSED_SIZE,	/* -E2BIG: can never fit, or printed text too long */
 	BPF_STREAM_REFUSED_INVALID,	/* -EINVAL and others: format, arguments or length */
 	BPF_STREAM_REFUSED_FOREIGN,	/* -EPERM: child of a process with a shared pool */
+	BPF_STREAM_REFUSED_CLOSED,	/* -EPIPE: bpf_stream_close() was called */
 	BPF_STREAM_REFUSALS		/* how many reasons there are */
 };
+
+/* How much a message matters: the numbers of syslog(3), which has LOG_ERR. */
+enum bpf_stream_level {
+	BPF_STREAM_EMERG,
+	BPF_STREAM_ALERT,
+	BPF_STREAM_CRIT,
+	BPF_STREAM_ERR,
+	BPF_STREAM_WARNING,
+	BPF_STREAM_NOTICE,
+	BPF_STREAM_INFO,		/* what is pushed or printed without a level */
+	BPF_STREAM_DEBUG
+};
+
+/* A tag, 0 to 255, beside a level: BPF_STREAM_TAG(3) | LOG_ERR. */
+#define BPF_STREAM_TAG(tag) ((tag) << 3)
 
 /**
  * struct bpf_stream_options - what a stream is made of
@@ -445,10 +492,14 @@ enum bpf_stream_refusal {
  *            for each of two neighbours. While pages are free, groups share
  *            none, so a stream that is not read keeps back no page of another
  *            group. Stages, and handlers inside a push, have pages for all
+ * @clock:    asked when a message is stored: its time is then in its record,
+ *            beside the thread that stored it. It must be fit for any context
+ *            that pushes; bpf_stream_clock_monotonic() is. NULL: none of both
  */
 struct bpf_stream_options {
 	size_t capacity;
 	unsigned int group;
+	uint64_t (*clock)(void);
 };
 
 /* A number of messages, and of bytes in them. */
@@ -496,6 +547,39 @@ struct bpf_stream_pool_stats {
 };
 
 /**
+ * struct bpf_stream_record - a message or a part of it, and what is known of it
+ * @data:   its bytes, valid during the call
+ * @len:    how many
+ * @offset: where they begin in the message
+ * @total:  bytes of the message; 0: there is none, only @lost is told
+ * @seq:    messages that came before, delivered or lost
+ * @lost:   messages that the stream refused before this one, and after the one
+ *          before it; in the first part only
+ * @time:   when it was stored, by the stream's clock; of a group, when it was
+ *          committed. 0: no clock, or its beginning was taken as bytes
+ * @tid:    thread that stored it, as gettid(); in kernels the task's id, or
+ *          0x80000000 + CPU in an interrupt. 0 if @time is
+ * @level:  enum bpf_stream_level
+ * @tag:    of BPF_STREAM_TAG()
+ * @more:   the next record's message is of the same group
+ *
+ * After a read of bytes that ended in a message, its rest is a record.
+ */
+struct bpf_stream_record {
+	const void *data;
+	size_t len;
+	size_t offset;
+	size_t total;
+	uint64_t seq;
+	uint64_t lost;
+	uint64_t time;
+	uint32_t tid;
+	uint8_t level;
+	uint8_t tag;
+	bool more;
+};
+
+/**
  * struct bpf_stream - a stream; its members are private
  *
  * In userspace one that is all zero is a stream with the default options, and
@@ -504,12 +588,17 @@ struct bpf_stream_pool_stats {
  * Writers use the first part, the reader the second, in other cache lines.
  */
 struct bpf_stream {
-	bse_log log;				/* newest element and pending bytes */
-	bse_u32 capacity;			/* as the options say, for writers; 0: not yet */
-	bse_u32 group;				/* as well: 0 to BPF_STREAM_GROUPS - 1 */
+	bse_log log;				/* newest element, flags, pending bytes */
+	bse_u32 gate;				/* the capacity; 0 or less: look closer */
+	bse_u32 group;				/* as the options say: 0 to BPF_STREAM_GROUPS - 1 */
+	bse_u32 muted;				/* levels, from the last one on */
+	bse_u32 readers;			/* sleeping readers; see [6b] */
+	bse_u32 writers;			/* sleeping writers */
+	bse_u64 event;				/* eventfd + 1; above it, its process */
+	bse_u64 refusals;			/* messages; only grows */
 	struct bpf_stream_options options;	/* frozen */
 	bse_figure refused[BPF_STREAM_REFUSALS][2];	/* messages, bytes */
-	char apart0[128 - 16 - 16 * BPF_STREAM_REFUSALS - sizeof(struct bpf_stream_options)];
+	char apart0[192 - 48 - 16 * BPF_STREAM_REFUSALS - sizeof(struct bpf_stream_options)];
 
 	bse_mutex lock;				/* one reader at a time */
 	bse_link backlog_head;			/* oldest detached element; lock held */
@@ -517,7 +606,8 @@ struct bpf_stream {
 	bse_figure delivered_messages;		/* written with the lock held */
 	bse_figure delivered_bytes;		/* as well */
 	bse_figure lost;			/* as well */
-	char apart1[16];			/* an aligned array's next is in another line */
+	struct bse_place place;			/* of records; lock held */
+	bse_doorbell bell;			/* in kernels: what wakes sleepers */
 };
 
 #ifdef BSE_HAS_THREADS
@@ -550,6 +640,17 @@ struct bpf_stream_stage {
  * drain, and the rest stays in the stream. Or a negative errno.
  */
 typedef int bpf_stream_sink(void *ctx, const void *data, size_t len);
+
+#ifdef BSE_STANDALONE
+/**
+ * typedef bpf_stream_record_fn - takes a record out of a stream
+ * @ctx: what the drain was given
+ * @r:   the record, valid during the call
+ *
+ * Return: 0: taken, go on; 1: taken, stop. Negative: not taken, stop; it stays.
+ */
+typedef int bpf_stream_record_fn(void *ctx, const struct bpf_stream_record *r);
+#endif
 
 /* ==== [5] API ========================================================== */
 /*
@@ -599,8 +700,8 @@ BSE_API void bpf_stream_destroy(struct bpf_stream *s);
  *            has no page left (both may succeed after a read) or cannot be
  *            mapped (see bpf_stream_pool_use()); -E2BIG if the message is
  *            larger than the capacity or the pool; -EINVAL if @len is above
- *            INT_MAX; -EPERM in the child of a shared pool. On failure nothing
- *            is stored and the refusal is counted.
+ *            INT_MAX; -EPIPE if @s is closed; -EPERM in the child of a shared
+ *            pool. On failure nothing is stored and the refusal is counted.
  */
 BSE_API int bpf_stream_push(struct bpf_stream *s, const void *data, size_t len);
 
@@ -661,7 +762,8 @@ BSE_API int bpf_stream_bprintf(struct bpf_stream *s, const char *fmt,
  * Ordering:  Acquire: the sink sees what the writers did before they pushed.
  * Ownership: What @sink took is gone; what it did not take stays.
  * Return:    Bytes taken; 0 if nothing is pending, @max is 0, or @sink took 0.
- *            If nothing was taken: the error of @sink (-EINVAL if it claims
+ *            If nothing was taken: -ESHUTDOWN if @s is closed and nothing is
+ *            pending, the error of @sink (-EINVAL if it claims
  *            more than it was given), -EDEADLK if this thread is reading it
  *            already (from a sink or handler), -EPERM in the child of a shared
  *            pool, or if the system refuses gettid().
@@ -689,7 +791,8 @@ BSE_API int bpf_stream_try_drain(struct bpf_stream *s, bpf_stream_sink *sink, vo
  *
  * Context:   Threads.
  * Return:    Bytes copied, 0 if nothing is pending or @len is 0; -EINVAL if
- *            @len is above INT_MAX; -EDEADLK and -EPERM as bpf_stream_drain().
+ *            @len is above INT_MAX; -ESHUTDOWN, -EDEADLK and -EPERM as
+ *            bpf_stream_drain().
  */
 BSE_API int bpf_stream_read(struct bpf_stream *s, void *buf, size_t len);
 
@@ -730,7 +833,186 @@ BSE_API int bpf_stream_drain_fd(struct bpf_stream *s, int fd, size_t max);
  */
 BSE_API void bpf_stream_get_stats(const struct bpf_stream *s, struct bpf_stream_stats *stats);
 
-/* ---- [5b] STAGES ----------------------------------------------------- */
+/* ---- [5b] RECORDS AND LEVELS ----------------------------------------- */
+
+#ifdef BSE_STANDALONE
+/**
+ * bpf_stream_drain_records() - take out messages one by one, with what is known
+ * @s:   the stream
+ * @fn:  takes them; see bpf_stream_record_fn
+ * @ctx: handed on to @fn
+ * @max: the most calls of @fn
+ *
+ * As bpf_stream_drain(), with @fn as the sink, in its own memory: no text is
+ * copied. A message that does not fit a page comes in parts. What was refused
+ * is told by the record that came next, once; by one with a @total of 0 if the
+ * stream was emptied and none came.
+ *
+ * Return:    Records taken; if none, 0, a negative answer of @fn, or as
+ *            bpf_stream_drain().
+ */
+BSE_API int bpf_stream_drain_records(struct bpf_stream *s, bpf_stream_record_fn *fn, void *ctx,
+				     size_t max);
+
+/**
+ * bpf_stream_read_record() - take out one message into memory
+ * @s:    the stream
+ * @r:    filled in; its data points to @buf
+ * @buf:  where to
+ * @size: its size
+ *
+ * As bpf_stream_drain_records(), but in one part.
+ *
+ * Return:    1; 0 if nothing is pending; -EMSGSIZE if @size is too small: the
+ *            message stays, and @r tells all else; or as bpf_stream_drain().
+ */
+BSE_API int bpf_stream_read_record(struct bpf_stream *s, struct bpf_stream_record *r, void *buf,
+				   size_t size);
+
+/**
+ * bpf_stream_log() - format one message with a level, and store it
+ * @s:   the stream
+ * @pri: enum bpf_stream_level or its like of <syslog.h>, with BPF_STREAM_TAG()
+ * @fmt: as bpf_stream_printf()
+ * @...: its arguments
+ *
+ * As bpf_stream_printf(). What bpf_stream_set_level() mutes is not formatted,
+ * not stored and not counted: that is a success.
+ *
+ * Return:    As bpf_stream_printf(); -EINVAL also for what is no @pri.
+ */
+BSE_API int bpf_stream_log(struct bpf_stream *s, int pri, const char *fmt, ...) BSE_PRINTF(3, 4);
+
+/**
+ * bpf_stream_vlog() - bpf_stream_log() with a va_list
+ *
+ * As bpf_stream_log(); @ap as with bpf_stream_vprintf().
+ */
+BSE_API int bpf_stream_vlog(struct bpf_stream *s, int pri, const char *fmt, va_list ap)
+	BSE_PRINTF(3, 0);
+
+/**
+ * bpf_stream_push_pri() - bpf_stream_push() with a level
+ *
+ * As bpf_stream_push(), with @pri as bpf_stream_log().
+ */
+BSE_API int bpf_stream_push_pri(struct bpf_stream *s, int pri, const void *data, size_t len);
+
+/**
+ * bpf_stream_bprintf_pri() - bpf_stream_bprintf() with a level
+ *
+ * As bpf_stream_bprintf(), with @pri as bpf_stream_log().
+ */
+BSE_API int bpf_stream_bprintf_pri(struct bpf_stream *s, int pri, const char *fmt,
+				   const uint64_t *args, uint32_t len);
+
+/**
+ * bpf_stream_set_level() - mute what matters less than a level
+ * @s:     the stream; all zero or initialised, it keeps all
+ * @level: the last one that is kept; -1: none
+ *
+ * What is pushed or printed without a level is always kept.
+ *
+ * Ordering:  None: calls beside it may still use the level before.
+ * Return:    0, or -EINVAL if there is no such level.
+ */
+BSE_API int bpf_stream_set_level(struct bpf_stream *s, int level);
+
+/**
+ * bpf_stream_enabled() - would bpf_stream_log() keep it?
+ * @s:   the stream
+ * @pri: as bpf_stream_log()
+ *
+ * Return:    true, or false if it is muted.
+ */
+BSE_API bool bpf_stream_enabled(const struct bpf_stream *s, int pri);
+
+/**
+ * bpf_stream_clock_monotonic() - a clock for a stream's options
+ *
+ * Return:    Nanoseconds of CLOCK_MONOTONIC; or of ktime_get_mono_fast_ns().
+ */
+BSE_API uint64_t bpf_stream_clock_monotonic(void);
+
+/**
+ * bpf_stream_clock_realtime() - a clock for a stream's options
+ *
+ * Return:    Nanoseconds since 1970; in kernels of ktime_get_real_fast_ns().
+ */
+BSE_API uint64_t bpf_stream_clock_realtime(void);
+
+#ifdef BSE_HAS_THREADS
+/**
+ * bpf_stream_clock_coarse() - a clock for a stream's options
+ *
+ * Return:    Nanoseconds of CLOCK_MONOTONIC_COARSE: cheaper, in larger steps.
+ */
+BSE_API uint64_t bpf_stream_clock_coarse(void);
+#endif
+
+/* ---- [5c] WAITING AND CLOSING ---------------------------------------- */
+
+/**
+ * bpf_stream_wait() - sleep until something is pending
+ * @s:          the stream
+ * @timeout_ms: milliseconds; 0: only look; negative: for ever
+ *
+ * Context:   Threads, any number of them. No cancellation point.
+ * Progress:  Blocking; writers never wait for it. It looks again each second,
+ *            as a writer can be killed before it wakes others.
+ * Return:    1 if something is pending (another reader may be faster), 0 after
+ *            the time, -ESHUTDOWN if @s is closed and nothing is pending,
+ *            -EINTR after a signal handler, -EPERM as bpf_stream_drain().
+ */
+BSE_API int bpf_stream_wait(struct bpf_stream *s, int timeout_ms);
+
+/**
+ * bpf_stream_push_wait() - bpf_stream_push() that waits for room
+ * @s:          the stream
+ * @data:       the bytes
+ * @len:        how many
+ * @timeout_ms: as bpf_stream_wait()
+ *
+ * As bpf_stream_push(), but where that gives -ENOSPC it sleeps and tries again;
+ * where it gives -ENOMEM it tries again every few milliseconds.
+ *
+ * Context:   Threads, but no sink of @s: that would wait for itself.
+ * Progress:  Blocking. Others that push meanwhile may be faster.
+ * Return:    As bpf_stream_push(), after the time or, at once, for what can
+ *            never fit; -EINTR after a signal handler. One refusal is counted.
+ */
+BSE_API int bpf_stream_push_wait(struct bpf_stream *s, const void *data, size_t len,
+				 int timeout_ms);
+
+/**
+ * bpf_stream_close() - let nothing more in
+ * @s: the stream; bpf_stream_destroy() and bpf_stream_init() open it again
+ *
+ * Writers get -EPIPE. Readers get what is pending, then -ESHUTDOWN. Who sleeps
+ * is woken.
+ */
+BSE_API void bpf_stream_close(struct bpf_stream *s);
+
+#ifdef BSE_HAS_THREADS
+/**
+ * bpf_stream_poll_fd() - a file descriptor for poll() and epoll
+ * @s: the stream
+ *
+ * Readable while something may be pending, or @s is closed; only to be polled.
+ * A drain that empties @s makes it unreadable. A writer can be killed before it
+ * makes it readable: poll for a second at most.
+ *
+ * Context:   Threads.
+ * Ownership: It is the stream's, closed by bpf_stream_destroy(). The child of
+ *            fork() asks for its own; the parent's stays right.
+ * Return:    The descriptor, the same one each time; or an error of eventfd(),
+ *            or -EPERM as bpf_stream_drain().
+ */
+BSE_API int bpf_stream_poll_fd(struct bpf_stream *s);
+#endif
+#endif /* BSE_STANDALONE */
+
+/* ---- [5d] STAGES ----------------------------------------------------- */
 
 /**
  * bpf_stream_stage_init() - begin a group
@@ -781,6 +1063,17 @@ BSE_API_STAGE int bpf_stream_stage_printk(struct bpf_stream_stage *ss, const cha
 BSE_API int bpf_stream_stage_vprintk(struct bpf_stream_stage *ss, const char *fmt, va_list ap)
 	BSE_PRINTF(2, 0);
 
+#ifdef BSE_STANDALONE
+/**
+ * bpf_stream_stage_log() - bpf_stream_stage_printk() with a level
+ *
+ * As bpf_stream_stage_printk(), with @pri as bpf_stream_log(). Nothing is
+ * muted, as no stream is known.
+ */
+BSE_API int bpf_stream_stage_log(struct bpf_stream_stage *ss, int pri, const char *fmt, ...)
+	BSE_PRINTF(3, 4);
+#endif
+
 /**
  * bpf_stream_stage_commit_to() - store a group, in one step
  * @ss: the stage
@@ -791,12 +1084,25 @@ BSE_API int bpf_stream_stage_vprintk(struct bpf_stream_stage *ss, const char *fm
  * Ownership: On success the messages belong to @s and @ss is empty. On
  *            failure @ss is as before.
  * Return:    0, also for an empty stage; -ENOSPC if the capacity would be
- *            exceeded; -E2BIG if the group is larger than the capacity; -EPERM
- *            in the child of a shared pool. Failures are counted in @s.
+ *            exceeded; -E2BIG if the group is larger than the capacity; -EPIPE
+ *            if @s is closed; -EPERM in the child of a shared pool. Failures
+ *            are counted in @s.
  */
 BSE_API int bpf_stream_stage_commit_to(struct bpf_stream_stage *ss, struct bpf_stream *s);
 
-/* ---- [5c] POOL AND THREADS ------------------------------------------- */
+#ifdef BSE_STANDALONE
+/**
+ * bpf_stream_stage_commit_tag() - bpf_stream_stage_commit_to() with a tag
+ *
+ * As bpf_stream_stage_commit_to(); messages without a tag get @tag, 0 to 255.
+ *
+ * Progress:  Linear in the messages.
+ */
+BSE_API int bpf_stream_stage_commit_tag(struct bpf_stream_stage *ss, struct bpf_stream *s,
+					uint8_t tag);
+#endif
+
+/* ---- [5e] POOL AND THREADS ------------------------------------------- */
 
 #ifdef BSE_HAS_THREADS
 /**
@@ -855,7 +1161,7 @@ BSE_API void bpf_stream_thread_release(void);
 BSE_API void bpf_stream_pool_get_stats(struct bpf_stream_pool_stats *stats);
 #endif
 
-/* ---- [5d] IN KERNELS ------------------------------------------------- */
+/* ---- [5f] IN KERNELS ------------------------------------------------- */
 
 #ifdef BSE_USER
 /**
@@ -871,6 +1177,19 @@ BSE_API void bpf_stream_pool_get_stats(struct bpf_stream_pool_stats *stats);
 BSE_API int bpf_stream_read_user(struct bpf_stream *s, void BSE_USER *buf, size_t len);
 
 #ifdef BSE_STANDALONE
+/**
+ * bpf_stream_poll() - for the poll of a module's file_operations
+ * @s:    the stream
+ * @file: the file
+ * @wait: as the kernel hands it on
+ *
+ * Context:   Tasks; may sleep.
+ * Return:    EPOLLIN | EPOLLRDNORM if something is pending, EPOLLHUP if not and
+ *            @s is closed, else 0.
+ */
+BSE_API bse_poll_mask bpf_stream_poll(struct bpf_stream *s, struct file *file,
+				      struct poll_table_struct *wait);
+
 /**
  * bpf_stream_pool_start() - make the pool that all streams of a module share
  * @bytes: its size: the hard bound; 0: BPF_STREAM_POOL_BYTES
@@ -926,8 +1245,10 @@ BSE_DECLS_END
 #include <linux/cpu.h>
 #include <linux/percpu.h>
 #include <linux/preempt.h>
+#include <linux/sched.h>
 #include <linux/rcupdate.h>
 #include <linux/string.h>
+#include <linux/timekeeping.h>
 #include <linux/uaccess.h>
 #include <linux/uio.h>
 #include <linux/vmalloc.h>
@@ -937,9 +1258,11 @@ BSE_DECLS_END
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #ifndef MADV_DONTNEED
@@ -975,7 +1298,7 @@ _Static_assert(BPF_STREAM_DEFAULT_CAPACITY >= 1 &&
 
 /* ---- [6a] VOCABULARY ------------------------------------------------- */
 /*
- * [8] to [15] use bse_ words alone, which docs/porting.md lists. The file
+ * [8] to [17] use bse_ words alone, which docs/porting.md lists. The file
  * BPF_STREAM_ENV_HEADER may replace one by a macro with arguments of that name,
  * and reach the function behind it as (bse_x)(...): C expands no such macro. So
  * a word that tests replace is defined with its name in parentheses.
@@ -1184,6 +1507,93 @@ static bool bse_thread_is_gone(uint32_t id, bool ask)
 	       (ask && syscall(SYS_tgkill, getpid(), id & BSE_TID, 0) && errno == ESRCH);
 }
 #endif /* !__KERNEL__ */
+
+#ifdef BSE_STANDALONE
+/*
+ * A sleeper's word counts how often others were woken, in steps of 2; bit 0:
+ * somebody may sleep. A sleeper takes the word as its key, then looks at the
+ * log, sets a flag there, and sleeps while the word is the key. Who takes the
+ * flag away changes the word, and wakes all. So a change between the look and
+ * the sleep is not missed, whatever came first. Nobody sleeps for longer than a
+ * nap: a writer may be killed, or jump, between the two.
+ */
+#define BSE_NAP_MS 1000u
+
+static inline uint32_t bse_sleep_key(bse_u32 *word)
+{
+	/*
+	 * Acquire, with wake:A: if the word was changed, so is the log. Release
+	 * by log_arm:A: who takes the flag away sees that somebody sleeps.
+	 */
+	return bse_u32_fetch_or_acq_rel(word, 1) | 1;			/* ORD(sleep_key:A) */
+}
+
+#ifdef __KERNEL__
+/* 0, or -EINTR; for at most @ms. */
+static int (bse_sleep)(struct bpf_stream *s, bse_u32 *word, uint32_t key, uint32_t ms)
+{
+	/* Relaxed: the log is looked at again. */
+	long left = wait_event_interruptible_timeout(s->bell.queue,
+			bse_u32_load_relaxed(word) != key,		/* ORD(sleep:A) */
+			msecs_to_jiffies(ms));
+
+	return left < 0 ? -EINTR : 0;
+}
+
+static void bse_bell_ring(struct irq_work *work)
+{
+	wake_up_all(&container_of(work, bse_doorbell, work)->queue);
+}
+
+/* Not from here: it could be in the middle of the queue's lock, or an NMI. */
+#define bse_rouse(s, word) ((void)irq_work_queue(&(s)->bell.work))
+#else /* !__KERNEL__ */
+enum { BSE_FUTEX_WAIT_PRIVATE = 128, BSE_FUTEX_WAKE_PRIVATE = 129 };
+
+#define bse_futex(word, op, v, time) syscall(SYS_futex, word, op, v, time)
+
+/* Sleeps while the word is @key; 0 if it is not, ETIMEDOUT or EINTR. */
+static int bse_nap(bse_u32 *word, uint32_t key, uint32_t ms)
+{
+	/* Seconds and nanoseconds, as the system call has them on 32 bits. */
+	const long nap[2] = { (long)(ms / 1000), (long)(ms % 1000) * 1000000 };
+
+	return bse_futex(word, BSE_FUTEX_WAIT_PRIVATE, key, nap) && errno != EAGAIN ? errno : 0;
+}
+
+static int (bse_sleep)(struct bpf_stream *s, bse_u32 *word, uint32_t key, uint32_t ms)
+{
+	int saved = errno;
+	int err = bse_nap(word, key, ms);
+
+	(void)s;
+	errno = saved;
+	return err == EINTR ? -EINTR : 0;
+}
+
+static void bse_rouse(struct bpf_stream *s, bse_u32 *word)
+{
+	int saved = errno;
+
+	(void)s;
+	bse_futex(word, BSE_FUTEX_WAKE_PRIVATE, INT_MAX, NULL);
+	errno = saved;
+}
+#endif /* !__KERNEL__ */
+
+static BSE_NOINLINE void (bse_wake)(struct bpf_stream *s, bse_u32 *word)
+{
+	/* Relaxed: a guess, which wake:A proves current. */
+	uint32_t seen = bse_u32_load_relaxed(word);			/* ORD(wake:B) */
+
+	/* Release, with sleep_key:A: who has the new key sees the new log. */
+	while (!bse_u32_cas_acq_rel(word, &seen,			/* ORD(wake:A) */
+				    (uint32_t)((uint64_t)(seen | 1) + 1)))
+		;
+	if (seen & 1)
+		bse_rouse(s, word);
+}
+#endif /* BSE_STANDALONE */
 
 /* ---- [6c] POOL ------------------------------------------------------- */
 #ifdef BSE_STANDALONE
@@ -1603,28 +2013,46 @@ BSE_API void bpf_stream_pool_get_stats(struct bpf_stream_pool_stats *stats)
 #ifdef BSE_STANDALONE
 /*
  * The log: the newest element's link in bits 32 to 63, pending bytes in 0 to
- * 28: what was published and not refunded. Bits 29 to 31 are for a reader that
- * waits, a writer that waits, and a stream that is closed; all changes keep
- * them. Publishing and charging are one compare-exchange.
+ * 28: what was published and not refunded. Above are three flags, which all
+ * changes keep but for those that are told here. Publishing and charging are
+ * one compare-exchange.
+ *
+ *   READER_WAITS	who publishes takes it away, and wakes readers
+ *   ROOM_WAITED	who refunds takes it away, and wakes writers
+ *   CLOSED		nothing more is published
  */
 #define BSE_LOG_PENDING BPF_STREAM_CAPACITY_LIMIT
+#define BSE_LOG_READER_WAITS 0x20000000u
+#define BSE_LOG_ROOM_WAITED 0x40000000u
+#define BSE_LOG_CLOSED 0x80000000u
 #define BSE_LOG_SHIFT 32
 #define BSE_LOG_LOWER (((uint64_t)1 << BSE_LOG_SHIFT) - 1)
 
 /*
- * What an element says of itself: bits 0 to 16 are the length of its text; 17
- * to 24 are for a tag, 25 to 27 for a level, and 29 for a group that goes on.
- * Before the text come as many units of 8 bytes as bits 30 and 31 say.
+ * What an element says of itself: bits 0 to 16 are the length of its text, 17
+ * to 24 a tag, 25 to 27 a level. Before the text come as many units of 8 bytes
+ * as bits 30 and 31 say as a number: time and thread, then refusals so far.
  */
 #define BSE_ELEM_LEN 0x1ffffu
+#define BSE_ELEM_TAG_SHIFT 17
+#define BSE_ELEM_LEVEL_SHIFT 25
 #define BSE_ELEM_ENDS 0x10000000u	/* bit 28: the last one of its message */
+#define BSE_ELEM_GOES_ON 0x20000000u	/* bit 29: of the same group as the one before */
+#define BSE_ELEM_LOST 0x40000000u	/* bit 30: 8 bytes */
+#define BSE_ELEM_STAMP 0x80000000u	/* bit 31: 16 bytes */
 #define BSE_ELEM_SHIFT 30
+#define BSE_ELEM_PLAIN ((uint32_t)BPF_STREAM_INFO << BSE_ELEM_LEVEL_SHIFT)
+#define BSE_ELEM_TAG (0xffu << BSE_ELEM_TAG_SHIFT)
 
+/* The first message of a group has both, as its stream is not known yet. */
+#define BSE_ELEM_GROUP (BSE_ELEM_STAMP | BSE_ELEM_LOST)
+
+#define bse_prefix_bytes(info) (((info) >> BSE_ELEM_SHIFT) * 8)
 #define bse_elem_next(elem) ((elem)->node)
-#define bse_elem_set(elem, len, ends) ((elem)->info = (ends) ? (len) | BSE_ELEM_ENDS : (len))
+#define bse_elem_set(elem, len, flags) ((void)((elem)->info = (len) | (flags)))
 #define bse_elem_len(elem) ((elem)->info & BSE_ELEM_LEN)
 #define bse_elem_ends(elem) (((elem)->info & BSE_ELEM_ENDS) != 0)
-#define bse_elem_text(elem) ((elem)->str + ((elem)->info >> BSE_ELEM_SHIFT) * 8)
+#define bse_elem_text(elem) ((elem)->str + bse_prefix_bytes((elem)->info))
 #define bse_consumed_get(s) ((s)->consumed)
 #define bse_consumed_set(s, bytes) ((void)((s)->consumed = (bytes)))
 
@@ -1642,16 +2070,14 @@ static uint32_t bse_options_of(const struct bpf_stream *s, size_t *group)
 	return capacity ? (uint32_t)capacity : BPF_STREAM_DEFAULT_CAPACITY;
 }
 
-/* Also makes a stream ready for writers, which else find no room in it. */
 static uint32_t bse_capacity(struct bpf_stream *s)
 {
 	size_t group;
 	const uint32_t capacity = bse_options_of(s, &group);
 
-	/* Relaxed, both: all store the same. With an old group, as well. */
+	/* Relaxed: all store the same. With an old group, all works as well. */
 	if (capacity)
 		bse_u32_store_relaxed(&s->group, (uint32_t)group - 1);	/* ORD(capacity:A) */
-	bse_u32_store_relaxed(&s->capacity, capacity);			/* ORD(capacity:B) */
 	return capacity;
 }
 
@@ -1676,30 +2102,51 @@ static inline bse_seen bse_log_seen(const struct bpf_stream *s)
 	return bse_u64_load_relaxed(&s->log);				/* ORD(log_seen:A) */
 }
 
-/* Is there room in what was seen? False as long as the stream is not ready. */
+/*
+ * May a writer go straight on, with what it saw? Not where a flag tells it what
+ * else is to be done, nor while the gate is shut.
+ */
 static inline bool bse_log_has_room(const struct bpf_stream *s, bse_seen seen, uint32_t bytes)
 {
-	/* Relaxed: frozen once it is there; before, writers go another way. */
-	return bytes + ((uint32_t)seen & BSE_LOG_PENDING) <=
-	       bse_u32_load_relaxed(&s->capacity);			/* ORD(log_has_room:A) */
+	/*
+	 * Acquire, with news_told:A: the message that tells what was refused
+	 * before is in the log, and so before this one.
+	 */
+	const int64_t gate =
+		(int32_t)bse_u32_load_acquire(&s->gate);		/* ORD(log_has_room:A) */
+
+	return (int64_t)((uint32_t)seen & ~BSE_LOG_ROOM_WAITED) + bytes <= gate;
+}
+
+/* 0 if there is room in what was seen; else why not. */
+static inline int bse_log_room(struct bpf_stream *s, bse_seen seen, uint32_t bytes)
+{
+	return seen & BSE_LOG_CLOSED ? -EPIPE :
+	       bytes + ((uint32_t)seen & BSE_LOG_PENDING) > bse_capacity(s) ? -ENOSPC : 0;
 }
 
 /*
  * Makes a chain that fits what was seen the newest part of the log, and charges
  * it. False if the log changed: then it did nothing, and has seen the new log.
+ * @straight: bse_log_has_room() said so, thus no flag is to be taken away.
  */
 static inline bool (bse_log_try_publish)(struct bpf_stream *s, bse_seen *seen, bse_link newest,
-					 struct bpf_stream_elem *oldest, uint32_t bytes)
+					 struct bpf_stream_elem *oldest, uint32_t bytes,
+					 bool straight)
 {
+	const uint32_t flags = straight ? 0 : BSE_LOG_READER_WAITS;
+
 	/* Private until publish:A. */
 	oldest->node = (bse_link)(*seen >> BSE_LOG_SHIFT);
 	/*
 	 * Release, with detach:B: who detaches this chain sees its texts and
 	 * links. That the head may have gone and come back (ABA) does no harm:
-	 * the link is its number, nothing more.
+	 * the link is its number, nothing more. Acquire, with log_arm:A: who
+	 * takes READER_WAITS away finds the sleeper's word and descriptor.
 	 */
-	return bse_u64_cas_release(&s->log, seen,			/* ORD(publish:A) */
-				   (uint64_t)newest << BSE_LOG_SHIFT | ((uint32_t)*seen + bytes));
+	return bse_u64_cas_acq_rel(&s->log, seen,			/* ORD(publish:A) */
+				   (uint64_t)newest << BSE_LOG_SHIFT |
+				   (((uint32_t)*seen & ~flags) + bytes));
 }
 
 /* Takes all, newest first; 0: none. @pending is what was pending, and stays. */
@@ -1718,7 +2165,38 @@ static inline bse_link bse_log_detach(struct bpf_stream *s, size_t *pending)
 static inline void bse_log_refund(struct bpf_stream *s, uint32_t bytes)
 {
 	/* Relaxed: a number. Never below 0 (I3), so it borrows no bit. */
-	bse_u64_fetch_sub_relaxed(&s->log, bytes);			/* ORD(refund:A) */
+	const uint64_t word = bse_u64_fetch_sub_relaxed(&s->log, bytes); /* ORD(refund:A) */
+
+	if (BSE_LIKELY(!(word & BSE_LOG_ROOM_WAITED)))
+		return;
+	/* Acquire, with log_arm:A: the word says that somebody sleeps. */
+	bse_u64_fetch_and_acquire(&s->log, ~(uint64_t)BSE_LOG_ROOM_WAITED); /* ORD(refund:B) */
+	bse_wake(s, &s->writers);
+}
+
+/*
+ * Asks whoever publishes, or refunds, to wake others: @flag. With READER_WAITS
+ * it must find nothing pending, else no room for @bytes. 0; 1 if it finds
+ * something, or room; -ESHUTDOWN if neither, and the stream is closed.
+ */
+static int (bse_log_arm)(struct bpf_stream *s, uint32_t flag, uint32_t bytes)
+{
+	const uint32_t most = flag == BSE_LOG_READER_WAITS ? 0 : bse_capacity(s);
+	/* Relaxed: a guess, which log_arm:A proves current. */
+	uint64_t word = bse_u64_load_relaxed(&s->log);			/* ORD(log_arm:B) */
+
+	do {
+		if (flag == BSE_LOG_READER_WAITS ? (word & BSE_LOG_PENDING) != 0 :
+		    ((uint32_t)word & BSE_LOG_PENDING) + bytes <= most)
+			return 1;
+		if (word & BSE_LOG_CLOSED)
+			return -ESHUTDOWN;
+		/*
+		 * Also if the flag is there. Release, with publish:A, refund:B
+		 * and close:A: the sleeper's word, or the descriptor, is there.
+		 */
+	} while (!bse_u64_cas_acq_rel(&s->log, &word, word | flag));	/* ORD(log_arm:A) */
+	return 0;
 }
 
 /* ---- [6e] LOCK ------------------------------------------------------- */
@@ -1755,17 +2233,6 @@ static void bse_unlock(bse_mutex *lock)
 #else /* !__KERNEL__ */
 /* 0, or the holder's id and a flag: so a reader knows itself, and who lives. */
 #define BSE_LOCK_WAITED 0x80000000u	/* somebody may be waiting */
-enum { BSE_FUTEX_WAIT_PRIVATE = 128, BSE_FUTEX_WAKE_PRIVATE = 129 };
-
-/* Sleeps while the word is @word; false after a second, or a signal. */
-static bool bse_lock_nap(bse_mutex *lock, uint32_t word)
-{
-	/* Seconds and nanoseconds, as the system call has them on 32 bits. */
-	const long nap[2] = { 1, 0 };
-
-	return !syscall(SYS_futex, &lock->word, BSE_FUTEX_WAIT_PRIVATE, word, nap) ||
-	       errno == EAGAIN;
-}
 
 static int bse_lock_take(bse_mutex *lock, bool wait)
 {
@@ -1802,7 +2269,7 @@ static int bse_lock_take(bse_mutex *lock, bool wait)
 					 word | BSE_LOCK_WAITED))
 			continue;
 		/* Not for ever: the holder may end before it wakes others. */
-		alive = bse_lock_nap(lock, word | BSE_LOCK_WAITED) ? holder : 0;
+		alive = bse_nap(&lock->word, word | BSE_LOCK_WAITED, BSE_NAP_MS) ? 0 : holder;
 		waited = BSE_LOCK_WAITED;
 	}
 	return -EPERM;
@@ -1832,7 +2299,7 @@ static void bse_unlock(bse_mutex *lock)
 
 	/* Release, with lock:A. */
 	if (bse_u32_xchg_release(&lock->word, 0) & BSE_LOCK_WAITED)	/* ORD(unlock:A) */
-		syscall(SYS_futex, &lock->word, BSE_FUTEX_WAKE_PRIVATE, 1);
+		bse_futex(&lock->word, BSE_FUTEX_WAKE_PRIVATE, 1, NULL);
 	pthread_setcancelstate(cancel, NULL);
 	errno = saved;
 }
@@ -1855,7 +2322,214 @@ static inline int (bse_sink_call)(bse_mutex *lock, bse_take *take, void *ctx,
 #endif /* !__KERNEL__ */
 #endif /* BSE_STANDALONE */
 
-/* ---- [6f] STREAMS, SINKS AND COUNTS ---------------------------------- */
+/* ---- [6f] NEWS AND WAKING -------------------------------------------- */
+#ifdef BSE_STANDALONE
+#ifdef __KERNEL__
+BSE_API uint64_t bpf_stream_clock_monotonic(void)
+{
+	return ktime_get_mono_fast_ns();
+}
+
+BSE_API uint64_t bpf_stream_clock_realtime(void)
+{
+	return ktime_get_real_fast_ns();
+}
+
+#define bse_writer_id() (in_task() ? (uint32_t)task_pid_nr(current) : \
+			 0x80000000u + (uint32_t)raw_smp_processor_id())
+#else /* !__KERNEL__ */
+static uint64_t bse_clock(clockid_t id)
+{
+	struct timespec now = { 0 };
+
+	clock_gettime(id, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+BSE_API uint64_t bpf_stream_clock_monotonic(void)
+{
+	return bse_clock(CLOCK_MONOTONIC);
+}
+
+BSE_API uint64_t bpf_stream_clock_realtime(void)
+{
+	return bse_clock(CLOCK_REALTIME);
+}
+
+BSE_API uint64_t bpf_stream_clock_coarse(void)
+{
+	return bse_clock(CLOCK_MONOTONIC_COARSE);
+}
+
+#define bse_writer_id() (bse_thread_id() & BSE_TID)
+#endif /* !__KERNEL__ */
+
+/*
+ * Refused messages are told by the next one that is stored: it carries how many
+ * there were up to then. A refusal shuts the gate, so that writers take the way
+ * that looks at the counter. Who has told opens the gate, if it is as it was
+ * found. What jumps out, or fails, in between has told nothing, and has
+ * opened nothing. The gate is the capacity; or 0, if nobody has opened it yet,
+ * and always with a clock; or it has this bit, and the counter's lower ones.
+ */
+#define BSE_GATE_SHUT 0x80000000u
+
+struct bse_news {
+	uint64_t lost;		/* refusals so far; 0: not told */
+	uint32_t flags;		/* of the element that has it */
+	uint32_t gate;		/* as it was found */
+};
+
+static inline void bse_note_refusal(struct bpf_stream *s, enum bpf_stream_refusal why,
+				    uint64_t messages, uint64_t bytes)
+{
+	bse_figure_add(&s->refused[why][0], messages);
+	if (bytes)	/* adding a constant 0, Clang 14 would call libatomic on 32-bit x86 */
+		bse_figure_add(&s->refused[why][1], bytes);
+	/*
+	 * Release, with news_get:B and records_end:A: who has counted this one
+	 * sees what this thread stored before.
+	 */
+	messages += bse_u64_fetch_add_release(&s->refusals, messages);	/* ORD(note_refusal:A) */
+	/* Release, with news_get:A: the counter has it. */
+	bse_u32_store_release(&s->gate,					/* ORD(note_refusal:B) */
+			      BSE_GATE_SHUT | (uint32_t)messages);
+}
+
+static inline void bse_news_get(struct bpf_stream *s, struct bse_news *news)
+{
+	/* Acquire, with note_refusal:B: all that was refused is counted. */
+	news->gate = bse_u32_load_acquire(&s->gate);			/* ORD(news_get:A) */
+	/* Acquire, with note_refusal:A: it is told behind what came before. */
+	news->lost = news->gate & BSE_GATE_SHUT ?
+		     bse_u64_load_acquire(&s->refusals) : 0;		/* ORD(news_get:B) */
+	news->flags = (news->lost ? BSE_ELEM_LOST : 0) | (s->options.clock ? BSE_ELEM_STAMP : 0);
+}
+
+/* Private until publish:A. */
+static inline void bse_news_write(const struct bpf_stream *s, const struct bse_news *news,
+				  struct bpf_stream_elem *elem)
+{
+	char *at = elem->str;
+	uint64_t time = 0;
+	uint32_t tid = 0;
+
+	if (elem->info & BSE_ELEM_STAMP) {
+		if (s->options.clock) {
+			time = s->options.clock();
+			tid = bse_writer_id();
+		}
+		bse_copy(at, &time, sizeof(time));
+		bse_copy(at + 8, &tid, sizeof(tid));
+		at += 16;
+	}
+	if (elem->info & BSE_ELEM_LOST)
+		bse_copy(at, &news->lost, sizeof(news->lost));
+}
+
+/*
+ * The message is published. The gate stays shut if another refusal came since:
+ * that one has changed it. Of two that come in the other order as counted, the
+ * gate has the smaller number: it is shut, and the counter is right.
+ */
+static inline void bse_news_told(struct bpf_stream *s, const struct bse_news *news)
+{
+	const uint32_t open = s->options.clock ? 0 : bse_capacity(s);
+	uint32_t gate = news->gate;
+
+	/* Release, with log_has_room:A: the message is in the log. */
+	if (gate != open)
+		bse_u32_cas_acq_rel(&s->gate, &gate, open);		/* ORD(news_told:A) */
+}
+
+/* What the backlog's head tells of its time, and of refusals before it. */
+static inline uint64_t bse_news_read(const struct bpf_stream_elem *elem, struct bse_place *place)
+{
+	const char *at = elem->str;
+	uint64_t lost = 0;
+
+	if (elem->info & BSE_ELEM_STAMP) {
+		bse_copy(&place->time, at, sizeof(place->time));
+		bse_copy(&place->tid, at + 8, sizeof(place->tid));
+		at += 16;
+	}
+	if (elem->info & BSE_ELEM_LOST)
+		bse_copy(&lost, at, sizeof(lost));
+	return lost;
+}
+
+#ifdef BSE_HAS_THREADS
+/* ---- the descriptor ---- */
+/* -1: none, or the parent's. */
+static inline int bse_event_fd(const struct bpf_stream *s)
+{
+	/* Acquire, with poll_fd:B: the descriptor is made. */
+	const uint64_t event = bse_u64_load_acquire(&s->event);		/* ORD(event_fd:A) */
+
+	return event >> 32 == bse_process.generation ? (int)((int64_t)(uint32_t)event - 1) : -1;
+}
+
+static void bse_event_set(struct bpf_stream *s)
+{
+	const int fd = bse_event_fd(s);
+	const uint64_t one = 1;
+	int saved = errno;
+
+	/* It fails where it is readable as far as can be. */
+	if (fd >= 0 && write(fd, &one, sizeof(one)) < 0)
+		errno = saved;
+}
+
+/* False: there is none. */
+static bool bse_event_clear(struct bpf_stream *s)
+{
+	const int fd = bse_event_fd(s);
+	uint64_t count;
+	int saved = errno;
+
+	if (fd >= 0 && read(fd, &count, sizeof(count)) < 0)
+		errno = saved;
+	return fd >= 0;
+}
+#else
+#define bse_event_set(s) ((void)(s))
+#define bse_event_clear(s) ((void)(s), false)
+#endif
+
+static BSE_NOINLINE void bse_wake_readers(struct bpf_stream *s)
+{
+	bse_wake(s, &s->readers);
+	bse_event_set(s);
+}
+
+/* A chain was published: @seen is what it was put on. */
+static inline void bse_published(struct bpf_stream *s, bse_seen seen)
+{
+	if (seen & BSE_LOG_READER_WAITS)
+		bse_wake_readers(s);
+}
+
+/*
+ * With the lock held, at a reader's end. If nothing is pending, the descriptor
+ * is cleared first and watched then: what is published in between makes the
+ * arming fail, and what is published later sets it.
+ */
+static inline int bse_reader_done(struct bpf_stream *s, int ret)
+{
+	/* Relaxed: what came later sets the descriptor itself. */
+	const uint64_t word = bse_u64_load_relaxed(&s->log);		/* ORD(reader_done:A) */
+
+	if (word & BSE_LOG_PENDING)
+		return ret;
+	if (word & BSE_LOG_CLOSED)
+		return ret ? ret : -ESHUTDOWN;
+	if (bse_event_clear(s) && bse_log_arm(s, BSE_LOG_READER_WAITS, 0))
+		bse_event_set(s);
+	return ret;
+}
+#endif /* BSE_STANDALONE */
+
+/* ---- [6g] STREAMS, SINKS AND COUNTS ---------------------------------- */
 
 /* Gathered in memory, it needs no more; @ctx is where the next byte goes. */
 static int bse_take_memory(void *ctx, const struct bse_piece *piece, unsigned int n)
@@ -1891,8 +2565,35 @@ BSE_API int bpf_stream_init(struct bpf_stream *s, const struct bpf_stream_option
 	*s = (struct bpf_stream){ .options = opts ? *opts : (struct bpf_stream_options){ 0 } };
 #ifdef __KERNEL__
 	mutex_init(&s->lock.mutex);
+	init_waitqueue_head(&s->bell.queue);
+	init_irq_work(&s->bell.work, bse_bell_ring);
 #endif
+	bse_news_told(s, &(struct bse_news){ 0 });
 	return bse_capacity(s) ? 0 : -EINVAL;
+}
+
+/* Nobody is beside; all elements are gone. */
+static void bse_stream_reset(struct bpf_stream *s)
+{
+#ifdef __KERNEL__
+	irq_work_sync(&s->bell.work);
+#else
+	const int fd = bse_event_fd(s);
+
+	if (fd >= 0)
+		close(fd);
+#endif
+	s->event = (bse_u64){ 0 };
+	s->log = (bse_u64){ 0 };
+	s->place.offset = 0;
+}
+
+/* Bytes were taken: what comes next has the time of none before it. */
+static inline void bse_place_reset(struct bpf_stream *s)
+{
+	s->place.offset = 0;
+	s->place.time = 0;
+	s->place.tid = 0;
 }
 
 static inline struct bse_chain bse_stage_load(const struct bpf_stream_stage *ss)
@@ -1926,14 +2627,6 @@ static int bse_take_fd(void *ctx, const struct bse_piece *piece, unsigned int n)
 	return taken < 0 ? -err : (int)taken;
 }
 #endif
-
-static inline void bse_note_refusal(struct bpf_stream *s, enum bpf_stream_refusal why,
-				    uint64_t messages, uint64_t bytes)
-{
-	bse_figure_add(&s->refused[why][0], messages);
-	if (bytes)	/* adding a constant 0, Clang 14 would call libatomic on 32-bit x86 */
-		bse_figure_add(&s->refused[why][1], bytes);
-}
 
 /* Written only with the reader's lock held, so there is no need to add. */
 static inline void bse_note_delivered(struct bpf_stream *s, uint64_t messages, uint64_t bytes)
@@ -2009,6 +2702,13 @@ static void bse_get_counts(const struct bpf_stream *s, struct bpf_stream_stats *
  *       length as long as it is reachable.
  *   I10 If the lock's holder is gone, the backlog is whole if the lock says
  *       that it was in its sink; else the backlog is not looked at any more.
+ *   I11 What records have told as lost is at most what was refused. Who finds
+ *       the gate open comes behind a message that tells of all refusals that
+ *       happened before.
+ *   I12 While somebody sleeps, either the flag for that is set in the log, or
+ *       whoever took it away has not yet changed the sleepers' word, or is gone
+ *       and the nap ends. As well, the descriptor: it is readable, or the flag
+ *       is set, or a writer or reader is about to set it.
  *
  * Ordering pairs: what each guarantees, and its litmus test. An access in no
  * pair is relaxed, and says at its line why that is enough.
@@ -2034,6 +2734,22 @@ static void bse_get_counts(const struct bpf_stream *s, struct bpf_stream_stats *
  *       it left them - planned
  *   unlock:A / lock:B - so does one that takes over: the word of the holder
  *       that is gone passes the release on - planned
+ *   note_refusal:B / news_get:A - who finds the gate shut finds counted what
+ *       shut it - planned
+ *   note_refusal:A / news_get:B - a message that tells of a refusal comes
+ *       behind what the refused thread had stored before - planned
+ *   note_refusal:A / records_end:A - a reader that tells of a refusal has taken
+ *       what the refused thread had stored before, or finds it - planned
+ *   news_told:A / log_has_room:A - who finds the gate open comes behind the
+ *       message that told - planned
+ *   log_arm:A / publish:A - who takes READER_WAITS away sees that a reader
+ *       sleeps, and its descriptor - planned
+ *   log_arm:A / refund:B - so does who takes ROOM_WAITED away - planned
+ *   log_arm:A / close:A - and so who closes - planned
+ *   poll_fd:B / event_fd:A - who has the descriptor's number comes after it was
+ *       made - planned
+ *   wake:A / sleep_key:A - who has the changed word as its key sees the log as
+ *       it was before the change - planned
  *
  * In the drop-in llist_add_batch() and llist_del_all() stand for publish:A and
  * detach:B, and its mutex for unlock:A and lock:A. Pages go round by xchg() and
@@ -2387,12 +3103,14 @@ static BSE_INLINE void bsi_copy(char *to, const char *from, size_t n)
 
 /* Private until publish:A (I1): a handler that pushes gets other memory. */
 static BSE_INLINE void bsi_elem_write(struct bpf_stream_elem *elem, const void *data, size_t len,
-				      bool ends)
+				      uint32_t info)
 {
-	bse_unpoison(elem, BSI_ELEM_HEAD + len);
-	bse_elem_set(elem, (uint32_t)len, ends);
+	const uint32_t prefix = bse_prefix_bytes(info);
+
+	bse_unpoison(elem, BSI_ELEM_HEAD + prefix + len);
+	bse_elem_set(elem, (uint32_t)len, info);
 	BSE_HIDE(data);		/* else GCC warns of a short text at the copies for long ones */
-	bsi_copy(elem->str, data, len);
+	bsi_copy(elem->str + prefix, data, len);
 }
 
 /* The element is not used any more; its page is told later, with others. */
@@ -2424,24 +3142,25 @@ static void bsi_list_release(bse_link link)
 
 /* One element with @len bytes of text, 1 to BSI_ELEM_MAX, onto the chain. */
 static BSE_INLINE int bsi_elem_add(struct bse_chain *chain, uint32_t list, const void *data,
-				   uint32_t len, bool ends)
+				   uint32_t len, uint32_t info)
 {
 	bse_link link = 0;
-	int err = bse_reserve(list, bsi_elem_size(len), false, &link);
+	int err = bse_reserve(list, bsi_elem_size(len + bse_prefix_bytes(info)), false, &link);
 
 	if (err)
 		return err;
-	bsi_elem_write(bse_elem_of(link), data, len, ends);
+	bsi_elem_write(bse_elem_of(link), data, len, info);
 	bsi_chain_add(chain, link, link, len);
 	return 0;
 }
 
 /*
  * A message of 1 to INT_MAX bytes, in an empty chain; or nothing at all. The
- * short part comes first: it lies beside others, and the rest fills pages.
+ * short part comes first: it lies beside others, and the rest fills pages. All
+ * parts have @info, the first one also @first.
  */
 static BSE_INLINE int bsi_message_make(struct bse_chain *chain, uint32_t list, const char *data,
-				       size_t len)
+				       size_t len, uint32_t info, uint32_t first)
 {
 	uint32_t part = (uint32_t)len;
 	size_t pages;
@@ -2456,10 +3175,16 @@ static BSE_INLINE int bsi_message_make(struct bse_chain *chain, uint32_t list, c
 		if (!err && len > pages * BSI_ELEM_MAX)
 			err = pages ? -E2BIG : -ENOMEM;
 	}
-	for (; !err && len; part = BSI_ELEM_MAX) {
-		err = bsi_elem_add(chain, list, data, part, part == len);
+	/* Where a prefix has no room, two parts are short. */
+	if (part > BSI_ELEM_MAX - bse_prefix_bytes(first))
+		part -= bse_prefix_bytes(first);
+	while (!err && len) {
+		err = bsi_elem_add(chain, list, data, part,
+				   info | first | (part == len ? BSE_ELEM_ENDS : 0));
+		first = 0;
 		data += part;
 		len -= part;
+		part = (uint32_t)((len + BSI_ELEM_MAX - 1) % BSI_ELEM_MAX) + 1;
 	}
 	if (err) {
 		/* All or nothing: what was got goes back. */
@@ -2482,6 +3207,7 @@ static int bsi_refuse(struct bpf_stream *s, int err, uint64_t messages, uint64_t
 				      err == -ENOMEM ? BPF_STREAM_REFUSED_POOL :
 				      err == -E2BIG ? BPF_STREAM_REFUSED_SIZE :
 				      err == -EPERM ? BPF_STREAM_REFUSED_FOREIGN :
+				      err == -EPIPE ? BPF_STREAM_REFUSED_CLOSED :
 				      BPF_STREAM_REFUSED_INVALID;
 
 	/* A length that is not valid says nothing. */
@@ -2505,20 +3231,38 @@ static int bsi_capacity_check(struct bpf_stream *s, size_t bytes, bse_seen *seen
 	capacity = bse_capacity(s);
 	if (bytes > capacity)
 		return bytes > INT_MAX || !capacity ? -EINVAL : -E2BIG;
-	/* The first push to a stream comes here, and finds room now. */
-	return bse_log_has_room(s, *seen, (uint32_t)bytes) ? 0 : -ENOSPC;
+	return bse_log_room(s, *seen, (uint32_t)bytes);
 }
 
-/* Stores a chain; or -ENOSPC: others have filled the stream. */
+/* Stores a chain; or -ENOSPC, -EPIPE: others have filled or closed @s. */
 static int bsi_publish(struct bpf_stream *s, bse_seen seen, const struct bse_chain *chain)
 {
-	while (bse_log_has_room(s, seen, chain->bytes))
-		if (bse_log_try_publish(s, &seen, chain->newest, bse_elem_of(chain->oldest),
-					chain->bytes))
-			return 0;
-	/* It may have been linked to the log. */
-	bse_set_next(chain->oldest, 0);
-	return -ENOSPC;
+	int err;
+
+	do {
+		err = bse_log_room(s, seen, chain->bytes);
+		if (err) {
+			/* It may have been linked to the log. */
+			bse_set_next(chain->oldest, 0);
+			return err;
+		}
+	} while (!bse_log_try_publish(s, &seen, chain->newest, bse_elem_of(chain->oldest),
+				      chain->bytes, false));
+	bse_published(s, seen);
+	return 0;
+}
+
+/* Stores a chain that has room for @news, and tells them with it. */
+static int bsi_publish_news(struct bpf_stream *s, bse_seen seen, const struct bse_chain *chain,
+			    const struct bse_news *news)
+{
+	int err;
+
+	bse_news_write(s, news, bse_elem_of(chain->oldest));
+	err = bsi_publish(s, seen, chain);
+	if (!err)
+		bse_news_told(s, news);
+	return err;
 }
 
 /* ==== [12] FORMAT ====================================================== */
@@ -3076,7 +3820,10 @@ static int bsi_format_array(char *buf, size_t size, const char *fmt, const uint6
  * before the publish gives back what it reserved.
  */
 
-/* Counts a refusal; what was reserved goes back. Nobody has seen it. */
+/*
+ * Counts a refusal; what was reserved goes back. Nobody has seen it. First the
+ * memory: who looks at the figures then finds it there.
+ */
 static BSE_NOINLINE int bsi_push_fail(struct bpf_stream *s, bse_link newest, size_t len, int err)
 {
 	bsi_list_release(newest);
@@ -3095,39 +3842,63 @@ static BSE_NOINLINE int bsi_push_again(struct bpf_stream *s, bse_link link, size
 	return err ? bsi_push_fail(s, link, len, err) : 0;
 }
 
-/* What is longer than one element can hold; or nothing, which succeeds. */
-static BSE_NOINLINE int bsi_push_parts(struct bpf_stream *s, const void *data, size_t len)
+/*
+ * Any message that is not empty; counts nothing. It may carry news (I11), and
+ * these are looked at before memory is reserved, as they take some. If another
+ * message is published with the same news meanwhile, both tell of them, and the
+ * reader knows: what it has told is a number. If this one fails, or is jumped
+ * out of, the gate is as shut as before, and the next one tells.
+ */
+static int bsi_push_try(struct bpf_stream *s, uint32_t info, const void *data, size_t len)
 {
 	struct bse_chain chain = { .newest = 0 };
+	struct bse_news news;
 	bse_seen seen;
-	int err;
+	int err = bsi_capacity_check(s, len, &seen);
 
-	/* It would take memory and charge none. */
-	if (!len)
-		return 0;
-	err = bsi_capacity_check(s, len, &seen);
+	if (err)
+		return err;
+	/* What is refused from here on is told by a later one. */
+	bse_news_get(s, &news);
+	err = bsi_message_make(&chain, bse_group(s), data, len, info, news.flags);
 	if (!err)
-		err = bsi_message_make(&chain, bse_group(s), data, len);
+		err = bsi_publish_news(s, seen, &chain, &news);
 	/* From here on it is the reader's, or still ours, to give back. */
-	if (!err)
-		err = bsi_publish(s, seen, &chain);
-	return err ? bsi_push_fail(s, chain.newest, len, err) : 0;
+	if (err)
+		bsi_list_release(chain.newest);
+	return err;
+}
+
+/* What cannot go straight: nothing, which succeeds; with news; in parts. */
+static BSE_NOINLINE int bsi_push_any(struct bpf_stream *s, uint32_t info, const void *data,
+				     size_t len)
+{
+	/* It would take memory and charge none. */
+	int err = len ? bsi_push_try(s, info, data, len) : 0;
+
+	return err ? bsi_refuse(s, err, 1, len) : 0;
 }
 
 /* Writes the text where @link is, and publishes it. */
-static BSE_INLINE int bsi_push_store(struct bpf_stream *s, bse_seen seen, const void *data,
-				     size_t len, bse_link link)
+static BSE_INLINE int bsi_push_store(struct bpf_stream *s, bse_seen seen, uint32_t info,
+				     const void *data, size_t len, bse_link link, bool straight)
 {
 	struct bpf_stream_elem *elem = bse_elem_of(link);
 
-	bsi_elem_write(elem, data, len, true);
-	if (BSE_LIKELY(bse_log_try_publish(s, &seen, link, elem, (uint32_t)len)))
+	bsi_elem_write(elem, data, len, info | BSE_ELEM_ENDS);
+	if (BSE_LIKELY(straight &&
+		       bse_log_try_publish(s, &seen, link, elem, (uint32_t)len, true)))
 		return 0;
 	return bsi_push_again(s, link, len);
 }
 
-/* What one element can hold, in the page at hand or in another one. */
-static BSE_NOINLINE int bsi_push_one(struct bpf_stream *s, const void *data, size_t len)
+/*
+ * What one element can hold, in the page at hand or in another one. A refusal,
+ * or a sleeper, that comes meanwhile is the next one's to tell, or push_again's
+ * to wake.
+ */
+static BSE_NOINLINE int bsi_push_one(struct bpf_stream *s, uint32_t info, const void *data,
+				     size_t len)
 {
 	bse_seen seen;
 	bse_link link;
@@ -3138,28 +3909,41 @@ static BSE_NOINLINE int bsi_push_one(struct bpf_stream *s, const void *data, siz
 	/* Nothing was reserved. */
 	if (err)
 		return bsi_push_fail(s, 0, len, err);
-	return bsi_push_store(s, seen, data, len, link);
+	return bsi_push_store(s, seen, info, data, len, link,
+			      bse_log_has_room(s, seen, (uint32_t)len));
+}
+
+static BSE_NOINLINE int bsi_push_slow(struct bpf_stream *s, uint32_t info, const void *data,
+				      size_t len)
+{
+	return len && len <= BSI_ELEM_MAX && bse_log_has_room(s, bse_log_seen(s), (uint32_t)len) ?
+	       bsi_push_one(s, info, data, len) : bsi_push_any(s, info, data, len);
 }
 
 /*
- * The straight way, for a short text, a stream with room, and room in the page
- * at hand. It writes nothing but the element and a few words of its thread. All
- * else it leaves to a call that it ends with: so it need not save registers.
+ * The straight way, for a short text, a stream with room and nothing to tell,
+ * and room in the page at hand. It writes nothing but the element and a few
+ * words of its thread. All else it leaves to a call that it ends with: so it
+ * need not save registers.
  */
-BSE_API int bpf_stream_push(struct bpf_stream *s, const void *data, size_t len)
+static BSE_INLINE int bsi_push(struct bpf_stream *s, uint32_t info, const void *data, size_t len)
 {
 	const bse_seen seen = bse_log_seen(s);
 	bse_link link;
 
 	if (!len || len > BSI_SHORT || !bse_log_has_room(s, seen, (uint32_t)len) ||
 	    bse_reserve(bse_group(s), bsi_elem_size(len), true, &link))
-		return len && len <= BSI_ELEM_MAX ? bsi_push_one(s, data, len) :
-						    bsi_push_parts(s, data, len);
-	return bsi_push_store(s, seen, data, len, link);
+		return bsi_push_slow(s, info, data, len);
+	return bsi_push_store(s, seen, info, data, len, link, true);
+}
+
+BSE_API int bpf_stream_push(struct bpf_stream *s, const void *data, size_t len)
+{
+	return bsi_push(s, BSE_ELEM_PLAIN, data, len);
 }
 
 /* Stores what a formatter wrote, or counts why not; @len is its answer. */
-static int bsi_stream_print(struct bpf_stream *s, const char *text, int len)
+static int bsi_stream_print(struct bpf_stream *s, uint32_t info, const char *text, int len)
 {
 	if (len < 0) {
 		/* In kernels -ENOMEM or -EBUSY: no buffer to format in. */
@@ -3169,22 +3953,28 @@ static int bsi_stream_print(struct bpf_stream *s, const char *text, int len)
 	}
 	if ((unsigned int)len > BPF_STREAM_PRINT_MAX)
 		return bsi_refuse(s, -E2BIG, 1, (unsigned int)len);
-	return bpf_stream_push(s, text, (size_t)len);
+	return bsi_push(s, info, text, (size_t)len);
 }
 
 /*
  * The text is made on the stack and then copied: memory is reserved by length,
  * and cannot be given back in part, as a handler may have reserved behind it.
  */
-BSE_API int bpf_stream_vprintf(struct bpf_stream *s, const char *fmt, va_list ap)
+BSE_PRINTF(3, 0) static int bsi_stream_vprint(struct bpf_stream *s, uint32_t info,
+					      const char *fmt, va_list ap)
 {
 	struct bse_scratch scratch;
 	char *text = bse_scratch_get(&scratch);
 	int ret = text ? bse_format(text, BPF_STREAM_PRINT_MAX, fmt, ap) : -ENOMEM;
 
-	ret = bsi_stream_print(s, text, ret);
+	ret = bsi_stream_print(s, info, text, ret);
 	bse_scratch_put(&scratch);
 	return ret;
+}
+
+BSE_API int bpf_stream_vprintf(struct bpf_stream *s, const char *fmt, va_list ap)
+{
+	return bsi_stream_vprint(s, BSE_ELEM_PLAIN, fmt, ap);
 }
 
 BSE_API int bpf_stream_printf(struct bpf_stream *s, const char *fmt, ...)
@@ -3199,12 +3989,19 @@ BSE_API int bpf_stream_printf(struct bpf_stream *s, const char *fmt, ...)
 }
 
 #ifdef BSE_STANDALONE
-BSE_API int bpf_stream_bprintf(struct bpf_stream *s, const char *fmt, const uint64_t *args,
-			       uint32_t len)
+static int bsi_stream_bprint(struct bpf_stream *s, uint32_t info, const char *fmt,
+			     const uint64_t *args, uint32_t len)
 {
 	char text[BPF_STREAM_PRINT_MAX];
 
-	return bsi_stream_print(s, text, bsi_format_array(text, sizeof(text), fmt, args, len));
+	return bsi_stream_print(s, info, text,
+				bsi_format_array(text, sizeof(text), fmt, args, len));
+}
+
+BSE_API int bpf_stream_bprintf(struct bpf_stream *s, const char *fmt, const uint64_t *args,
+			       uint32_t len)
+{
+	return bsi_stream_bprint(s, BSE_ELEM_PLAIN, fmt, args, len);
 }
 #endif
 
@@ -3242,7 +4039,7 @@ BSE_API_STAGE void bpf_stream_stage_free(struct bpf_stream_stage *ss)
  * No stream is known yet: nothing is charged, no refusal is counted, and the
  * pages are of the list MIXED, which pushes use in handlers only.
  */
-BSE_API int bpf_stream_stage_push(struct bpf_stream_stage *ss, const void *data, size_t len)
+static int bsi_stage_add(struct bpf_stream_stage *ss, uint32_t info, const void *data, size_t len)
 {
 	struct bse_chain chain;
 	struct bse_chain group = bse_stage_load(ss);
@@ -3254,7 +4051,8 @@ BSE_API int bpf_stream_stage_push(struct bpf_stream_stage *ss, const void *data,
 		return -EINVAL;
 	if (len > (size_t)INT_MAX - group.bytes)
 		return -E2BIG;
-	err = bsi_message_make(&chain, BSE_MIXED, data, len);
+	err = bsi_message_make(&chain, BSE_MIXED, data, len, info,
+			       group.newest ? BSE_ELEM_GOES_ON : BSE_ELEM_GROUP);
 	if (err)
 		return err;
 	/* On a copy: a handler that jumps out finds the stage as before. */
@@ -3264,8 +4062,14 @@ BSE_API int bpf_stream_stage_push(struct bpf_stream_stage *ss, const void *data,
 	return 0;
 }
 
-/* As bpf_stream_vprintf(), but no stream is there to count a refusal. */
-BSE_API int bpf_stream_stage_vprintk(struct bpf_stream_stage *ss, const char *fmt, va_list ap)
+BSE_API int bpf_stream_stage_push(struct bpf_stream_stage *ss, const void *data, size_t len)
+{
+	return bsi_stage_add(ss, BSE_ELEM_PLAIN, data, len);
+}
+
+/* As bsi_stream_vprint(), but no stream is there to count a refusal. */
+BSE_PRINTF(3, 0) static int bsi_stage_vprint(struct bpf_stream_stage *ss, uint32_t info,
+					     const char *fmt, va_list ap)
 {
 	struct bse_scratch scratch;
 	char *text = bse_scratch_get(&scratch);
@@ -3275,9 +4079,14 @@ BSE_API int bpf_stream_stage_vprintk(struct bpf_stream_stage *ss, const char *fm
 	if (ret > (int)BPF_STREAM_PRINT_MAX)
 		ret = (int)BPF_STREAM_PRINT_MAX;
 	if (ret > 0)
-		ret = bpf_stream_stage_push(ss, text, (size_t)ret);
+		ret = bsi_stage_add(ss, info, text, (size_t)ret);
 	bse_scratch_put(&scratch);
 	return ret;
+}
+
+BSE_API int bpf_stream_stage_vprintk(struct bpf_stream_stage *ss, const char *fmt, va_list ap)
+{
+	return bsi_stage_vprint(ss, BSE_ELEM_PLAIN, fmt, ap);
 }
 
 BSE_API_STAGE int bpf_stream_stage_printk(struct bpf_stream_stage *ss, const char *fmt, ...)
@@ -3294,6 +4103,7 @@ BSE_API_STAGE int bpf_stream_stage_printk(struct bpf_stream_stage *ss, const cha
 BSE_API int bpf_stream_stage_commit_to(struct bpf_stream_stage *ss, struct bpf_stream *s)
 {
 	const struct bse_chain group = bse_stage_whole(ss);
+	struct bse_news news;
 	bse_seen seen;
 	int err;
 
@@ -3304,13 +4114,14 @@ BSE_API int bpf_stream_stage_commit_to(struct bpf_stream_stage *ss, struct bpf_s
 	if (!err)
 		err = bsi_capacity_check(s, group.bytes, &seen);
 	if (!err) {
+		bse_news_get(s, &news);
 		/*
 		 * Emptied before the publish. A handler that jumps out behind
 		 * the publish would otherwise leave a full stage, and freeing
 		 * that would free what is pending in the stream.
 		 */
 		bpf_stream_stage_init(ss);
-		err = bsi_publish(s, seen, &group);
+		err = bsi_publish_news(s, seen, &group, &news);
 		/* Full: the group stays the caller's, to be tried later. */
 		if (err)
 			bse_stage_store(ss, &group);
@@ -3354,6 +4165,7 @@ struct bsi_target {
 	void *ctx;
 	char **gather;		/* where several pieces become one; NULL: they do not */
 	size_t room;		/* for as much of them; SIZE_MAX: for all, they stay there */
+	int (*end)(void *ctx, int ret);	/* one piece at a time, then this; NULL: bytes */
 };
 
 /* One call of a reader; the lock is held. */
@@ -3384,6 +4196,7 @@ static int bsi_reader_lock(struct bpf_stream *s, bool wait)
 		return ret;
 	s->backlog_head = 0;
 	bse_consumed_set(s, 0);
+	bse_place_reset(s);
 	s->backlog_head = bsi_list_reverse(bse_log_detach(s, &lost));
 	for (link = s->backlog_head; link; link = bse_elem_next(bse_elem_of(link)))
 		lost -= bse_elem_len(bse_elem_of(link));
@@ -3418,11 +4231,12 @@ static size_t bsi_reader_collect(const struct bsi_reader *reader, struct bse_pie
 				 unsigned int *n)
 {
 	const struct bsi_target *target = reader->target;
+	const unsigned int most = target->end ? 1 : BSE_PIECES;
 	bse_link link = reader->s->backlog_head;
 	size_t consumed = link ? bse_consumed_get(reader->s) : 0;
 	size_t bytes = 0;
 
-	for (*n = 0; link && *n < BSE_PIECES && bytes < reader->left;) {
+	for (*n = 0; link && *n < most && bytes < reader->left;) {
 		const struct bpf_stream_elem *elem = bse_elem_of(link);
 		const char *text = bse_elem_text(elem) + consumed;
 		size_t len = bse_elem_len(elem) - consumed;
@@ -3605,6 +4419,11 @@ static int bsi_drain(struct bpf_stream *s, const struct bsi_target *target, size
 	if (target->room < SIZE_MAX && max > pending)
 		reader.left = pending;
 	ret = bsi_reader_run(&reader);
+	if (target->end)
+		ret = target->end(target->ctx, ret);
+	else if (ret > 0)
+		bse_place_reset(s);
+	ret = bse_reader_done(s, ret);
 	/* The backlog stays for the next reader, which need not be this one. */
 	bse_unlock(&s->lock);
 	return ret;
@@ -3632,7 +4451,7 @@ static int bsi_drain_sink(struct bpf_stream *s, bpf_stream_sink *sink, void *ctx
 	char buffer[BSE_GATHER];
 	char *gather = buffer;
 	struct bsi_sink user = { sink, ctx };
-	const struct bsi_target target = { bsi_take_sink, &user, &gather, sizeof(buffer) };
+	const struct bsi_target target = { bsi_take_sink, &user, &gather, sizeof(buffer), NULL };
 
 	return bsi_drain(s, &target, max, wait);
 }
@@ -3651,7 +4470,7 @@ BSE_API int bpf_stream_try_drain(struct bpf_stream *s, bpf_stream_sink *sink, vo
 static int bsi_drain_memory(struct bpf_stream *s, void *buf, size_t len, bool wait)
 {
 	char *at = buf;
-	const struct bsi_target target = { bse_take_memory, &at, &at, SIZE_MAX };
+	const struct bsi_target target = { bse_take_memory, &at, &at, SIZE_MAX, NULL };
 
 	return len > INT_MAX ? -EINVAL : bsi_drain(s, &target, len, wait);
 }
@@ -3670,7 +4489,7 @@ BSE_API int bpf_stream_try_read(struct bpf_stream *s, void *buf, size_t len)
 /* A file takes many pieces at once, as they lie in their pages. */
 BSE_API int bpf_stream_drain_fd(struct bpf_stream *s, int fd, size_t max)
 {
-	return bsi_drain(s, &(struct bsi_target){ bse_take_fd, &fd, NULL, 0 }, max, true);
+	return bsi_drain(s, &(struct bsi_target){ .take = bse_take_fd, .ctx = &fd }, max, true);
 }
 #endif
 
@@ -3678,13 +4497,388 @@ BSE_API int bpf_stream_drain_fd(struct bpf_stream *s, int fd, size_t max)
 /* Where a byte faults the call ends as with a sink that takes a part. */
 BSE_API int bpf_stream_read_user(struct bpf_stream *s, void BSE_USER *buf, size_t len)
 {
-	const struct bsi_target target = { bse_take_user, &buf, NULL, 0 };
+	const struct bsi_target target = { .take = bse_take_user, .ctx = &buf };
 
 	return len > INT_MAX ? -EINVAL : bsi_drain(s, &target, len, true);
 }
 #endif
 
-/* ==== [16] LIFECYCLE =================================================== */
+/* ==== [16] RECORDS ===================================================== */
+#ifdef BSE_STANDALONE
+
+/* ---- [16a] LEVELS AND TAGS ------------------------------------------- */
+
+/* The most of @pri that is not valid as a level and a tag. */
+#define BSI_PRI_LIMIT 0x800
+
+static inline uint32_t bsi_info_of(int pri)
+{
+	return (uint32_t)(pri & 7) << BSE_ELEM_LEVEL_SHIFT |
+	       (uint32_t)(pri >> 3) << BSE_ELEM_TAG_SHIFT;
+}
+
+/* Is it to be stored? 1; 0 if it is muted; or -EINVAL, counted. */
+static inline int bsi_level_check(struct bpf_stream *s, int pri)
+{
+	if (!bpf_stream_enabled(s, pri))
+		return 0;
+	return pri >= 0 && pri < BSI_PRI_LIMIT ? 1 : bsi_refuse(s, -EINVAL, 1, 0);
+}
+
+BSE_API bool bpf_stream_enabled(const struct bpf_stream *s, int pri)
+{
+	/* Relaxed: nothing is reached through it. */
+	return (pri & 7) + (int)bse_u32_load_relaxed(&s->muted) < 8;	/* ORD(enabled:A) */
+}
+
+BSE_API int bpf_stream_set_level(struct bpf_stream *s, int level)
+{
+	if (level < -1 || level > BPF_STREAM_DEBUG)
+		return -EINVAL;
+	/* Relaxed: as enabled:A. */
+	bse_u32_store_relaxed(&s->muted, (uint32_t)(BPF_STREAM_DEBUG - level)); /* ORD(level:A) */
+	return 0;
+}
+
+BSE_API int bpf_stream_push_pri(struct bpf_stream *s, int pri, const void *data, size_t len)
+{
+	const int ret = bsi_level_check(s, pri);
+
+	return ret <= 0 ? ret : bsi_push(s, bsi_info_of(pri), data, len);
+}
+
+BSE_API int bpf_stream_vlog(struct bpf_stream *s, int pri, const char *fmt, va_list ap)
+{
+	const int ret = bsi_level_check(s, pri);
+
+	return ret <= 0 ? ret : bsi_stream_vprint(s, bsi_info_of(pri), fmt, ap);
+}
+
+BSE_API int bpf_stream_log(struct bpf_stream *s, int pri, const char *fmt, ...)
+{
+	va_list ap;
+	int ret;
+
+	if (!bpf_stream_enabled(s, pri))
+		return 0;
+	va_start(ap, fmt);
+	ret = bpf_stream_vlog(s, pri, fmt, ap);
+	va_end(ap);
+	return ret;
+}
+
+BSE_API int bpf_stream_bprintf_pri(struct bpf_stream *s, int pri, const char *fmt,
+				   const uint64_t *args, uint32_t len)
+{
+	const int ret = bsi_level_check(s, pri);
+
+	return ret <= 0 ? ret : bsi_stream_bprint(s, bsi_info_of(pri), fmt, args, len);
+}
+
+BSE_API int bpf_stream_stage_log(struct bpf_stream_stage *ss, int pri, const char *fmt, ...)
+{
+	va_list ap;
+	int ret;
+
+	if (pri < 0 || pri >= BSI_PRI_LIMIT)
+		return -EINVAL;
+	va_start(ap, fmt);
+	ret = bsi_stage_vprint(ss, bsi_info_of(pri), fmt, ap);
+	va_end(ap);
+	return ret;
+}
+
+/* Before the commit, as others read them then. */
+BSE_API int bpf_stream_stage_commit_tag(struct bpf_stream_stage *ss, struct bpf_stream *s,
+					uint8_t tag)
+{
+	bse_link link = bse_access() ? 0 : bse_stage_load(ss).newest;
+
+	for (; link; link = bse_elem_next(bse_elem_of(link)))
+		if (!(bse_elem_of(link)->info & BSE_ELEM_TAG))
+			bse_elem_of(link)->info |= (uint32_t)tag << BSE_ELEM_TAG_SHIFT;
+	return bpf_stream_stage_commit_to(ss, s);
+}
+
+/* ---- [16b] TAKING RECORDS -------------------------------------------- */
+
+/*
+ * A reader of records is a reader whose sink is offered one element at a time,
+ * and looks at its head as well. The reader's part of the stream says how far
+ * into the message it is, and what was told of losses: both change when a
+ * record was taken, so one that was not is offered again as it was.
+ */
+struct bsi_records {
+	struct bpf_stream *s;
+	bpf_stream_record_fn *fn;
+	void *ctx;
+	size_t left;		/* records that this call may still take */
+	int taken;
+};
+
+/* What the backlog's head, of which @piece is left, is a record of. */
+static struct bpf_stream_record bsi_record_get(struct bpf_stream *s, const struct bse_piece *piece)
+{
+	const struct bpf_stream_elem *const head = bse_elem_of(s->backlog_head);
+	const struct bpf_stream_elem *elem = head;
+	struct bse_place *place = &s->place;
+	struct bpf_stream_record r = { .data = piece->iov_base, .len = piece->iov_len };
+	uint64_t refusals;
+
+	/* All of the message is there: it was published in one step. */
+	r.total = place->offset + r.len;
+	while (!bse_elem_ends(elem)) {
+		elem = bse_elem_of(bse_elem_next(elem));
+		r.total += bse_elem_len(elem);
+	}
+	/* As was its group. */
+	r.more = bse_elem_next(elem) &&
+		 bse_elem_of(bse_elem_next(elem))->info & BSE_ELEM_GOES_ON;
+	if (!place->offset && !(head->info & BSE_ELEM_GOES_ON)) {
+		place->time = 0;
+		place->tid = 0;
+	}
+	refusals = bse_news_read(head, place);
+	/* Two that carry the counter may be stored in another order. */
+	if (refusals > place->told)
+		r.lost = refusals - place->told;
+	r.offset = place->offset;
+	r.seq = bse_figure_get(&s->delivered_messages) + place->told + r.lost;
+	r.time = place->time;
+	r.tid = place->tid;
+	r.level = head->info >> BSE_ELEM_LEVEL_SHIFT & 7;
+	r.tag = head->info >> BSE_ELEM_TAG_SHIFT & 0xff;
+	return r;
+}
+
+/* Its answer; what was told is told when the record is taken. */
+static int bsi_record_offer(struct bsi_records *records, const struct bpf_stream_record *r)
+{
+	const int ret = records->fn(records->ctx, r);
+
+	if (ret < 0)
+		return ret;
+	records->s->place.told += r->lost;
+	records->taken++;
+	records->left = ret ? 0 : records->left - 1;
+	return 0;
+}
+
+static int bsi_take_record(void *ctx, const struct bse_piece *piece, unsigned int n)
+{
+	struct bsi_records *records = ctx;
+	struct bse_place *place = &records->s->place;
+	struct bpf_stream_record r;
+	int err;
+
+	(void)n;	/* one */
+	if (!records->left)
+		return 0;
+	r = bsi_record_get(records->s, piece);
+	err = bsi_record_offer(records, &r);
+	if (err)
+		return err;
+	place->offset = r.offset + r.len < r.total ? (uint32_t)(r.offset + r.len) : 0;
+	return (int)r.len;
+}
+
+/* What was lost behind the last message is told if there is none left. */
+static int bsi_records_end(void *ctx, int ret)
+{
+	struct bsi_records *records = ctx;
+	struct bpf_stream *s = records->s;
+	struct bpf_stream_record r = { .data = "" };
+	/*
+	 * First. Acquire, with note_refusal:A: what came before these refusals
+	 * is then seen in the log, or was taken out.
+	 */
+	const uint64_t refusals = bse_u64_load_acquire(&s->refusals);	/* ORD(records_end:A) */
+	int err = ret < 0 ? ret : 0;
+
+	if (!err && records->left && !s->backlog_head && !bse_log_pending(s) &&
+	    refusals > s->place.told) {
+		r.lost = refusals - s->place.told;
+		r.seq = bse_figure_get(&s->delivered_messages) + refusals;
+		err = bsi_record_offer(records, &r);
+	}
+	return records->taken ? records->taken : err;
+}
+
+BSE_API int bpf_stream_drain_records(struct bpf_stream *s, bpf_stream_record_fn *fn, void *ctx,
+				     size_t max)
+{
+	struct bsi_records records = { s, fn, ctx, max < INT_MAX ? max : INT_MAX, 0 };
+	const struct bsi_target target = { .take = bsi_take_record, .ctx = &records,
+					   .end = bsi_records_end };
+
+	return bsi_drain(s, &target, max ? SIZE_MAX : 0, true);
+}
+
+/* Where a whole message goes. */
+struct bsi_copied {
+	struct bpf_stream_record *r;
+	char *buf;
+	size_t size;
+};
+
+static int bsi_record_copy(void *ctx, const struct bpf_stream_record *part)
+{
+	struct bsi_copied *to = ctx;
+	struct bpf_stream_record *r = to->r;
+
+	/* The first part, or what others have left of it. */
+	if (!r->data) {
+		*r = *part;
+		r->data = to->buf;
+		r->len = part->total - part->offset;
+		if (r->len > to->size)
+			return -EMSGSIZE;
+	}
+	if (part->len)
+		bsi_copy(to->buf + (part->offset - r->offset), part->data, part->len);
+	return part->offset + part->len == part->total;
+}
+
+BSE_API int bpf_stream_read_record(struct bpf_stream *s, struct bpf_stream_record *r, void *buf,
+				   size_t size)
+{
+	static char nowhere[1];
+	struct bsi_copied to = { r, buf ? buf : nowhere, size };
+	int ret;
+
+	*r = (struct bpf_stream_record){ .data = NULL };
+	ret = bpf_stream_drain_records(s, bsi_record_copy, &to, SIZE_MAX);
+	return ret > 0 ? 1 : ret;
+}
+#endif
+
+/* ==== [17] WAIT ======================================================== */
+#ifdef BSE_STANDALONE
+/*
+ * Nobody who writes waits for those who sleep, and nobody sleeps unseen: [6b]
+ * says why. A publish takes READER_WAITS away in the same step that makes the
+ * message visible, so of many only one wakes.
+ */
+
+static uint64_t bsi_now_ms(void)
+{
+	return bpf_stream_clock_monotonic() / 1000000;
+}
+
+static uint64_t bsi_wait_until(int timeout_ms)
+{
+	return timeout_ms < 0 ? ~(uint64_t)0 : bsi_now_ms() + (uint32_t)timeout_ms;
+}
+
+/* Sleeps at @word for a nap, not behind @until. 0, -EINTR, or -ETIMEDOUT. */
+static int bsi_wait_nap(struct bpf_stream *s, bse_u32 *word, uint32_t key, uint32_t nap,
+			uint64_t until)
+{
+	const uint64_t now = bsi_now_ms();
+
+	if (now >= until)
+		return -ETIMEDOUT;
+	return bse_sleep(s, word, key, until - now < nap ? (uint32_t)(until - now) : nap);
+}
+
+BSE_API int bpf_stream_wait(struct bpf_stream *s, int timeout_ms)
+{
+	const uint64_t until = bsi_wait_until(timeout_ms);
+	int ret = bse_access();
+
+	while (!ret) {
+		/* Before the log is looked at. */
+		const uint32_t key = bse_sleep_key(&s->readers);
+
+		ret = bse_log_arm(s, BSE_LOG_READER_WAITS, 0);
+		if (!ret)
+			ret = bsi_wait_nap(s, &s->readers, key, BSE_NAP_MS, until);
+	}
+	return ret == -ETIMEDOUT ? 0 : ret;
+}
+
+/* While the pool has no page: nobody says when it has one. */
+#define BSI_POOL_NAP_MS 4u
+
+BSE_API int bpf_stream_push_wait(struct bpf_stream *s, const void *data, size_t len, int timeout_ms)
+{
+	const uint64_t until = bsi_wait_until(timeout_ms);
+	int ended = 0;
+	int err;
+
+	do {
+		const uint32_t key = bse_sleep_key(&s->writers);
+
+		err = len ? bsi_push_try(s, BSE_ELEM_PLAIN, data, len) : 0;
+		if (err == -ENOMEM)
+			ended = bsi_wait_nap(s, &s->writers, key, BSI_POOL_NAP_MS, until);
+		else if (err == -ENOSPC &&
+			 !bse_log_arm(s, BSE_LOG_ROOM_WAITED, (uint32_t)len))
+			ended = bsi_wait_nap(s, &s->writers, key, BSE_NAP_MS, until);
+	} while ((err == -ENOMEM || err == -ENOSPC) && !ended);
+	if (err)
+		bsi_refuse(s, err, 1, len);
+	return err && ended == -EINTR ? -EINTR : err;
+}
+
+BSE_API void bpf_stream_close(struct bpf_stream *s)
+{
+	/*
+	 * Acquire, with log_arm:A: as publish:A. Release: who finds the flag
+	 * sees what this thread did before.
+	 */
+	bse_u64_fetch_or_acq_rel(&s->log, BSE_LOG_CLOSED);		/* ORD(close:A) */
+	bse_wake_readers(s);
+	bse_wake(s, &s->writers);
+}
+
+#ifdef BSE_HAS_THREADS
+BSE_API int bpf_stream_poll_fd(struct bpf_stream *s)
+{
+	/* Relaxed: a guess, for poll_fd:B. First: later it could be our own. */
+	uint64_t event = bse_u64_load_relaxed(&s->event);		/* ORD(poll_fd:A) */
+	int fd = bse_access();
+	int saved = errno;
+
+	if (fd)
+		return fd;
+	fd = bse_event_fd(s);
+	if (fd < 0) {
+		fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		if (fd < 0) {
+			fd = -errno;
+			errno = saved;
+			return fd;
+		}
+		/* Release, with event_fd:A. */
+		if (!bse_u64_cas_release(&s->event, &event,		/* ORD(poll_fd:B) */
+					 (uint64_t)bse_process.generation << 32 |
+					 ((uint32_t)fd + 1))) {
+			/* Another thread was faster. */
+			close(fd);
+			fd = bse_event_fd(s);
+		}
+	}
+	if (bse_log_arm(s, BSE_LOG_READER_WAITS, 0))
+		bse_event_set(s);
+	return fd;
+}
+#else
+BSE_API bse_poll_mask bpf_stream_poll(struct bpf_stream *s, struct file *file,
+				      struct poll_table_struct *wait)
+{
+	int ret;
+
+	/* Before the log is looked at. */
+	poll_wait(file, &s->bell.queue, wait);
+	bse_sleep_key(&s->readers);
+	ret = bse_log_arm(s, BSE_LOG_READER_WAITS, 0);
+	return !ret ? 0 : ret < 0 ? EPOLLHUP : EPOLLIN | EPOLLRDNORM;
+}
+#endif
+#endif
+
+/* ==== [18] LIFECYCLE =================================================== */
 
 BSE_API void bpf_stream_destroy(struct bpf_stream *s)
 {
@@ -3696,11 +4890,11 @@ BSE_API void bpf_stream_destroy(struct bpf_stream *s)
 	bsi_list_release(s->backlog_head);
 	bse_consumed_set(s, 0);
 	s->backlog_head = 0;
-	bse_log_refund(s, (uint32_t)bse_log_pending(s));
+	bse_stream_reset(s);
 	bse_unlock(&s->lock);
 }
 
-/* ---- [16a] MODULES --------------------------------------------------- */
+/* ---- [18a] MODULES --------------------------------------------------- */
 #ifndef BSE_HAS_THREADS
 /* Releases a dead CPU's slots; runs on another one. */
 static int bsi_line_dead(unsigned int cpu)
@@ -3758,7 +4952,7 @@ BSE_API size_t bpf_stream_pool_stop(void)
 #endif /* BSE_STANDALONE */
 #else /* BSE_HAS_THREADS */
 
-/* ---- [16b] THREADS --------------------------------------------------- */
+/* ---- [18b] THREADS --------------------------------------------------- */
 
 /*
  * No reservation is under way, or it was cancelled. The depth is so high that a
@@ -3824,7 +5018,7 @@ BSE_API size_t bpf_stream_pool_trim(void)
 	return given_back;
 }
 
-/* ---- [16c] PROCESSES ------------------------------------------------- */
+/* ---- [18c] PROCESSES ------------------------------------------------- */
 
 /* In the child, which has one thread. Handlers would find half of this done. */
 static void bsi_process_forked(void)
@@ -3874,7 +5068,9 @@ static void bsi_process_bind(void)
 	pthread_setcancelstate(cancel, NULL);
 	/* Without a length both are refused, and this thread is not gone. */
 	if (mmap(NULL, none, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED ||
-	    !munmap(from, none) || bse_thread_is_gone(bse_thread_id(), true))
+	    !munmap(from, none) || bse_thread_is_gone(bse_thread_id(), true) ||
+	    write(-1, from, none) >= 0 || read(-1, to, none) >= 0 ||
+	    !bpf_stream_clock_monotonic())
 		none = 1;
 	errno = saved;
 }
@@ -3902,7 +5098,7 @@ BSE_DESTRUCTOR static void bsi_process_unload(void)
 #endif /* BSE_HAS_THREADS */
 #endif /* BPF_STREAM_BODIES */
 
-/* ==== [17] PROGRAM ===================================================== */
+/* ==== [19] PROGRAM ===================================================== */
 /*
  * The kernel's names and signatures for the two streams of a program, inline
  * and so no symbols. <bpf/bpf.h> in the same file would have the same names.
@@ -3916,6 +5112,7 @@ BSE_DECLS_BEGIN
 struct bpf_prog_aux {
 	struct bpf_stream stream[2];		/* BPF_STDOUT, BPF_STDERR */
 	bse_figure stream_error_cnt;		/* reports made so far */
+	bool merged;				/* both ids are the first one */
 };
 
 struct bpf_prog {
@@ -3927,7 +5124,7 @@ static inline struct bpf_stream *bsi_prog_stream(struct bpf_prog_aux *aux, int s
 {
 	if (stream_id != BPF_STDOUT && stream_id != BPF_STDERR)
 		return NULL;
-	return &aux->stream[stream_id - BPF_STDOUT];
+	return &aux->stream[aux->merged ? 0 : stream_id - BPF_STDOUT];
 }
 
 /* As bpf_stream_init(); prog->aux points to memory of any content. */
@@ -3936,6 +5133,14 @@ static inline void bpf_prog_stream_init(struct bpf_prog *prog)
 	(void)bpf_stream_init(&prog->aux->stream[0], NULL);
 	(void)bpf_stream_init(&prog->aux->stream[1], NULL);
 	bse_figure_set(&prog->aux->stream_error_cnt, 0);
+	prog->aux->merged = false;
+}
+
+/* As bpf_prog_stream_init(), but both ids are one stream; tags tell which. */
+static inline void bpf_prog_stream_init_merged(struct bpf_prog *prog)
+{
+	bpf_prog_stream_init(prog);
+	prog->aux->merged = true;
 }
 
 /* As bpf_stream_destroy(). */
@@ -3955,22 +5160,32 @@ static inline int bpf_prog_stream_read(struct bpf_prog *prog, enum bpf_stream_id
 	return s ? bpf_stream_read(s, buf, BSE_CAST(size_t, len)) : -BSE_ENOENT;
 }
 
-/* As bpf_stream_stage_commit_to(), but -EINVAL if there is no such stream. */
+/* As bpf_stream_drain_records(), but first -ENOENT for no such stream. */
+static inline int bpf_prog_stream_drain_records(struct bpf_prog *prog, enum bpf_stream_id stream_id,
+						bpf_stream_record_fn *fn, void *ctx, size_t max)
+{
+	struct bpf_stream *s = bsi_prog_stream(prog->aux, BSE_CAST(int, stream_id));
+
+	return s ? bpf_stream_drain_records(s, fn, ctx, max) : -BSE_ENOENT;
+}
+
+/* As bpf_stream_stage_commit_tag(), but -EINVAL if there is no such stream. */
 static inline int bpf_stream_stage_commit(struct bpf_stream_stage *ss, struct bpf_prog *prog,
 					  enum bpf_stream_id stream_id)
 {
 	struct bpf_stream *s = bsi_prog_stream(prog->aux, BSE_CAST(int, stream_id));
 
-	return s ? bpf_stream_stage_commit_to(ss, s) : -BSE_EINVAL;
+	return s ? bpf_stream_stage_commit_tag(ss, s, BSE_CAST(uint8_t, stream_id)) : -BSE_EINVAL;
 }
 
-/* As bpf_stream_bprintf(), but before all else -ENOENT for no such stream. */
+/* As bpf_stream_bprintf_pri(), but first -ENOENT for no such stream. */
 static inline int bpf_stream_vprintk(int stream_id, const char *fmt, const void *args,
 				     uint32_t len, struct bpf_prog_aux *aux)
 {
 	struct bpf_stream *s = bsi_prog_stream(aux, stream_id);
 
-	return s ? bpf_stream_bprintf(s, fmt, BSE_CAST(const uint64_t *, args), len) : -BSE_ENOENT;
+	return s ? bpf_stream_bprintf_pri(s, BPF_STREAM_TAG(stream_id) | BPF_STREAM_INFO, fmt,
+					  BSE_CAST(const uint64_t *, args), len) : -BSE_ENOENT;
 }
 
 /* Counts a report; true if BPF_STREAM_MAX_REPORTS were counted before. */

@@ -26,7 +26,7 @@ BUILT_IN = re.compile(r"^static (?:inline )?([^;{}()#]*?[ *])\(?(bse_\w+)\)?(\([
 PROTOTYPE = re.compile(r"^(?!static)([\w ]*?[ *])(bs[ei]_\w+)(\([^)]*\));$", re.M)
 CODE = re.compile(r"^```c\n(.*?)^```$", re.M | re.S)
 KERNEL_ONLY = {"bse_take_user"}         # kernel/module tests it
-HOOKS = 16                              # of the built-in environments
+BUILT_IN_ONLY = (16, 17, 18)            # of the built-in environments
 
 
 def spaces(text):
@@ -50,7 +50,7 @@ def main(root=ROOT):
         prototype = re.sub(r"\bu(32|64)\b", r"uint\1_t", f"{m[1]}{m[2]}{m[3]}")
         built_in.setdefault(m[2], set()).add(spaces(prototype))
     lines = [line for i, line in enumerate(header.code)
-             if header.section[i] > 0 and header.section[i] not in (ENVIRONMENT, BODIES, HOOKS)]
+             if header.section[i] > 0 and header.section[i] not in (ENVIRONMENT, BODIES, *BUILT_IN_ONLY)]
     algorithm = {name for line in lines for name in NAME.findall(line)
                  if not name.startswith("bsi_")}
     words = {name for name in algorithm if name.startswith("bse_") and

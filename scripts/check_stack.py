@@ -24,6 +24,7 @@ LIMITS = dict.fromkeys(READS, 4096) | {"bpf_stream_push": 512} | dict.fromkeys(
 READERS = (*READS, "bsi_reader_run", "bsi_drain")       # the sink's caller, and where it is inlined
 NODE = re.compile(r'node: \{ title: "([^"]+)" label: "[^"]*?(\d+) bytes \(([\w,]+)\)')
 EDGE = re.compile(r'edge: \{ sourcename: "([^"]+)" targetname: "([^"]+)"')
+STAMPS = ("bse_news_write", "bsi_publish_news")         # the clock's caller, and where it is inlined
 INDIRECT = "__indirect_call"
 LIBRARY = 128
 BINDS, BOUND_LATE = "bsi_process_load", {"writev"}     # the constructor; called for threads only
@@ -75,9 +76,9 @@ def plain(title):
 def with_sink(name, frames, calls):
     """Return the calls with a sink's replaced: by the one of this name, or none for the user's own."""
     sinks = [f for f in frames if plain(f) == name]
-    if not sinks:
+    if name and not sinks:
         raise Problem(f"not in the compiled code: the sink {name}")
-    into = {name: sinks for name in READERS} | {USER_SINK: []}
+    into = dict.fromkeys(READERS if name else (), sinks) | dict.fromkeys((USER_SINK, *STAMPS), [])
     return {source: [t for callee in callees for t in
                      (into.get(plain(source), [callee]) if callee == INDIRECT else [callee])]
             for source, callees in calls.items()}
@@ -92,7 +93,7 @@ def main(header):
         try:
             if function not in frames:
                 raise Problem("not found in the compiled code")
-            known = with_sink(READS[function], frames, calls) if function in READS else calls
+            known = with_sink(READS.get(function), frames, calls)
             size, path = deepest(function, frames, known, done)
             text = f"{size} of {limit} bytes: " + " -> ".join(f"{plain(f)} {n}" for f, n in path)
             if size > limit:

@@ -5,14 +5,14 @@
 usage: make_man.py PROJECT_DIRECTORY OUTPUT_DIRECTORY NAME...
 
 Fills man/bpf_stream.3.in and writes it as bpf_stream.3, and a page for each NAME, which only refers
-to it. In the template, @VERSION@ stands for the version, and these lines for what [4], [5] and [17]
+to it. In the template, @VERSION@ stands for the version, and these lines for what [4], [5] and [19]
 say: @NAMES@ @SYNOPSIS 5a@ @TYPES 4@ @FUNCTIONS 5a@ @RETURNS 5a@, each with its section, and
 @SIGNAL_SAFE@ @THREADS_ONLY@. What is written by hand, there and in man/bpf_stream.7, is compared:
 
   - the NAMEs are the functions and macros of the header
   - the ERRORS of bpf_stream.3 are those that the header's comments name
   - whatever begins with bpf_ or BPF_ is in the header; the reasons of refusals, the knobs of [2]
-    and the macros of [17] are all spoken of
+    and the macros of [19] are all spoken of
   - the paragraphs `From any context` and `From threads only` of bpf_stream.7 are as [5] says, and
     so is `threads only` in [1]; its numbers for the constants are those of [2]
 
@@ -28,7 +28,7 @@ from check_header import API, DOC_FIELDS, Header, PROGRAM
 CONFIGURATION, TYPES = 2, 4
 MARK = re.compile(r"^@([A-Z_]+)(?: (\w+))?@$", re.M)
 ERROR = re.compile(r"(?<![\w-])-(E[A-Z0-9]{2,})\b")
-IN_KERNELS = "5d"                        # these functions are not for user programs
+IN_KERNELS = "5f"                        # these functions are not for user programs
 PUBLIC = re.compile(r"\b(?:bpf_|BPF_)\w*[a-zA-Z0-9]\b")
 WORD = re.compile(r"(\(*)(?:@(\w+)|(\w+)\(\))([.,;:)]*)")
 DOC = re.compile(r"/\*\*\n(.*?)\n \*/\n", re.S)
@@ -90,7 +90,7 @@ def items(header):
                                      text)                            # atomic: private
         if item.name in functions or re.match(r"(struct|enum|typedef) ", item.title):
             yield item
-    for m in SENTENCE.finditer(header.text):                    # what [17] says of its functions
+    for m in SENTENCE.finditer(header.text):                    # what [19] says of its functions
         prototype = " ".join(f"{m[2]}{m[4]}".split())
         item = Item(str(PROGRAM), f" * {m[3]}() - {m[1]}\n * {m[1]}", prototype)
         item.text = []

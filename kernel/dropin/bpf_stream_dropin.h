@@ -157,9 +157,28 @@ static inline void bse_set_next(bse_link link, bse_link next)
 	link->next = next;
 }
 
-static inline void bse_elem_set(struct bpf_stream_elem *elem, u32 len, bool ends)
+/* The kernel's element has no room for level, tag, time and losses. */
+#define BSE_ELEM_PLAIN 0
+#define BSE_ELEM_GOES_ON 0
+#define BSE_ELEM_GROUP 0
+#define bse_prefix_bytes(info) 0u
+#define bse_place_reset(s) ((void)(s))
+
+struct bse_news {
+	u32 flags;
+};
+
+static inline void bse_news_get(struct bpf_stream *s, struct bse_news *news)
 {
-	elem->total_len = (int)len | (ends ? BSE_ELEM_ENDS : 0);
+	news->flags = 0;
+}
+
+#define bse_news_write(s, news, elem) ((void)(news))
+#define bse_news_told(s, news) ((void)(news))
+
+static inline void bse_elem_set(struct bpf_stream_elem *elem, u32 len, u32 flags)
+{
+	elem->total_len = (int)(len | flags);
 	elem->consumed_len = 0;
 }
 
@@ -412,9 +431,18 @@ static inline bool bse_log_has_room(const struct bpf_stream *s, bse_seen seen, u
 	return bytes + (u64)seen <= BPF_STREAM_DEFAULT_CAPACITY;
 }
 
+static inline int bse_log_room(const struct bpf_stream *s, bse_seen seen, u32 bytes)
+{
+	return bse_log_has_room(s, seen, bytes) ? 0 : -ENOSPC;
+}
+
+/* Nobody sleeps, and nothing is closed. */
+#define bse_published(s, seen) ((void)(seen))
+#define bse_reader_done(s, ret) (ret)
+
 /* Charged first: a reader never refunds what is not charged yet (I3). */
 static inline bool bse_log_try_publish(struct bpf_stream *s, bse_seen *seen, bse_link newest,
-				       struct bpf_stream_elem *oldest, u32 bytes)
+				       struct bpf_stream_elem *oldest, u32 bytes, bool straight)
 {
 	if (!atomic_try_cmpxchg_relaxed(&s->capacity, seen, *seen + (int)bytes))
 		return false;
@@ -433,6 +461,11 @@ static inline bse_link bse_log_detach(struct bpf_stream *s, size_t *pending)
 static inline void bse_log_refund(struct bpf_stream *s, u32 bytes)
 {
 	atomic_sub((int)bytes, &s->capacity);
+}
+
+static inline void bse_stream_reset(struct bpf_stream *s)
+{
+	bse_log_refund(s, (u32)bse_log_pending(s));
 }
 
 /* Without its oldest element and its number of messages. */

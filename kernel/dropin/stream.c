@@ -154,9 +154,9 @@ __bpf_kfunc int bpf_stream_vprintk(int stream_id, const char *fmt__str, const vo
 	    (args || !len__sz))
 		ret = bpf_bprintf_prepare(fmt__str, U32_MAX, args, len__sz / sizeof(u64), &data);
 	if (ret < 0)
-		return bsi_stream_print(s, NULL, ret);
+		return bsi_stream_print(s, BSE_ELEM_PLAIN, NULL, ret);
 	ret = bstr_printf(data.buf, MAX_BPRINTF_BUF, fmt__str, data.bin_args);
-	ret = bsi_stream_print(s, data.buf, ret);
+	ret = bsi_stream_print(s, BSE_ELEM_PLAIN, data.buf, ret);
 	bpf_bprintf_cleanup(&data);
 	return ret;
 }

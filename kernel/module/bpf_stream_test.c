@@ -10,6 +10,8 @@
  *		"FAIL NAME: REASON" or "SKIP NAME: REASON", one a line; and
  *		lines "figures ...", which tell how much was done
  *   streams/0..3	write: one message; read: what is pending
+ *   follow	the same, but a read waits until there is something; can be
+ *		polled; "close" closes it, and ends its readers
  *   stats	the pool and the streams in figures
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -19,6 +21,7 @@
 #include "bpf_stream.h"
 #include "selfcheck.h"
 
+#include <linux/completion.h>
 #include <linux/cpu.h>
 #include <linux/debugfs.h>
 #include <linux/delay.h>
@@ -53,6 +56,7 @@ MODULE_PARM_DESC(pool_pages, "pages in the pool");
 
 static struct bpf_stream streams[STREAMS];
 static struct bpf_stream results;
+static struct bpf_stream follow;
 static DEFINE_MUTEX(running);
 
 /* ---- messages ----------------------------------------------------------- */
@@ -740,6 +744,245 @@ static int test_cpu_offline(void)
 	return want_no_pages();
 }
 
+/* ---- tests: records and waiting ----------------------------------------- */
+
+/* Of the tests below. */
+static struct bpf_stream tried;
+static u32 tried_cpu;			/* where it was interrupted */
+
+static void push_tried(void)
+{
+	tried_cpu = raw_smp_processor_id();
+	bpf_stream_push(&tried, "x", 1);
+}
+
+static void push_in_irq(struct irq_work *work)
+{
+	push_tried();
+}
+
+static void push_by_irq(void)
+{
+	struct irq_work work;
+
+	init_irq_work(&work, push_in_irq);
+	irq_work_queue(&work);
+	irq_work_sync(&work);
+}
+
+#ifdef CONFIG_X86_LOCAL_APIC
+static int nmi_asked;
+
+static int push_in_nmi(unsigned int type, struct pt_regs *regs)
+{
+	if (!xchg(&nmi_asked, 0))
+		return NMI_DONE;
+	push_tried();
+	return NMI_HANDLED;
+}
+
+/* False: there are none here. */
+static bool push_by_nmi(void)
+{
+	u32 tries = 1000;
+
+	if (!apic->send_IPI || register_nmi_handler(NMI_LOCAL, push_in_nmi, 0, "bpf_stream_once"))
+		return false;
+	WRITE_ONCE(nmi_asked, 1);
+	apic->send_IPI((int)cpumask_first(cpu_online_mask), NMI_VECTOR);
+	while (READ_ONCE(nmi_asked) && tries--)
+		msleep(1);
+	unregister_nmi_handler(NMI_LOCAL, "bpf_stream_once");
+	return !READ_ONCE(nmi_asked);
+}
+#else
+static bool push_by_nmi(void)
+{
+	return false;
+}
+#endif
+
+static int keep_record(void *ctx, const struct bpf_stream_record *r)
+{
+	*(struct bpf_stream_record *)ctx = *r;
+	return 1;
+}
+
+/* The next record; false if there is none, or its text is not @text. */
+static bool next_is(const char *text, struct bpf_stream_record *r)
+{
+	char bytes[16];
+
+	return bpf_stream_read_record(&tried, r, bytes, sizeof(bytes)) == 1 &&
+	       r->len == strlen(text) && !memcmp(bytes, text, r->len);
+}
+
+static int want_records(void)
+{
+	struct bpf_stream_record r;
+	u64 before = ktime_get_mono_fast_ns();
+	char long_text[300] = "";
+
+	WANT(!bpf_stream_log(&tried, BPF_STREAM_TAG(7) | BPF_STREAM_ERR, "%d", 42), "log");
+	push_by_irq();
+	WANT(next_is("42", &r) && r.level == BPF_STREAM_ERR && r.tag == 7, "a level or tag");
+	WANT(r.tid == (u32)current->pid, "a task's id is %u, not %d", r.tid, current->pid);
+	WANT(r.time >= before && r.time <= ktime_get_mono_fast_ns(), "a time");
+	before = r.time;
+	WANT(next_is("x", &r) && r.level == BPF_STREAM_INFO, "a plain message");
+	/* With PREEMPT_RT this irq_work is run by a task. */
+	WANT(r.tid == 0x80000000u + tried_cpu || IS_ENABLED(CONFIG_PREEMPT_RT),
+	     "an interrupt's id is %x", r.tid);
+	WANT(r.time >= before, "time goes back");
+	if (push_by_nmi())
+		WANT(next_is("x", &r) && r.tid == 0x80000000u + tried_cpu, "an NMI's id is %x",
+		     r.tid);
+	WANT(bpf_stream_push(&tried, long_text, sizeof(long_text)) == -E2BIG, "no refusal");
+	WANT(bpf_stream_push(&tried, long_text, sizeof(long_text)) == -E2BIG, "no refusal");
+	push_by_irq();
+	WANT(next_is("x", &r) && r.lost == 2, "%llu lost, not 2", r.lost);
+	WANT(bpf_stream_push(&tried, long_text, sizeof(long_text)) == -E2BIG, "no refusal");
+	WANT(bpf_stream_drain_records(&tried, keep_record, &r, 9) == 1 && !r.total && r.lost == 1,
+	     "%llu lost at the end, not 1", r.lost);
+	WANT(!bpf_stream_set_level(&tried, BPF_STREAM_NOTICE) &&
+	     !bpf_stream_log(&tried, BPF_STREAM_INFO, "muted") &&
+	     !bpf_stream_read_record(&tried, &r, NULL, 0), "what is muted is stored");
+	return 0;
+}
+
+static int test_records(void)
+{
+	const struct bpf_stream_options opts = { .capacity = 200,
+						 .clock = bpf_stream_clock_monotonic };
+	int ret;
+
+	bpf_stream_init(&tried, &opts);
+	ret = want_records();
+	bpf_stream_destroy(&tried);
+	return ret ? ret : want_no_pages();
+}
+
+struct sleeper {
+	struct completion ended;
+	bool writes;
+	int ret;
+};
+
+static int sleep_tried(void *data)
+{
+	struct sleeper *sleeper = data;
+
+	sleeper->ret = sleeper->writes ? bpf_stream_push_wait(&tried, "abc", 3, -1) :
+					 bpf_stream_wait(&tried, -1);
+	complete(&sleeper->ended);
+	return 0;
+}
+
+static bool is_full(void)
+{
+	char text[16];
+
+	return bpf_stream_read(&tried, text, sizeof(text)) > 0;
+}
+
+static bool push_by_task(void)
+{
+	push_tried();
+	return true;
+}
+
+static bool push_by_irq_work(void)
+{
+	push_by_irq();
+	return true;
+}
+
+static bool close_tried(void)
+{
+	bpf_stream_close(&tried);
+	return true;
+}
+
+/* Until a task sleeps, then @act; it must wake it. False from @act: not here. */
+static int want_woken(bool writes, const char *by, bool (*act)(void), int want)
+{
+	const u64 flag = writes ? BSE_LOG_ROOM_WAITED : BSE_LOG_READER_WAITS;
+	struct sleeper *sleeper = kzalloc(sizeof(*sleeper), GFP_KERNEL);
+	struct task_struct *task;
+	u32 tries = 5000;
+	int ret;
+
+	WANT(sleeper, "no memory");
+	init_completion(&sleeper->ended);
+	sleeper->writes = writes;
+	task = kthread_run(sleep_tried, sleeper, "bpf_stream_wait");
+	if (IS_ERR(task)) {
+		kfree(sleeper);
+		WANT(false, "no task");
+	}
+	while (!(bse_u64_load_relaxed(&tried.log) & flag) && tries--)
+		msleep(1);
+	msleep(20);	/* now it sleeps; if not, it must not sleep any more */
+	if (!act())
+		bpf_stream_close(&tried);
+	if (!wait_for_completion_timeout(&sleeper->ended, 20 * HZ)) {
+		/* It ends within a minute; what it uses stays until then. */
+		WANT(false, "%s wakes no sleeper", by);
+	}
+	ret = sleeper->ret;
+	kfree(sleeper);
+	WANT(ret == want || bse_u64_load_relaxed(&tried.log) & BSE_LOG_CLOSED,
+	     "woken by %s, a sleeper gets %d, not %d", by, ret, want);
+	return 0;
+}
+
+static int want_waits(void)
+{
+	static char text[200];
+	int err;
+
+	WANT(!bpf_stream_wait(&tried, 20), "a time that does not end");
+	WANT(!bpf_stream_poll(&tried, NULL, NULL), "readable, and empty");
+	err = want_woken(false, "a task", push_by_task, 1);
+	if (err)
+		return err;
+	WANT(bpf_stream_poll(&tried, NULL, NULL) == (EPOLLIN | EPOLLRDNORM), "not readable");
+	WANT(is_full(), "nothing came");
+	err = want_woken(false, "an interrupt", push_by_irq_work, 1);
+	if (err)
+		return err;
+	WANT(is_full(), "nothing came");
+	WANT(!bpf_stream_push(&tried, text, sizeof(text)), "a push");
+	WANT(bpf_stream_push_wait(&tried, "abc", 3, 20) == -ENOSPC, "there is room");
+	err = want_woken(true, "a read", is_full, 0);
+	if (err)
+		return err;
+	while (is_full())
+		;
+	err = want_woken(false, "an NMI", push_by_nmi, 1);
+	if (err)
+		return err;
+	while (is_full())
+		;
+	err = want_woken(false, "closing", close_tried, -ESHUTDOWN);
+	if (err)
+		return err;
+	WANT(bpf_stream_poll(&tried, NULL, NULL) == EPOLLHUP, "no hang-up");
+	WANT(bpf_stream_push(&tried, "x", 1) == -EPIPE, "a push to a closed stream");
+	return 0;
+}
+
+static int test_waiting(void)
+{
+	const struct bpf_stream_options opts = { .capacity = 200 };
+	int ret;
+
+	bpf_stream_init(&tried, &opts);
+	ret = want_waits();
+	bpf_stream_destroy(&tried);
+	return ret ? ret : want_no_pages();
+}
+
 /* Traffic that goes on until the module is unloaded. */
 static int test_traffic(void)
 {
@@ -759,6 +1002,8 @@ static const struct {
 	{ "capacity", test_capacity },
 	{ "user_memory", test_user_memory },
 	{ "faults", test_faults },
+	{ "records", test_records },
+	{ "waiting", test_waiting },
 	{ "contexts", test_contexts },
 	{ "cpu_offline", test_cpu_offline },
 	{ "traffic", test_traffic, true },
@@ -855,6 +1100,49 @@ static const struct file_operations stream_fops = {
 	.read = stream_read,
 };
 
+static ssize_t follow_write(struct file *file, const char __user *buf, size_t len, loff_t *pos)
+{
+	char text[64];
+	size_t part = min(len, sizeof(text));
+	int err;
+
+	if (copy_from_user(text, buf, part))
+		return -EFAULT;
+	if (part >= 5 && !memcmp(text, "close", 5)) {
+		bpf_stream_close(&follow);
+		return (ssize_t)len;
+	}
+	err = bpf_stream_push(&follow, text, part);
+	return err ? err : (ssize_t)part;
+}
+
+static ssize_t follow_read(struct file *file, char __user *buf, size_t len, loff_t *pos)
+{
+	int ret;
+
+	do {
+		ret = bpf_stream_wait(&follow, file->f_flags & O_NONBLOCK ? 0 : -1);
+		if (ret == 1)
+			ret = bpf_stream_read_user(&follow, buf, min_t(size_t, len, INT_MAX));
+		else if (!ret)
+			return -EAGAIN;
+		/* Another reader may have been faster. */
+	} while (!ret);
+	return ret == -ESHUTDOWN ? 0 : ret;
+}
+
+static __poll_t follow_poll(struct file *file, struct poll_table_struct *wait)
+{
+	return bpf_stream_poll(&follow, file, wait) | EPOLLOUT | EPOLLWRNORM;
+}
+
+static const struct file_operations follow_fops = {
+	.owner = THIS_MODULE,
+	.write = follow_write,
+	.read = follow_read,
+	.poll = follow_poll,
+};
+
 static int stats_show(struct seq_file *m, void *unused)
 {
 	struct bpf_stream_pool_stats pool;
@@ -893,6 +1181,7 @@ static void files_make(void)
 	debugfs_create_file("tests", 0400, root, NULL, &tests_fops);
 	debugfs_create_file("selftest", 0600, root, NULL, &selftest_fops);
 	debugfs_create_file("stats", 0400, root, NULL, &stats_fops);
+	debugfs_create_file("follow", 0600, root, NULL, &follow_fops);
 	dir = debugfs_create_dir("streams", root);
 	for (i = 0; i < STREAMS; i++) {
 		snprintf(name, sizeof(name), "%u", i);
@@ -911,6 +1200,7 @@ static int __init test_start(void)
 	for (i = 0; i < STREAMS; i++)
 		bpf_stream_init(&streams[i], &opts);
 	bpf_stream_init(&results, &opts);
+	bpf_stream_init(&follow, &opts);
 	files_make();
 	return 0;
 }
@@ -926,6 +1216,7 @@ static void __exit test_end(void)
 	for (i = 0; i < STREAMS; i++)
 		bpf_stream_destroy(&streams[i]);
 	bpf_stream_destroy(&results);
+	bpf_stream_destroy(&follow);
 	left = bpf_stream_pool_stop();
 	if (left)
 		pr_err("FAIL unload: %zu pages still held messages\n", left);

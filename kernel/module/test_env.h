@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The kernel's environment, in which pages can be denied on request.
+ * The kernel's environment, in which pages can be denied on request, and a wake-up
+ * that is missed lasts for a minute.
  */
 #ifndef TEST_ENV_H
 #define TEST_ENV_H
@@ -23,6 +24,15 @@ static bool test_partial_get(uint32_t list, struct bse_space *space)
 	return !page_denied && (bse_partial_get)(list, space);
 }
 
+static int (bse_sleep)(struct bpf_stream *s, bse_u32 *word, uint32_t key, uint32_t ms);
+
+/* Naps are a second at most, to look again by oneself. */
+static int test_sleep(struct bpf_stream *s, bse_u32 *word, uint32_t key, uint32_t ms)
+{
+	return (bse_sleep)(s, word, key, ms < 1000 ? ms : 60000);
+}
+
+#define bse_sleep(...) test_sleep(__VA_ARGS__)
 #define bse_page_get(...) test_page_get(__VA_ARGS__)
 #define bse_partial_get(...) test_partial_get(__VA_ARGS__)
 

@@ -22,6 +22,32 @@ run_test()
 	done </tmp/result
 }
 
+# A process that reads waits for what another one writes, and ends when the stream is closed.
+follow()
+{
+	report 'begin follow'
+	cat $directory/follow >/tmp/followed &
+	reader=$!
+	for i in 1 2 3; do
+		usleep 50000
+		echo "line $i" >$directory/follow
+	done
+	tries=0
+	until [ "$(cat /tmp/followed)" = "$(printf 'line 1\nline 2\nline 3')" ]; do
+		tries=$((tries + 1))
+		if [ $tries -ge 200 ]; then
+			report "FAIL follow: the reader has: $(cat /tmp/followed)"
+			break
+		fi
+		usleep 50000
+	done
+	if [ $tries -lt 200 ]; then
+		kill -0 $reader || report 'FAIL follow: the reader did not wait'
+		echo close >$directory/follow
+		wait $reader && report 'ok follow'
+	fi
+}
+
 # Two processes write and one reads, beside the module's own traffic from all contexts. When it is
 # gone, it must have said that all pages came back.
 unload_under_traffic()
@@ -73,6 +99,7 @@ else
 	while read -r name; do
 		[ "$name" = traffic ] || run_test "$name"
 	done </tmp/tests
+	follow
 	unload_under_traffic
 	if rmmod bpf_stream_test 2>/tmp/errors; then
 		report 'ok unload'

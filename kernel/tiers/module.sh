@@ -43,7 +43,7 @@ check_complete()
 	tests=$(sed -n '/^} tests\[\] = {$/,/^};$/s/^\t{ "\([^"]*\)", [^,]* },$/\1/p' \
 		"$built/bpf_stream_test.c")
 	[ -n "$tests" ] || missing=' (its source names no tests)'
-	for test in load $tests unload_under_traffic unload; do
+	for test in load $tests follow unload_under_traffic unload; do
 		results "$1" | grep -qE "^(ok|FAIL|SKIP) $test(:|\$)" || missing+=" $test"
 	done
 	[ -z "$missing" ] || fail "$name: all results" "there is none of:$missing; the log is $1"

@@ -27,6 +27,7 @@ static const struct {
 	const char *name;
 	long number;
 } system_calls[] = {
+	NAMED(eventfd2),
 	NAMED(futex),
 	NAMED(getpid),
 	NAMED(gettid),
@@ -46,6 +47,7 @@ static const long own[] = {
 
 static struct bpf_stream s;
 static struct bpf_stream more;
+static struct bpf_stream small = BPF_STREAM_INIT(.capacity = 1);
 static char buf[100];
 static volatile pid_t reader;		/* in its sink */
 static volatile pid_t comes;		/* about to read, while the other one is in its sink */
@@ -208,6 +210,14 @@ int main(int argc, char **argv)
 		push_many();
 		bpf_stream_destroy(&more);
 	}
+	if (!strcmp(calls, "push_wakes")) {
+		bpf_stream_poll_fd(&more);
+		bpf_stream_wait(&more, 1);
+	}
+	if (!strcmp(calls, "sleep_for_room"))
+		bpf_stream_push(&small, "x", 1);
+	if (!strcmp(calls, "read_with_fd"))
+		bpf_stream_poll_fd(&s);
 	err = argc > 1 ? allow_only(argv + 2) : usage();
 	if (err)
 		return err;
@@ -237,6 +247,17 @@ int main(int argc, char **argv)
 		bpf_stream_drain(&s, stay, &self, SIZE_MAX);
 	} else if (!strcmp(calls, "drain_fd")) {
 		bpf_stream_drain_fd(&s, STDOUT_FILENO, SIZE_MAX);
+	} else if (!strcmp(calls, "push_wakes")) {
+		bpf_stream_push(&more, "x", 1);
+		bpf_stream_close(&more);
+	} else if (!strcmp(calls, "sleep")) {
+		bpf_stream_wait(&more, 10);
+	} else if (!strcmp(calls, "sleep_for_room")) {
+		bpf_stream_push_wait(&small, "x", 1, 10);
+	} else if (!strcmp(calls, "poll_fd")) {
+		bpf_stream_poll_fd(&more);
+	} else if (!strcmp(calls, "read_with_fd")) {
+		bpf_stream_read(&s, buf, sizeof(buf));
 	} else if (!strcmp(calls, "pool_trim")) {
 		bpf_stream_pool_trim();
 	} else if (!strcmp(calls, "thread_release")) {

@@ -217,11 +217,12 @@ class Truth(Case):
     def test_contexts_that_the_overview_has_wrong(self):
         self.refused("man/bpf_stream.7", ".Fn bpf_stream_try_read ,", ".Fn bpf_stream_read ,",
                      "From any context: bpf_stream_read is not")
-        self.refused("man/bpf_stream.7", ".Fn bpf_stream_drain_fd ,\n.Fn bpf_stream_read ,",
-                     ".Fn bpf_stream_read ,", "From threads only: bpf_stream_drain_fd is missing")
+        self.refused("man/bpf_stream.7", ".Fn bpf_stream_drain_fd ,\n.Fn bpf_stream_drain_records ,",
+                     ".Fn bpf_stream_drain_records ,",
+                     "From threads only: bpf_stream_drain_fd is missing")
 
     def test_contexts_that_the_contract_has_wrong(self):
-        self.refused("include/bpf_stream.h", "drain_fd, init, destroy", "init, destroy",
+        self.refused("include/bpf_stream.h", "read, drain_fd, drain_records,", "read, drain_records,",
                      "[1], threads only: bpf_stream_drain_fd is here or in [5], not in both")
 
     def test_an_error_that_is_not_explained(self):

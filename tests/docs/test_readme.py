@@ -21,7 +21,7 @@ class Readme(Case):
         first = [kind for kind, _ in blocks].index("c")
         kinds, (code, commands, expected) = zip(*blocks[first:first + 3])
         self.assertEqual(kinds, ("c", "sh", "text"))
-        self.assertLessEqual(code.count("\n"), 20)
+        self.assertLessEqual(code.count("\n"), 22)
         self.write(re.search(r"\b[\w-]+\.c\b", commands).group(), code)
         os.symlink(os.path.join(ROOT, "include"), os.path.join(self.dir, "include"))
         p = self.run_command("sh", "-ec", commands, timeout=60)

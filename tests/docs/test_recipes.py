@@ -73,6 +73,11 @@ CALLS = {
     "`read`, `drain`, while": "wait",
     "`read`, `drain`, when": "wake",
     "`drain_fd`": "drain_fd",
+    "a push when": "push_wakes",
+    "`wait`": "sleep",
+    "`push_wait`": "sleep_for_room",
+    "`poll_fd`": "poll_fd",
+    "a reader that": "read_with_fd",
     "`pool_trim`": "pool_trim",
     "`thread_release`": "thread_release",
 }
@@ -147,7 +152,8 @@ class Recipes(Case):
         for (first, makes, may), (start, calls) in zip(table, CALLS.items()):
             with self.subTest(first):
                 self.assertTrue(first.startswith(start))
-                makes, may = ([name for name in re.findall(r"`(\w+)`", cell) if name != "drain"]
+                makes, may = ([name for name in re.findall(r"`(\w+)`", cell)
+                               if name not in ("drain", "read", "write")]
                               for cell in (makes, may))
                 if calls == "drain_fd":
                     may += ["gettid"]               # as drain

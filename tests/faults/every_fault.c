@@ -613,21 +613,23 @@ static bool fault_u64_cas_acquire(bse_u64 *p, uint64_t *old, uint64_t v)
 
 static bool fault_u64_cas_release(bse_u64 *p, uint64_t *old, uint64_t v)
 {
-	struct bse_pool *pool = bse_pool_known();
+	return fault_list_cas((bse_u64_cas_release), p, old, v);
+}
+
+static bool fault_u64_cas_acq_rel(bse_u64 *p, uint64_t *old, uint64_t v)
+{
 	struct book *b = book;
 	enum fault fault;
 	bool beaten;
 	bool done;
 
-	if (pool && list_of(p) <= BSE_COLD)
-		return fault_list_cas((bse_u64_cas_release), p, old, v);
 	interrupt();
 	while (&b->s->log != p)
 		b++;
 	fault = due(AT_LOG);
 	beaten = fault && !rival_push(b, fault == LOG_FILLED ? b->capacity -
 				      (b->accepted - b->taken) : 5);
-	done = (bse_u64_cas_release)(p, old, v);
+	done = (bse_u64_cas_acq_rel)(p, old, v);
 	CHECK(!beaten || !done);
 	return done;
 }

@@ -10,6 +10,7 @@ static bool (bse_partial_get)(uint32_t list, struct bse_space *space);
 static bool fault_partial_get(uint32_t list, struct bse_space *space);
 static bool fault_u64_cas_acquire(bse_u64 *p, uint64_t *old, uint64_t v);
 static bool fault_u64_cas_release(bse_u64 *p, uint64_t *old, uint64_t v);
+static bool fault_u64_cas_acq_rel(bse_u64 *p, uint64_t *old, uint64_t v);
 static bool fault_u32_cas_relaxed(bse_u32 *p, uint32_t *old, uint32_t v);
 static bool fault_ptr_cas_release(bse_ptr *p, void **old, void *v);
 static int fault_sink_call(bse_mutex *lock, bse_take *take, void *ctx,
@@ -24,6 +25,7 @@ static int fault_setspecific(pthread_key_t key, const void *value);
 #define bse_partial_get(...) fault_partial_get(__VA_ARGS__)
 #define bse_u64_cas_acquire(...) fault_u64_cas_acquire(__VA_ARGS__)
 #define bse_u64_cas_release(...) fault_u64_cas_release(__VA_ARGS__)
+#define bse_u64_cas_acq_rel(...) fault_u64_cas_acq_rel(__VA_ARGS__)
 #define bse_u32_cas_relaxed(...) fault_u32_cas_relaxed(__VA_ARGS__)
 #define bse_ptr_cas_release(...) fault_ptr_cas_release(__VA_ARGS__)
 #define bse_sink_call(...) fault_sink_call(__VA_ARGS__)

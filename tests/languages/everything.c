@@ -169,7 +169,7 @@ static void use_formats(void)
 
 static void use_capacity(void)
 {
-	struct bpf_stream_options opts = { BPF_STREAM_CAPACITY_LIMIT + (size_t)1, 0 };
+	struct bpf_stream_options opts = { BPF_STREAM_CAPACITY_LIMIT + (size_t)1, 0, NULL };
 	struct bpf_stream_stats stats;
 
 	IS(bpf_stream_init(&s, &opts), -EINVAL);
@@ -272,6 +272,94 @@ static void use_stages(void)
 	bpf_stream_destroy(&s);
 }
 
+__attribute__((__format__(__printf__, 2, 3))) static int log_it(int pri, const char *fmt, ...)
+{
+	va_list ap;
+	int rc;
+
+	va_start(ap, fmt);
+	rc = bpf_stream_vlog(&s, pri, fmt, ap);
+	va_end(ap);
+	return rc;
+}
+
+/* The levels, tags and texts of records, one behind the other. */
+static int keep_record(void *ctx, const struct bpf_stream_record *r)
+{
+	struct text *text = (struct text *)ctx;
+
+	text->len += (size_t)snprintf(text->bytes + text->len, sizeof(text->bytes) - text->len,
+				      "%d.%d%s%.*s ", r->level, r->tag, r->more ? "+" : ":",
+				      (int)r->len, (const char *)r->data);
+	return r->time == 0 || r->tid == 0 ? -EIO : 0;
+}
+
+#ifdef __cplusplus
+static bpf_stream_record_fn *const record_fn = [](void *ctx, const struct bpf_stream_record *r) {
+	return keep_record(ctx, r);
+};
+#else
+static bpf_stream_record_fn *const record_fn = keep_record;
+#endif
+
+static void use_records(void)
+{
+	struct bpf_stream_options opts = { 100, 0, bpf_stream_clock_coarse };
+	const uint64_t arg = 4;
+	struct text text = { { 0 }, 0 };
+	struct bpf_stream_record r;
+	struct bpf_stream_stage stage;
+	char got[16];
+
+	IS(bpf_stream_init(&s, &opts), 0);
+	IS(bpf_stream_set_level(&s, BPF_STREAM_NOTICE), 0);
+	IS(bpf_stream_enabled(&s, BPF_STREAM_INFO), 0);
+	IS(bpf_stream_log(&s, BPF_STREAM_INFO, "%d", 1), 0);
+	IS(bpf_stream_log(&s, BPF_STREAM_TAG(255) | BPF_STREAM_ALERT, "%s", "a"), 0);
+	IS(log_it(BPF_STREAM_EMERG, "%c", 'b'), 0);
+	IS(bpf_stream_push_pri(&s, BPF_STREAM_TAG(3) | BPF_STREAM_CRIT, "c", 1), 0);
+	IS(bpf_stream_bprintf_pri(&s, BPF_STREAM_WARNING, "%d", &arg, sizeof(arg)), 0);
+	bpf_stream_stage_init(&stage);
+	IS(bpf_stream_stage_log(&stage, BPF_STREAM_DEBUG, "%s", "d"), 0);
+	IS(bpf_stream_stage_push(&stage, "e", 1), 0);
+	IS(bpf_stream_stage_commit_tag(&stage, &s, 9), 0);
+	IS(bpf_stream_drain_records(&s, record_fn, &text, SIZE_MAX), 6);
+	IS(strcmp(text.bytes, "1.255:a 0.0:b 2.3:c 4.0:4 7.9+d 6.9:e "), 0);
+	IS(bpf_stream_push(&s, got, 101), -E2BIG);
+	IS(bpf_stream_push(&s, "last", 4), 0);
+	IS(bpf_stream_read_record(&s, &r, got, 3), -EMSGSIZE);
+	IS(bpf_stream_read_record(&s, &r, got, sizeof(got)), 1);
+	IS(r.lost, 1);
+	IS(r.seq, 7);
+	IS(r.level, BPF_STREAM_INFO);
+	IS(bpf_stream_clock_monotonic() >= r.time, 1);
+	IS(bpf_stream_clock_realtime() > 1000000000000000000ull, 1);
+	bpf_stream_destroy(&s);
+}
+
+static void use_waiting(void)
+{
+	struct bpf_stream_stats stats;
+	char got[16];
+	int fd;
+
+	IS(bpf_stream_init(&s, NULL), 0);
+	fd = bpf_stream_poll_fd(&s);
+	IS(fd >= 0, 1);
+	IS(bpf_stream_poll_fd(&s), fd);
+	IS(bpf_stream_wait(&s, 0), 0);
+	IS(bpf_stream_push_wait(&s, "wait", 4, -1), 0);
+	IS(bpf_stream_wait(&s, -1), 1);
+	bpf_stream_close(&s);
+	IS(bpf_stream_push(&s, "x", 1), -EPIPE);
+	IS(bpf_stream_read(&s, got, sizeof(got)), 4);
+	IS(bpf_stream_wait(&s, -1), -ESHUTDOWN);
+	IS(bpf_stream_read(&s, got, sizeof(got)), -ESHUTDOWN);
+	bpf_stream_get_stats(&s, &stats);
+	IS(stats.refused[BPF_STREAM_REFUSED_CLOSED].messages, 1);
+	bpf_stream_destroy(&s);
+}
+
 static void on_signal(int sig)
 {
 	(void)sig;
@@ -309,6 +397,7 @@ static void use_program(void)
 	static struct bpf_prog_aux aux;
 	struct bpf_prog prog = { &aux };
 	const uint64_t args[] = { 7 };
+	struct text text = { { 0 }, 0 };
 	struct bpf_stream_stage stage;
 	char got[64];
 
@@ -326,6 +415,13 @@ static void use_program(void)
 	IS(memcmp(got, "err 8;more", 10), 0);
 	IS(bpf_prog_stream_error_limit(&prog), 0);
 	bpf_prog_stream_free(&prog);
+	bpf_prog_stream_init_merged(&prog);
+	IS(bpf_stream_vprintk(BPF_STDOUT, "out", NULL, 0, &aux), 0);
+	IS(bpf_stream_vprintk(BPF_STDERR, "err", NULL, 0, &aux), 0);
+	IS(bpf_prog_stream_drain_records(&prog, BPF_STDERR, record_fn, &text, 1), -EIO);
+	IS(strcmp(text.bytes, "6.1:out "), 0);
+	IS(bpf_prog_stream_read(&prog, BPF_STDOUT, got, sizeof(got)), 6);
+	bpf_prog_stream_free(&prog);
 }
 
 int main(void)
@@ -337,6 +433,8 @@ int main(void)
 	use_definitions();
 	use_readers();
 	use_stages();
+	use_records();
+	use_waiting();
 	use_contexts();
 	use_program();
 	printf("%s: %u passed, %u failed, 0 skipped\n", BPF_STREAM_VERSION, passed, failed);

@@ -95,7 +95,7 @@ static int chain_add_number(struct bse_chain *chain, uint32_t number)
 	char text[TEXT];
 	uint32_t len = text_of(number, text);
 
-	return bsi_elem_add(chain, BSE_MIXED, text, len, true);
+	return bsi_elem_add(chain, BSE_MIXED, text, len, BSE_ELEM_ENDS);
 }
 
 /* As in a push: what is seen first may have changed when it is published. */
@@ -109,10 +109,10 @@ static void stream_init(struct bpf_stream *s, size_t capacity)
 	(void)bpf_stream_init(s, &(struct bpf_stream_options){ .capacity = capacity });
 }
 
-/* The stream goes on with another capacity; one that is 0 is not the default. */
+/* The stream goes on with another capacity; one that is 0 lets no element in. */
 static void stream_set_capacity(struct bpf_stream *s, uint32_t capacity)
 {
-	bse_u32_store_relaxed(&s->capacity, capacity);
+	s->options.capacity = capacity ? capacity : 1;
 }
 
 /* UINT32_MAX if the element is not as it was made. */

@@ -63,6 +63,8 @@ struct model_elem {
 	size_t taken;			/* by readers */
 	size_t page;
 	bool ends;			/* the last element of its message */
+	bool goes_on;			/* the first one, of the same group as before */
+	uint64_t carried;		/* refusals that it tells of */
 };
 
 struct model_list {
@@ -77,7 +79,8 @@ struct model_count {
 	uint64_t bytes;
 };
 
-enum { MODEL_FULL, MODEL_POOL, MODEL_SIZE, MODEL_INVALID, MODEL_FOREIGN, MODEL_REFUSALS };
+enum { MODEL_FULL, MODEL_POOL, MODEL_SIZE, MODEL_INVALID, MODEL_FOREIGN, MODEL_CLOSED,
+       MODEL_REFUSALS };
 
 struct model_stream {
 	bool live;
@@ -88,6 +91,11 @@ struct model_stream {
 	struct model_list list;
 	struct model_count delivered;
 	struct model_count refused[MODEL_REFUSALS];
+	bool closed;
+	bool untold;			/* the next message tells of refusals */
+	uint64_t refusals;		/* messages */
+	uint64_t told;			/* of these, by records */
+	size_t offset;			/* bytes of the head's message that records had */
 };
 
 struct model_stage {
@@ -382,10 +390,10 @@ static inline void model_move(struct model_list *to, struct model_list *from)
 
 /*
  * Stores a message in as many elements as it takes, or nothing at all. Its short
- * part comes first.
+ * part comes first, behind @prefix bytes that no reader of bytes sees.
  */
 static inline int model_store(struct model *m, struct model_list *list, unsigned int group,
-			      const void *text, size_t len)
+			      size_t prefix, const void *text, size_t len)
 {
 	size_t most = m->pool.page_size - m->pool.page_head - m->pool.elem_head -
 		      model_text_start(&m->pool);
@@ -396,17 +404,20 @@ static inline int model_store(struct model *m, struct model_list *list, unsigned
 
 	if (len > m->pool.total * most)
 		return -E2BIG;
+	if (part + prefix > most)
+		part -= prefix;
 	do {
 		struct model_elem elem = { .len = part };
 
-		err = model_place(m, group, elem.len, &elem.page);
+		err = model_place(m, group, prefix + elem.len, &elem.page);
+		prefix = 0;
 		if (err)
 			break;
 		elem.text = model_grow(NULL, elem.len + 1);
 		memcpy(elem.text, at, elem.len);
 		at += elem.len;
 		len -= elem.len;
-		part = most;
+		part = len ? (len - 1) % most + 1 : 0;
 		elem.ends = !len;
 		model_add(&made, elem);
 	} while (len);
@@ -441,12 +452,23 @@ static inline void model_destroy(struct model *m, unsigned int stream)
 static inline int model_refuse(struct model_stream *s, int err, uint64_t messages, size_t bytes)
 {
 	unsigned int why = err == -ENOSPC ? MODEL_FULL : err == -ENOMEM ? MODEL_POOL :
-			   err == -E2BIG ? MODEL_SIZE : MODEL_INVALID;
+			   err == -E2BIG ? MODEL_SIZE :
+			   err == -EPIPE ? MODEL_CLOSED : MODEL_INVALID;
 
+	s->untold = true;
+	s->refusals += messages;
 	s->refused[why].messages += messages;
 	if (why != MODEL_INVALID)
 		s->refused[why].bytes += bytes;
 	return err;
+}
+
+/* What was stored at this place of the list tells of refusals. */
+static inline void model_tell(struct model_stream *s, size_t at)
+{
+	if (s->untold)
+		s->list.elem[s->list.first + at].carried = s->refusals;
+	s->untold = false;
 }
 
 static inline int model_charge(struct model *m, struct model_stream *s, size_t len)
@@ -455,6 +477,8 @@ static inline int model_charge(struct model *m, struct model_stream *s, size_t l
 		return -EINVAL;
 	if (len > s->capacity)
 		return -E2BIG;
+	if (s->closed)
+		return -EPIPE;
 	if (s->pending + len > s->capacity)
 		return -ENOSPC;
 	if (m->original & MODEL_NEVER_FULL && s->pending + len >= s->capacity)
@@ -466,6 +490,7 @@ static inline int model_charge(struct model *m, struct model_stream *s, size_t l
 static inline int model_push(struct model *m, unsigned int stream, const void *text, size_t len)
 {
 	struct model_stream *s = &m->stream[stream];
+	size_t at = s->list.end - s->list.first;
 	int err;
 
 	if (!len && !(m->original & MODEL_STORES_EMPTY))
@@ -473,10 +498,13 @@ static inline int model_push(struct model *m, unsigned int stream, const void *t
 	err = model_charge(m, s, len);
 	if (err)
 		return model_refuse(s, err, 1, len);
-	err = model_store(m, &s->list, s->group, text, len);
+	err = model_store(m, &s->list, s->group, s->untold ? 8 : 0, text, len);
 	if (err && !(err == -ENOMEM && m->original & MODEL_KEEPS_CHARGE))
 		s->pending -= len;
-	return err ? model_refuse(s, err, 1, len) : 0;
+	if (err)
+		return model_refuse(s, err, 1, len);
+	model_tell(s, at);
+	return 0;
 }
 
 /* What the original does with a text that just does not fit its buffer. */
@@ -522,6 +550,7 @@ static inline int model_stage_push(struct model *m, unsigned int stage, const vo
 				   size_t len)
 {
 	struct model_stage *ss = &m->stage[stage];
+	size_t at = ss->list.end - ss->list.first;
 	int err;
 
 	if (!len && !(m->original & MODEL_STORES_EMPTY))
@@ -530,9 +559,12 @@ static inline int model_stage_push(struct model *m, unsigned int stage, const vo
 		return -EINVAL;
 	if (ss->len + len > INT_MAX)
 		return -E2BIG;
-	err = model_store(m, &ss->list, MODEL_GROUPS - 1, text, len);
+	err = model_store(m, &ss->list, MODEL_GROUPS - 1,
+			  ss->list.first == ss->list.end ? 24 : 0, text, len);
 	if (!err)
 		ss->messages++;
+	if (!err && at)
+		ss->list.elem[ss->list.first + at].goes_on = true;
 	if (!err || (err == -ENOMEM && m->original & MODEL_STAGE_COUNTS))
 		ss->len += len;
 	return err;
@@ -561,6 +593,7 @@ static inline int model_commit(struct model *m, unsigned int stage, unsigned int
 	struct model_stage *ss = &m->stage[stage];
 	struct model_stream *s = &m->stream[stream];
 	bool is_empty = ss->list.first == ss->list.end;
+	size_t at = s->list.end - s->list.first;
 	int err;
 
 	if (is_empty && !(m->original & MODEL_STAGE_KEEPS))
@@ -569,6 +602,8 @@ static inline int model_commit(struct model *m, unsigned int stage, unsigned int
 	if (err)
 		return model_refuse(s, err, ss->messages, ss->len);
 	model_move(&s->list, &ss->list);
+	if (!is_empty)
+		model_tell(s, at);
 	ss->messages = 0;
 	if (!(m->original & MODEL_STAGE_KEEPS))
 		ss->len = 0;
@@ -605,6 +640,8 @@ static inline void model_peek(const struct model_stream *s, unsigned char *to, s
 /* A reader took @len bytes; elements that are finished go. */
 static inline void model_take(struct model *m, struct model_stream *s, size_t len)
 {
+	if (len)
+		s->offset = 0;
 	s->delivered.bytes += len;
 	if (!(m->original & MODEL_WHOLE))
 		s->pending -= len;
@@ -634,6 +671,8 @@ static inline int model_begin(const struct model *m, unsigned int stream, size_t
 		return 0;
 	if (s->drained)
 		return -EDEADLK;
+	if (!bytes && s->closed)
+		return -ESHUTDOWN;
 	return (int)(bytes < max ? bytes : max);
 }
 
@@ -644,6 +683,42 @@ static inline int model_read(const struct model *m, unsigned int stream, size_t 
 		return m->original & MODEL_NEGATIVE && (int)(uint32_t)len < 0 ? MODEL_GOES_ON :
 										-EINVAL;
 	return model_begin(m, stream, len);
+}
+
+/* A record: the head's, or what is lost at the end, or nothing: then it is all 0. */
+struct model_record {
+	size_t len;
+	size_t offset;
+	size_t total;
+	uint64_t seq;
+	uint64_t lost;
+	bool more;
+};
+
+static inline struct model_record model_record(const struct model_stream *s)
+{
+	const struct model_elem *elem = &s->list.elem[s->list.first];
+	struct model_record r = { .offset = s->offset };
+	uint64_t refusals = s->refusals;
+
+	if (s->list.first < s->list.end) {
+		refusals = elem->carried;
+		r.len = elem->len - elem->taken;
+		for (r.total = s->offset + r.len; !elem->ends; r.total += elem->len)
+			elem++;
+		r.more = elem + 1 < &s->list.elem[s->list.end] && elem[1].goes_on;
+	}
+	r.lost = refusals > s->told ? refusals - s->told : 0;
+	r.seq = s->delivered.messages + s->told + r.lost;
+	return r;
+}
+
+static inline void model_take_record(struct model *m, struct model_stream *s,
+				     const struct model_record *r)
+{
+	s->told += r->lost;
+	model_take(m, s, r->len);
+	s->offset = r->offset + r->len < r->total ? r->offset + r->len : 0;
 }
 
 /* What a reader returns that took @taken bytes and then met @err, if any. */

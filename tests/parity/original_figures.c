@@ -142,7 +142,7 @@ static void commit_charges_what_was_not_stored(unsigned int original)
 	model_init(&m, 1, CAPACITY, 0);
 	/* The stage's page, too. */
 	for (unsigned int i = 0; i < 4; i++)
-		FIGURE(model_stage_printk(&m, 1, text, 1000), 0);
+		FIGURE(model_stage_printk(&m, 1, text, 990), 0);
 	fill(1, 1000);
 	fill(1, 1);
 	FIGURE(model_stage_printk(&m, 0, text, 1000), -ENOMEM);

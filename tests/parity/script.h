@@ -29,7 +29,7 @@
 enum op {
 	OP_INIT, OP_DESTROY, OP_PUSH, OP_PRINTF, OP_VPRINTF, OP_BPRINTF,
 	OP_STAGE_INIT, OP_STAGE_FREE, OP_STAGE_PUSH, OP_STAGE_PRINTK, OP_COMMIT,
-	OP_READ, OP_DRAIN, OP_DRAIN_FD, OP_RELEASE, OP_TRIM, OP_REPORT, OPS
+	OP_READ, OP_DRAIN, OP_DRAIN_FD, OP_RECORDS, OP_READ_RECORD, OP_CLOSE, OP_RELEASE, OP_TRIM, OP_REPORT, OPS
 };
 
 enum format { FORMAT_STRING, FORMAT_WIDTH, FORMAT_PLAIN, FORMAT_MIXED, FORMATS_GOOD };
@@ -75,6 +75,10 @@ static const struct {
 				  { "length", 0 } } },
 	[OP_DRAIN_FD] = { "drain_fd", { { "stream", MODEL_STREAMS }, { "max", 0 }, { "fd", FDS },
 					{ "fill", 0 } } },
+	[OP_RECORDS] = { "records", { { "stream", MODEL_STREAMS }, { "max", 0 }, { "answer", 3 },
+				      { "behind", 0 } } },
+	[OP_READ_RECORD] = { "read_record", { { "stream", MODEL_STREAMS }, { "size", 0 } } },
+	[OP_CLOSE] = { "close", { { "stream", MODEL_STREAMS } } },
 	[OP_RELEASE] = { "release", { { NULL, 0 } } },
 	[OP_TRIM] = { "trim", { { NULL, 0 } } },
 	[OP_REPORT] = { "report", { { "times", 0 } } },
@@ -352,7 +356,7 @@ static inline void dice_step(struct dice *dice, struct step *step)
 		OP_VPRINTF, OP_BPRINTF, OP_STAGE_INIT, OP_STAGE_FREE, OP_STAGE_PUSH, OP_STAGE_PUSH,
 		OP_STAGE_PUSH, OP_STAGE_PRINTK, OP_STAGE_PRINTK, OP_COMMIT, OP_COMMIT, OP_COMMIT,
 		OP_READ, OP_READ, OP_READ, OP_DRAIN, OP_DRAIN, OP_DRAIN, OP_DRAIN_FD,
-		OP_RELEASE, OP_TRIM, OP_REPORT,
+		OP_RECORDS, OP_RECORDS, OP_READ_RECORD, OP_CLOSE, OP_RELEASE, OP_TRIM, OP_REPORT,
 	};
 	uint64_t stream;
 
@@ -398,6 +402,14 @@ static inline void dice_step(struct dice *dice, struct step *step)
 		step->arg[1] = dice_below(dice, 2) ? SIZE_MAX : dice_length(dice, stream);
 		step->arg[2] = dice_below(dice, FDS);
 		step->arg[3] = dice_below(dice, 2) ? 0 : dice_below(dice, 4097);
+		break;
+	case OP_RECORDS:
+		step->arg[1] = dice_below(dice, 2) ? SIZE_MAX : dice_below(dice, 6);
+		step->arg[2] = dice_below(dice, 3);
+		step->arg[3] = dice_below(dice, 6);
+		break;
+	case OP_READ_RECORD:
+		step->arg[1] = dice_below(dice, 2) ? dice_length(dice, stream) : SIZE_MAX;
 		break;
 	case OP_REPORT:
 		step->arg[0] = dice_below(dice, 2) ? dice_below(dice, 600) :

@@ -165,6 +165,7 @@ static bool same_stream(const struct run *r, unsigned int stream)
 		[BPF_STREAM_REFUSED_SIZE] = "refused (size)",
 		[BPF_STREAM_REFUSED_INVALID] = "refused (invalid)",
 		[BPF_STREAM_REFUSED_FOREIGN] = "refused (foreign)",
+		[BPF_STREAM_REFUSED_CLOSED] = "refused (closed)",
 	};
 	const struct model_stream *model = &r->m.stream[stream];
 	struct bpf_stream_stats ours;
@@ -476,7 +477,8 @@ static bool drain_once(struct run *r, const struct step *step)
 	struct model_stream *model = &r->m.stream[stream];
 	size_t max = step->arg[1] < SIZE_MAX ? (size_t)step->arg[1] : SIZE_MAX;
 	int begin = model_begin(&r->m, stream, max);
-	struct offer offer = { .r = r, .step = step, .left = (size_t)begin };
+	struct offer offer = { .r = r, .step = step, .left = begin < 0 ? 0 : (size_t)begin,
+			       .err = begin < 0 ? begin : 0 };
 	int ours;
 
 	model->drained = max;
@@ -560,12 +562,15 @@ static bool drain_fd_once(struct run *r, const struct step *step)
 	unsigned int stream = (unsigned int)step->arg[0];
 	size_t max = step->arg[1] < DATA_MAX ? (size_t)step->arg[1] : DATA_MAX;
 	int begin = model_begin(&r->m, stream, max);
+	int none = begin < 0 ? begin : 0;
 	struct target target;
 	struct pollfd room;
 	size_t arrived;
 	int ours;
 	bool kept;
 
+	if (none)
+		begin = 0;
 	target_open(&target, (enum fd)step->arg[2], step->arg[3]);
 	ours = OURS(bpf_stream_drain_fd(&r->stream[stream], target.to, max));
 	kept = errno == ERRNO_MARK;
@@ -586,7 +591,103 @@ static bool drain_fd_once(struct run *r, const struct step *step)
 	if (max)
 		model_take(&r->m, &r->m.stream[stream], arrived);
 	errno = kept ? ERRNO_MARK : 0;
-	return same_return(r, ours, arrived || !begin ? (int)arrived : target.err);
+	return same_return(r, ours, !begin ? none : arrived ? (int)arrived : target.err);
+}
+
+/* ---- records ------------------------------------------------------------ */
+
+/* How records are taken: all, or some and then no more, or not the next one. */
+enum { ANSWER_ALL, ANSWER_STOP, ANSWER_NOT };
+
+struct taking {
+	struct run *r;
+	unsigned int stream;
+	uint64_t answer;
+	uint64_t behind;		/* so many records */
+	size_t left;			/* bytes that were pending */
+	uint64_t taken;
+	bool good;
+};
+
+/* A record as the model says, and its bytes at @data. */
+static bool same_record(struct run *r, unsigned int stream, const struct bpf_stream_record *ours,
+			const struct model_record *model)
+{
+	if (ours->len != model->len || ours->offset != model->offset || ours->total != model->total)
+		return differs(r, "record %zu+%zu of %zu, the model says %zu+%zu of %zu",
+			       ours->offset, ours->len, ours->total, model->offset, model->len,
+			       model->total);
+	if (ours->lost != model->lost || ours->seq != model->seq || ours->more != model->more)
+		return differs(r, "record %" PRIu64 ", %" PRIu64 " lost, more %d; the model says %"
+			       PRIu64 ", %" PRIu64 ", %d", ours->seq, ours->lost, ours->more,
+			       model->seq, model->lost, model->more);
+	if (ours->level != (ours->total ? BPF_STREAM_INFO : 0) || ours->tag || ours->time ||
+	    ours->tid)
+		return differs(r, "a record has a level, tag, time or thread");
+	return same_bytes(r, stream, ours->data, ours->len);
+}
+
+static int take_record(void *ctx, const struct bpf_stream_record *ours)
+{
+	struct taking *t = ctx;
+	struct model_stream *s = &t->r->m.stream[t->stream];
+	const struct model_record model = model_record(s);
+
+	t->good = t->good && same_record(t->r, t->stream, ours, &model);
+	if (!t->good || (t->answer == ANSWER_NOT && t->taken == t->behind))
+		return -ENODATA;
+	if (ours->len > t->left)
+		t->good = differs(t->r, "more records than were pending");
+	t->left -= ours->len;
+	model_take_record(&t->r->m, s, &model);
+	t->taken++;
+	return t->answer == ANSWER_STOP && t->taken > t->behind;
+}
+
+static bool records_once(struct run *r, const struct step *step)
+{
+	const unsigned int stream = (unsigned int)step->arg[0];
+	const size_t max = (size_t)step->arg[1];
+	struct model_stream *s = &r->m.stream[stream];
+	struct taking t = { r, stream, step->arg[2], step->arg[3], model_bytes(s), 0, true };
+	int ours;
+	bool refused;
+
+	errno = ERRNO_MARK;
+	ours = bpf_stream_drain_records(&r->stream[stream], take_record, &t, max);
+	if (!t.good)
+		return false;
+	/* What was there is taken, and told, unless something made it stop before. */
+	refused = t.answer == ANSWER_NOT && t.taken == t.behind;
+	if (t.taken < max && !refused && !(t.answer == ANSWER_STOP && t.taken > t.behind) &&
+	    (model_bytes(s) || s->told < s->refusals))
+		return differs(r, "%zu bytes are left", model_bytes(s));
+	return same_return(r, ours, t.taken ? (int)t.taken : !max ? 0 :
+			   refused && (model_bytes(s) || s->told < s->refusals) ? -ENODATA :
+			   s->closed ? -ESHUTDOWN : 0);
+}
+
+static bool read_record_once(struct run *r, unsigned int stream, uint64_t size)
+{
+	struct model_stream *s = &r->m.stream[stream];
+	struct model_record model = model_record(s);
+	const size_t most = size < DATA_MAX ? (size_t)size : DATA_MAX;
+	const size_t whole = model.total - model.offset;
+	struct bpf_stream_record record;
+	int ours;
+
+	errno = ERRNO_MARK;
+	ours = bpf_stream_read_record(&r->stream[stream], &record, got, most);
+	if (!same_return(r, ours, !model.total && !model.lost ? (s->closed ? -ESHUTDOWN : 0) :
+			 whole > most ? -EMSGSIZE : 1))
+		return false;
+	if (ours < 1)
+		return true;
+	model.len = whole;
+	if (!same_record(r, stream, &record, &model))
+		return false;
+	model_take_record(&r->m, s, &model);
+	return true;
 }
 
 /* ---- the other steps ---------------------------------------------------- */
@@ -685,6 +786,9 @@ static bool step_applies(const struct run *r, const struct step *step)
 	case OP_READ:
 	case OP_DRAIN:
 	case OP_DRAIN_FD:
+	case OP_RECORDS:
+	case OP_READ_RECORD:
+	case OP_CLOSE:
 		return r->m.stream[step->arg[0]].live;
 	default:
 		return true;
@@ -713,6 +817,14 @@ static bool step_once(struct run *r, const struct step *step)
 		return drain_once(r, step);
 	case OP_DRAIN_FD:
 		return drain_fd_once(r, step);
+	case OP_RECORDS:
+		return records_once(r, step);
+	case OP_READ_RECORD:
+		return read_record_once(r, first, step->arg[1]);
+	case OP_CLOSE:
+		bpf_stream_close(&r->stream[first]);
+		r->m.stream[first].closed = true;
+		return true;
 	case OP_RELEASE:
 		bpf_stream_thread_release();
 		model_release_thread(&r->m);

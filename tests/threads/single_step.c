@@ -14,6 +14,8 @@
  *   the handler's messages and the operation's, in either order but not mixed,
  *   then what was pushed behind them;
  * - after a jump, the operation's messages may be missing, as a whole;
+ * - what was refused before the operation is told by the first message behind,
+ *   and as a sum by all;
  * - the invariants hold, and all pages come back when the thread has ended, and
  *   all places in the quota of kept pages. A jump may cost as many pages as the
  *   operation's messages take.
@@ -38,6 +40,10 @@
  *   errno lost in unlock               read: errno
  *   a try that takes a lock in use     drain_fd, try_drain: I3
  *   a pool that comes second stays     pool_use: not what was accepted
+ *   a gate that is opened before the   push_that_tells: told in another place
+ *     publish, or by a plain store     or: not all that was refused
+ *   a publish that leaves the flag     push_that_wakes: a sleeper
+ *   told before the record is taken    drain_records: not all that was refused
  */
 #define _GNU_SOURCE
 #define BPF_STREAM_STATIC
@@ -105,6 +111,9 @@ static bool accepted;			/* the operation said so */
 static volatile bool jumped;
 static uint64_t target;			/* the instruction at which the handler comes in */
 static const char *complaint;
+static uint64_t lost_before;		/* refused before the operation */
+static uint64_t lost_told;		/* by records */
+static bool fills;			/* the stream: any push may be refused */
 
 static void complain(const char *what)
 {
@@ -130,6 +139,14 @@ static void add_before(char tag, size_t len)
 	add(&before, tag, len);
 	if (bpf_stream_push(&stream, before.bytes + before.len - len, len))
 		complain("a push before the operation failed");
+}
+
+static void refuse_before(void)
+{
+	add_before('b', 50);
+	for (lost_before = 0; lost_before < 2; lost_before++)
+		if (bpf_stream_push(&stream, "", CAPACITY + 1) != -E2BIG)
+			complain("a push before the operation succeeded");
 }
 
 /* As much as the page at hand has room for: what comes now needs another one. */
@@ -265,6 +282,56 @@ static bool run_push(void)
 	return !bpf_stream_push(&stream, operation.bytes, operation.len);
 }
 
+static void prepare_telling(void)
+{
+	refuse_before();
+	add(&operation, 'o', 40);
+}
+
+static void prepare_telling_in_parts(void)
+{
+	refuse_before();
+	add(&operation, 'o', 3 * ELEM - 4);
+}
+
+static void prepare_telling_stage(void)
+{
+	refuse_before();
+	add(&operation, 's', 100);
+	add(&operation, 't', ELEM + 300);
+}
+
+/* A reader sleeps, and another one watches the descriptor; nothing is pending. */
+static void prepare_sleeper(void)
+{
+	if (bpf_stream_poll_fd(&stream) < 0)
+		complain("no descriptor");
+	bse_sleep_key(&stream.readers);
+	add(&operation, 'o', 40);
+}
+
+static bool run_push_that_wakes(void)
+{
+	bool done = !bpf_stream_push(&stream, operation.bytes, operation.len);
+
+	if (stream.readers.bse_v & 1 || bse_log_pending(&stream) == 0 ||
+	    stream.log.bse_v & BSE_LOG_READER_WAITS)
+		complain("a sleeper is not woken");
+	return done;
+}
+
+static bool run_push_wait(void)
+{
+	return !bpf_stream_push_wait(&stream, operation.bytes, operation.len, 0);
+}
+
+static bool run_wait(void)
+{
+	if (bpf_stream_wait(&stream, 0) != 1)
+		complain("nothing is pending");
+	return false;
+}
+
 #define FORMAT "%3d %s"
 #define ARGUMENTS -4, "ab"
 
@@ -278,6 +345,11 @@ static void prepare_print(void)
 static bool run_printf(void)
 {
 	return !bpf_stream_printf(&stream, FORMAT, ARGUMENTS);
+}
+
+static bool run_log(void)
+{
+	return !bpf_stream_log(&stream, BPF_STREAM_TAG(5) | BPF_STREAM_ERR, FORMAT, ARGUMENTS);
 }
 
 static bool run_bprintf(void)
@@ -389,6 +461,64 @@ static bool run_drain(void)
 	return false;
 }
 
+/* Until the stream is empty the place is that of the refusals, too. */
+static int keep_record(void *ctx, const struct bpf_stream_record *r)
+{
+	/* Unless it was told already, at the end of what was there. */
+	const bool first = got_in_operation.len + got_at_end.len == before.len && !lost_told;
+
+	keep(ctx, r->data, r->len);
+	lost_told += r->lost;
+	if (!got_in_handler.len && !fills && r->lost != (first ? lost_before : 0))
+		complain("what was refused is told in another place");
+	return 0;
+}
+
+static void prepare_records(void)
+{
+	prepare_read();
+	for (lost_before = 0; lost_before < 2; lost_before++)
+		if (bpf_stream_push(&stream, "", CAPACITY + 1) != -E2BIG)
+			complain("a push before the operation succeeded");
+}
+
+static bool run_drain_records(void)
+{
+	if (bpf_stream_drain_records(&stream, keep_record, &got_in_operation, SIZE_MAX) < 0)
+		complain("a drain failed");
+	return false;
+}
+
+static bool run_read_record(void)
+{
+	struct bpf_stream_record r;
+	char *to = got_in_operation.bytes;
+	int n = bpf_stream_read_record(&stream, &r, to, sizeof(got_in_operation.bytes));
+
+	if (n < 0 || (!n && !got_in_handler.len))
+		complain("a read failed");
+	else if (n)
+		got_in_operation.len = r.len;
+	lost_told += r.lost;
+	return false;
+}
+
+/* A writer sleeps. */
+static void prepare_room(void)
+{
+	prepare_read();
+	bse_sleep_key(&stream.writers);
+	stream.log.bse_v |= BSE_LOG_ROOM_WAITED;
+}
+
+static bool run_read_that_wakes(void)
+{
+	run_read();
+	if (stream.writers.bse_v & 1 && !got_in_handler.len)
+		complain("a sleeper is not woken");
+	return false;
+}
+
 static bool run_try_drain(void)
 {
 	if (bpf_stream_try_drain(&stream, keep, &got_in_operation, SIZE_MAX) < 0)
@@ -473,44 +603,61 @@ struct op {
 	unsigned int pages;		/* of its messages; 0: a jump is not allowed */
 	size_t room;			/* in the stream for all but what is before; 0: enough */
 	bool first_use;			/* each time in a process without a pool */
+	uint64_t (*clock)(void);	/* of the stream */
 };
 
 static const struct op ops[] = {
-	{ "push", prepare_push, run_push, 1, 0, false },
-	{ "first_push_of_a_thread", prepare_first, run_push, 1, 0, false },
-	{ "first_push_of_a_process", prepare_first, run_push, 1, 0, true },
-	{ "page_turn", prepare_turn, run_push, 1, 0, false },
-	{ "page_turn_to_the_same", prepare_turn_over, run_push, 1, 0, false },
-	{ "adopted_page", prepare_adopt, run_push, 1, 0, false },
-	{ "adopted_page_without_elements", prepare_adopt_empty, run_push, 1, 0, false },
-	{ "adopted_page_without_room", prepare_adopt_full, run_push, 1, 0, false },
-	{ "push_that_fills_a_page", prepare_fill, run_push, 1, 0, false },
-	{ "push_that_fills_the_same_page", prepare_fill_again, run_push, 1, 0, false },
-	{ "push_that_fills_an_adopted_page", prepare_fill_adopted, run_push, 1, 0, false },
+	{ "push", prepare_push, run_push, 1, 0, false, NULL },
+	{ "first_push_of_a_thread", prepare_first, run_push, 1, 0, false, NULL },
+	{ "first_push_of_a_process", prepare_first, run_push, 1, 0, true, NULL },
+	{ "page_turn", prepare_turn, run_push, 1, 0, false, NULL },
+	{ "page_turn_to_the_same", prepare_turn_over, run_push, 1, 0, false, NULL },
+	{ "adopted_page", prepare_adopt, run_push, 1, 0, false, NULL },
+	{ "adopted_page_without_elements", prepare_adopt_empty, run_push, 1, 0, false, NULL },
+	{ "adopted_page_without_room", prepare_adopt_full, run_push, 1, 0, false, NULL },
+	{ "push_that_fills_a_page", prepare_fill, run_push, 1, 0, false, NULL },
+	{ "push_that_fills_the_same_page", prepare_fill_again, run_push, 1, 0, false, NULL },
+	{ "push_that_fills_an_adopted_page", prepare_fill_adopted, run_push, 1, 0, false, NULL },
 	{ "push_into_most_of_an_adopted_page", prepare_fill_adopted_in_part, run_push, 1, 0,
-	  false },
-	{ "push_of_three_elements", prepare_large, run_push, 3, 0, false },
-	{ "push_below_the_levels", prepare_deep, run_push, 1, 0, false },
-	{ "push_into_a_full_stream", prepare_large, run_push, 3, 2 * ELEM + 400, false },
-	{ "printf", prepare_print, run_printf, 1, 0, false },
-	{ "bprintf", prepare_print, run_bprintf, 1, 0, false },
-	{ "stage_printk", prepare_print, run_stage_printk, 1, 0, false },
-	{ "stage_commit", prepare_stage, run_stage, 2, 0, false },
-	{ "stage_free", prepare_nothing_more, run_stage_free, 2, 0, false },
-	{ "read", prepare_read, run_read, 0, 0, false },
-	{ "read_all", prepare_read, run_read_all, 0, 0, false },
-	{ "try_read", prepare_read, run_try_read, 0, 0, false },
-	{ "drain", prepare_read, run_drain, 0, 0, false },
-	{ "try_drain", prepare_read, run_try_drain, 0, 0, false },
-	{ "drain_fd", prepare_pipe, run_drain_fd, 0, 0, false },
-	{ "figures", prepare_read, run_figures, 1, 0, false },
-	{ "thread_release", prepare_read, run_release, 0, 0, false },
-	{ "thread_release_of_idle_pages", prepare_idle, run_release, 0, 0, false },
-	{ "thread_release_of_a_page_with_room", prepare_nothing_more, run_release, 0, 0, false },
-	{ "thread_end", prepare_nothing_more, run_end, 0, 0, false },
-	{ "pool_trim", prepare_idle, run_trim, 0, 0, false },
-	{ "pool_trim_of_left_pages", prepare_left, run_trim, 0, 0, false },
-	{ "pool_use", prepare_nothing, run_pool_use, 0, 0, true },
+	  false, NULL },
+	{ "push_of_three_elements", prepare_large, run_push, 3, 0, false, NULL },
+	{ "push_below_the_levels", prepare_deep, run_push, 1, 0, false, NULL },
+	{ "push_into_a_full_stream", prepare_large, run_push, 3, 2 * ELEM + 400, false, NULL },
+	{ "printf", prepare_print, run_printf, 1, 0, false, NULL },
+	{ "bprintf", prepare_print, run_bprintf, 1, 0, false, NULL },
+	{ "stage_printk", prepare_print, run_stage_printk, 1, 0, false, NULL },
+	{ "stage_commit", prepare_stage, run_stage, 2, 0, false, NULL },
+	{ "log", prepare_print, run_log, 1, 0, false, NULL },
+	{ "stamped_push", prepare_push, run_push, 1, 0, false, bpf_stream_clock_monotonic },
+	{ "stamped_stage", prepare_stage, run_stage, 2, 0, false, bpf_stream_clock_monotonic },
+	{ "push_that_tells", prepare_telling, run_push, 1, 0, false, NULL },
+	{ "stamped_push_that_tells", prepare_telling, run_push, 1, 0, false,
+	  bpf_stream_clock_monotonic },
+	{ "push_in_parts_that_tells", prepare_telling_in_parts, run_push, 4, 0, false, NULL },
+	{ "stage_that_tells", prepare_telling_stage, run_stage, 2, 0, false, NULL },
+	{ "push_that_wakes", prepare_sleeper, run_push_that_wakes, 1, 0, false, NULL },
+	{ "push_wait", prepare_push, run_push_wait, 1, 0, false, NULL },
+	{ "push_wait_into_a_full_stream", prepare_large, run_push_wait, 3, 2 * ELEM + 400, false,
+	  NULL },
+	{ "wait", prepare_nothing_more, run_wait, 1, 0, false, NULL },
+	{ "drain_records", prepare_records, run_drain_records, 0, 0, false, NULL },
+	{ "read_record", prepare_read, run_read_record, 0, 0, false, NULL },
+	{ "read_that_wakes", prepare_room, run_read_that_wakes, 0, 0, false, NULL },
+	{ "stage_free", prepare_nothing_more, run_stage_free, 2, 0, false, NULL },
+	{ "read", prepare_read, run_read, 0, 0, false, NULL },
+	{ "read_all", prepare_read, run_read_all, 0, 0, false, NULL },
+	{ "try_read", prepare_read, run_try_read, 0, 0, false, NULL },
+	{ "drain", prepare_read, run_drain, 0, 0, false, NULL },
+	{ "try_drain", prepare_read, run_try_drain, 0, 0, false, NULL },
+	{ "drain_fd", prepare_pipe, run_drain_fd, 0, 0, false, NULL },
+	{ "figures", prepare_read, run_figures, 1, 0, false, NULL },
+	{ "thread_release", prepare_read, run_release, 0, 0, false, NULL },
+	{ "thread_release_of_idle_pages", prepare_idle, run_release, 0, 0, false, NULL },
+	{ "thread_release_of_a_page_with_room", prepare_nothing_more, run_release, 0, 0, false, NULL },
+	{ "thread_end", prepare_nothing_more, run_end, 0, 0, false, NULL },
+	{ "pool_trim", prepare_idle, run_trim, 0, 0, false, NULL },
+	{ "pool_trim_of_left_pages", prepare_left, run_trim, 0, 0, false, NULL },
+	{ "pool_use", prepare_nothing, run_pool_use, 0, 0, true, NULL },
 };
 
 /* ---- The handler ------------------------------------------------------- */
@@ -597,11 +744,9 @@ static void on_trap(int sig, siginfo_t *info, void *context)
 
 static void read_to(struct text *text)
 {
-	int n = bpf_stream_read(&stream, text->bytes, sizeof(text->bytes));
-
-	if (n < 0)
+	text->len = 0;
+	if (bpf_stream_drain_records(&stream, keep_record, text, SIZE_MAX) < 0)
 		complain("a last read failed");
-	text->len = n < 0 ? 0 : (size_t)n;
 }
 
 static void push_late(char tag, size_t len)
@@ -743,15 +888,21 @@ static bool step_once(void)
 	struct bpf_stream_options options = { .capacity = CAPACITY };
 	size_t out = threads_pages_out();
 	uint32_t kept = bse_pool_known() ? bse_u32_load_relaxed(&bse_pool_known()->kept) : 0;
+	struct bpf_stream_stats stats;
+	uint64_t refused = 0;
 	const char *broken;
 	pthread_t thread;
+	unsigned int i;
 
+	lost_before = lost_told = 0;
 	before.len = operation.len = handler.len = after.len = late.len = 0;
-	got_in_operation.len = got_in_handler.len = 0;
+	got_in_operation.len = got_in_handler.len = got_at_end.len = 0;
 	accepted = jumped = false;
 	steps = 0;
 	if (op->room)
 		options.capacity = 50 + op->room;
+	options.clock = op->clock;
+	fills = op->room;
 	bpf_stream_init(&stream, &options);
 	if (pthread_create(&thread, NULL, run_stepped, NULL) || pthread_join(thread, NULL))
 		complain("no thread");
@@ -759,6 +910,11 @@ static bool step_once(void)
 	if (broken)
 		complain(broken);
 	read_to(&got_late);
+	bpf_stream_get_stats(&stream, &stats);
+	for (i = 0; i < BPF_STREAM_REFUSALS; i++)
+		refused += stats.refused[i].messages;
+	if (refused != lost_told)
+		complain("not all that was refused was told");
 	check_texts();
 	check_pages(out, kept);
 	if (complaint)

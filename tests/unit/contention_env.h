@@ -7,7 +7,7 @@
 #ifndef CONTENTION_ENV_H
 #define CONTENTION_ENV_H
 
-static void (*rival)(void);	/* runs once, before the next release exchange */
+static void (*rival)(void);	/* runs once, before the next publish */
 
 static _Thread_local void (*locked)(void);	/* runs once, behind the next lock */
 
@@ -36,18 +36,18 @@ static inline bool contention_u32_cas_acquire(bse_u32 *p, uint32_t *old, uint32_
 	return taken;
 }
 
-static inline bool contention_u64_cas_release(bse_u64 *p, uint64_t *old, uint64_t v)
+static inline bool contention_u64_cas_acq_rel(bse_u64 *p, uint64_t *old, uint64_t v)
 {
 	void (*run)(void) = rival;
 
 	rival = NULL;
 	if (run)
 		run();
-	return (bse_u64_cas_release)(p, old, v);
+	return (bse_u64_cas_acq_rel)(p, old, v);
 }
 
 #define bse_u32_cas_acquire(...) contention_u32_cas_acquire(__VA_ARGS__)
-#define bse_u64_cas_release(...) contention_u64_cas_release(__VA_ARGS__)
+#define bse_u64_cas_acq_rel(...) contention_u64_cas_acq_rel(__VA_ARGS__)
 #define bse_log_pending(...) contention_log_pending(__VA_ARGS__)
 
 #endif

@@ -18,7 +18,7 @@ static struct {
 static int (bse_page_get)(bse_page *page);
 static void (bse_page_put)(bse_page page);
 static inline bool (bse_log_try_publish)(struct bpf_stream *s, uint64_t *seen, bse_link newest,
-					 struct bpf_stream_elem *oldest, uint32_t bytes);
+					 struct bpf_stream_elem *oldest, uint32_t bytes, bool straight);
 
 static inline int faults_page_get(bse_page *page)
 {
@@ -48,10 +48,10 @@ static inline bool faults_ptr_cas_release(bse_ptr *p, void **old, void *v)
 }
 
 static inline bool faults_log_try_publish(struct bpf_stream *s, uint64_t *seen, bse_link newest,
-					  struct bpf_stream_elem *oldest, uint32_t bytes)
+					  struct bpf_stream_elem *oldest, uint32_t bytes, bool straight)
 {
 	if (!faults.fail_publish)
-		return (bse_log_try_publish)(s, seen, newest, oldest, bytes);
+		return (bse_log_try_publish)(s, seen, newest, oldest, bytes, straight);
 	/* As if others had filled the stream. */
 	*seen |= BPF_STREAM_CAPACITY_LIMIT;
 	return false;

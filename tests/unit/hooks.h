@@ -84,6 +84,12 @@ static inline bool hook_u64_cas_release(bse_u64 *p, uint64_t *old, uint64_t v)
 	return (bse_u64_cas_release)(p, old, v);
 }
 
+static inline bool hook_u64_cas_acq_rel(bse_u64 *p, uint64_t *old, uint64_t v)
+{
+	hook_run(HOOK_PUBLISHING);
+	return (bse_u64_cas_acq_rel)(p, old, v);
+}
+
 static inline bool hook_ptr_cas_release(bse_ptr *p, void **old, void *v)
 {
 	hook_run(HOOK_POOLING);
@@ -108,6 +114,7 @@ static int hook_lock(bse_mutex *lock, bool wait)
 #define bse_page_ref(...) hook_page_ref(__VA_ARGS__)
 #define bse_link_at(...) hook_link_at(__VA_ARGS__)
 #define bse_u64_cas_release(...) hook_u64_cas_release(__VA_ARGS__)
+#define bse_u64_cas_acq_rel(...) hook_u64_cas_acq_rel(__VA_ARGS__)
 #define bse_ptr_cas_release(...) hook_ptr_cas_release(__VA_ARGS__)
 #define bse_u32_xchg_release(...) hook_u32_xchg_release(__VA_ARGS__)
 #define bse_lock(...) hook_lock(__VA_ARGS__)

@@ -35,7 +35,7 @@ static inline struct bse_slot *(bse_enter)(uint32_t list, uint32_t *depth);
 static int (bse_page_get)(bse_page *page);
 static void (bse_page_put)(bse_page page);
 static inline bool (bse_log_try_publish)(struct bpf_stream *s, uint64_t *seen, bse_link newest,
-					 struct bpf_stream_elem *oldest, uint32_t bytes);
+					 struct bpf_stream_elem *oldest, uint32_t bytes, bool straight);
 
 static inline uint32_t jumps_u32_fetch_add_acq_rel(bse_u32 *p, uint32_t v)
 {
@@ -74,9 +74,9 @@ static inline int jumps_page_get(bse_page *page)
 }
 
 static inline bool jumps_log_try_publish(struct bpf_stream *s, uint64_t *seen, bse_link newest,
-					 struct bpf_stream_elem *oldest, uint32_t bytes)
+					 struct bpf_stream_elem *oldest, uint32_t bytes, bool straight)
 {
-	bool ret = (bse_log_try_publish)(s, seen, newest, oldest, bytes);
+	bool ret = (bse_log_try_publish)(s, seen, newest, oldest, bytes, straight);
 
 	at_place(PLACE_PUBLISHED);
 	return ret;

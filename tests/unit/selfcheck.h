@@ -7,11 +7,6 @@
 #ifndef SELFCHECK_H
 #define SELFCHECK_H
 
-/* The flags of the log's word, and those that a test has set in its streams. */
-#define SELFCHECK_FLAGS (BSE_LOG_LOWER & ~(uint64_t)BSE_LOG_PENDING)
-
-static uint64_t selfcheck_flags;
-
 /* In a page's next, during a check: it was found on a list. */
 #define SELFCHECK_SEEN 0x40000000u
 
@@ -31,14 +26,15 @@ static const char *selfcheck_list(bse_link link, uint64_t *bytes)
 	return NULL;
 }
 
-/* As its options say, once writers have asked. */
+/* An open gate is as the options say; with a clock it is shut. */
 static bool selfcheck_options(const struct bpf_stream *s)
 {
-	const uint32_t capacity = (bse_u32_load_relaxed)(&s->capacity);
+	const uint32_t gate = (bse_u32_load_relaxed)(&s->gate);
 	size_t group;
 
-	return !capacity || (capacity == bse_options_of(s, &group) &&
-			     (bse_u32_load_relaxed)(&s->group) == group - 1);
+	return !gate || gate & BSE_GATE_SHUT ||
+	       (gate == bse_options_of(s, &group) && !s->options.clock &&
+			 (bse_u32_load_relaxed)(&s->group) == group - 1);
 }
 
 /* With the lock held; @word is what the log held at one moment. */
@@ -61,8 +57,8 @@ static const char *selfcheck_log(const struct bpf_stream *s, uint64_t word)
 		return "I3: pending is not the sum of what is left";
 	if (pending > bse_options_of(s, &(size_t){ 0 }))
 		return "I3: pending is above the capacity";
-	if ((word & SELFCHECK_FLAGS) != selfcheck_flags)
-		return "I3: the log's flags are not as they were set";
+	if (s->place.told > (bse_u64_load_relaxed)(&s->refusals))
+		return "I11: more was told as lost than was refused";
 	return NULL;
 }
 
@@ -79,7 +75,7 @@ static const char *selfcheck_stream(struct bpf_stream *s)
 		return "the stream's lock cannot be taken";
 	broken = selfcheck_log(s, (bse_u64_load_acquire)(&s->log));
 	if (!broken && !selfcheck_options(s))
-		broken = "I3: capacity and group are not those of the options";
+		broken = "I11: gate and group are not those of the options";
 	bse_unlock(&s->lock);
 	return broken;
 }

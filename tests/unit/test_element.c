@@ -77,7 +77,7 @@ Test(element, add__stores_every_length)
 	for (len = 1; len <= BSI_ELEM_MAX; len++) {
 		struct bse_chain chain;
 
-		cr_assert_eq(bsi_message_make(&chain, BSE_MIXED, text, len), 0);
+		cr_assert_eq(bsi_message_make(&chain, BSE_MIXED, text, len, BSE_ELEM_PLAIN, 0), 0);
 		cr_assert_eq(elements(&chain), 1u);
 		check_message(&chain, len);
 	}
@@ -92,7 +92,7 @@ Test(element, add__neighbours_do_not_touch_each_other)
 
 	unit_fill(text, sizeof(text));
 	for (i = 0; i < 600; i++)
-		cr_assert_eq(bsi_message_make(&chain[i], BSE_MIXED, text, 1 + i * 37 % 300), 0);
+		cr_assert_eq(bsi_message_make(&chain[i], BSE_MIXED, text, 1 + i * 37 % 300, BSE_ELEM_PLAIN, 0), 0);
 	for (i = 0; i < 600; i++)
 		check_message(&chain[i], 1 + i * 37 % 300);
 	bpf_stream_thread_release();
@@ -110,7 +110,7 @@ Test(element, add__failure_leaves_the_chain_alone)
 	newest = chain.newest;
 	while (!bse_page_get(&page))
 		;
-	cr_assert_eq(bsi_elem_add(&chain, BSE_MIXED, text, BSI_ELEM_MAX, false), -ENOMEM);
+	cr_assert_eq(bsi_elem_add(&chain, BSE_MIXED, text, BSI_ELEM_MAX, 0), -ENOMEM);
 	cr_assert_eq(chain.newest, newest);
 	cr_assert_eq(chain.bytes, 20u);
 	cr_assert_eq(elements(&chain), 5u);
@@ -121,7 +121,7 @@ Test(element, make__forgets_what_was_in_the_chain)
 	struct bse_chain chain = { 1, 1, 1, 1 };
 
 	text[0] = 'x';
-	cr_assert_eq(bsi_message_make(&chain, BSE_MIXED, text, 1), 0);
+	cr_assert_eq(bsi_message_make(&chain, BSE_MIXED, text, 1, BSE_ELEM_PLAIN, 0), 0);
 	cr_assert_eq(elements(&chain), 1u);
 	cr_assert_eq(chain.bytes, 1u);
 }
@@ -137,7 +137,7 @@ Test(element, split__takes_the_fewest_elements_at_every_boundary)
 			size_t len = (size_t)((int)(n * BSI_ELEM_MAX) + off);
 			struct bse_chain chain;
 
-			cr_assert_eq(bsi_message_make(&chain, BSE_MIXED, text, len), 0);
+			cr_assert_eq(bsi_message_make(&chain, BSE_MIXED, text, len, BSE_ELEM_PLAIN, 0), 0);
 			cr_assert_eq(elements(&chain), n + (off > 0 ? 1 : 0));
 			check_message(&chain, len);
 		}
@@ -154,8 +154,8 @@ Test(element, split__behind_a_started_page_is_whole)
 
 	unit_fill(text, sizeof(text));
 	for (before = 1; before < BSI_ELEM_MAX; before += 331) {
-		cr_assert_eq(bsi_message_make(&small, BSE_MIXED, text, before), 0);
-		cr_assert_eq(bsi_message_make(&big, BSE_MIXED, text, 10000), 0);
+		cr_assert_eq(bsi_message_make(&small, BSE_MIXED, text, before, BSE_ELEM_PLAIN, 0), 0);
+		cr_assert_eq(bsi_message_make(&big, BSE_MIXED, text, 10000, BSE_ELEM_PLAIN, 0), 0);
 		check_message(&small, before);
 		check_message(&big, 10000);
 	}
@@ -180,7 +180,7 @@ Test(element, split__all_or_nothing_when_the_pool_runs_out)
 
 			for (i = 0; i < left; i++)
 				bse_page_put(page[--total]);
-			err = bsi_message_make(&chain, BSE_MIXED, text, len);
+			err = bsi_message_make(&chain, BSE_MIXED, text, len, BSE_ELEM_PLAIN, 0);
 			cr_assert_eq(err, left >= need ? 0 : -ENOMEM);
 			if (err)
 				cr_assert(!chain.newest && !chain.oldest && !chain.bytes);
@@ -202,7 +202,7 @@ Test(element, split__as_large_as_the_pool_succeeds)
 
 	unit_fill(text, sizeof(text));
 	cr_assert_gt(most, 0u);
-	cr_assert_eq(bsi_message_make(&chain, BSE_MIXED, text, most), 0);
+	cr_assert_eq(bsi_message_make(&chain, BSE_MIXED, text, most, BSE_ELEM_PLAIN, 0), 0);
 	check_message(&chain, most);
 	bpf_stream_thread_release();
 	cr_assert_eq(unit_pages_in_use(), 0u);
@@ -214,9 +214,9 @@ Test(element, split__larger_than_the_pool_is_refused_at_once)
 	struct bpf_stream_pool_stats stats;
 	struct bse_chain chain;
 
-	cr_assert_eq(bsi_message_make(&chain, BSE_MIXED, text, most + 1), -E2BIG);
+	cr_assert_eq(bsi_message_make(&chain, BSE_MIXED, text, most + 1, BSE_ELEM_PLAIN, 0), -E2BIG);
 	cr_assert_eq(chain.newest, 0u);
-	cr_assert_eq(bsi_message_make(&chain, BSE_MIXED, text, INT_MAX), -E2BIG);
+	cr_assert_eq(bsi_message_make(&chain, BSE_MIXED, text, INT_MAX, BSE_ELEM_PLAIN, 0), -E2BIG);
 	bpf_stream_pool_get_stats(&stats);
 	cr_assert_eq(stats.highest, 0u);
 	cr_assert_eq(stats.denied, 0u);
@@ -234,10 +234,10 @@ Test(element, split__without_a_pool_may_work_later)
 	none = old;
 	none.rlim_cur = 4096;
 	cr_assert_eq(setrlimit(RLIMIT_AS, &none), 0);
-	err = bsi_message_make(&chain, BSE_MIXED, text, 10000);
+	err = bsi_message_make(&chain, BSE_MIXED, text, 10000, BSE_ELEM_PLAIN, 0);
 	cr_assert_eq(setrlimit(RLIMIT_AS, &old), 0);
 	cr_assert_eq(err, -ENOMEM);
-	cr_assert_eq(bsi_message_make(&chain, BSE_MIXED, text, 10000), 0);
+	cr_assert_eq(bsi_message_make(&chain, BSE_MIXED, text, 10000, BSE_ELEM_PLAIN, 0), 0);
 	check_message(&chain, 10000);
 }
 

@@ -63,6 +63,14 @@ Test(environment, u32__every_word_does_what_its_name_says)
 	cr_assert_eq(old, 1u);
 	cr_assert(bse_u32_cas_acquire(&v, &old, 2));
 	cr_assert_eq(bse_u32_load_relaxed(&v), 2u);
+	old = 1;
+	cr_assert_not(bse_u32_cas_acq_rel(&v, &old, 4));
+	cr_assert_eq(old, 2u);
+	cr_assert(bse_u32_cas_acq_rel(&v, &old, 4));
+	cr_assert_eq(bse_u32_fetch_or_acq_rel(&v, 6), 4u);
+	cr_assert_eq(bse_u32_load_relaxed(&v), 6u);
+	bse_u32_store_release(&v, 1);
+	cr_assert_eq(bse_u32_load_relaxed(&v), 1u);
 }
 
 Test(environment, u64__every_word_does_what_its_name_says)
@@ -86,6 +94,13 @@ Test(environment, u64__every_word_does_what_its_name_says)
 	cr_assert_eq(old, high);
 	cr_assert(bse_u64_cas_release(&v, &old, 3));
 	cr_assert_eq(bse_u64_load_relaxed(&v), 3u);
+	old = 2;
+	cr_assert_not(bse_u64_cas_acq_rel(&v, &old, high));
+	cr_assert_eq(old, 3u);
+	cr_assert(bse_u64_cas_acq_rel(&v, &old, high));
+	cr_assert_eq(bse_u64_fetch_add_release(&v, 5), high);
+	cr_assert_eq(bse_u64_fetch_or_acq_rel(&v, 2 * high + 2), high + 5);
+	cr_assert_eq(bse_u64_load_relaxed(&v), 3 * high + 7);
 }
 
 Test(environment, ptr__every_word_does_what_its_name_says)
@@ -631,13 +646,18 @@ Test(environment, elem__is_what_set_said)
 	cr_assert_eq(bse_page_get(&page), 0);
 	elem = bse_elem_of(bse_link_at(page, 0));
 	bse_unpoison(elem, 32);
-	bse_elem_set(elem, BPF_STREAM_PAGE_SIZE - 8, true);
+	bse_elem_set(elem, BPF_STREAM_PAGE_SIZE - 8, BSE_ELEM_ENDS);
 	cr_assert_eq(bse_elem_len(elem), BPF_STREAM_PAGE_SIZE - 8);
 	cr_assert(bse_elem_ends(elem));
 	cr_assert_eq(bse_elem_text(elem), elem->str);
-	bse_elem_set(elem, 1, false);
+	bse_elem_set(elem, 1, 0);
 	cr_assert_eq(bse_elem_len(elem), 1u);
 	cr_assert_not(bse_elem_ends(elem));
+	cr_assert_eq(bse_prefix_bytes(BSE_ELEM_PLAIN | BSE_ELEM_ENDS | BSE_ELEM_GOES_ON), 0u);
+	cr_assert_eq(bse_prefix_bytes(BSE_ELEM_GROUP), 24u);
+	bse_elem_set(elem, 1, BSE_ELEM_GROUP);
+	cr_assert_eq(bse_elem_text(elem), elem->str + 24);
+	cr_assert_eq(bse_elem_len(elem), 1u);
 }
 
 Test(environment, partial__pages_come_back_as_they_were_put)
@@ -795,13 +815,72 @@ Test(environment, log__publish_tells_if_others_were_faster)
 	elem = bse_elem_of(a.oldest);
 	unit_make_stream(&s, 10);
 	seen = bse_log_seen(&s);
-	cr_assert(bse_log_try_publish(&s, &seen, a.newest, elem, 6));
-	cr_assert(!bse_log_try_publish(&s, &seen, a.newest, elem, 4), "what it saw is old");
+	cr_assert(bse_log_try_publish(&s, &seen, a.newest, elem, 6, false));
+	cr_assert(!bse_log_try_publish(&s, &seen, a.newest, elem, 4, false), "what it saw is old");
 	cr_assert_eq(bse_log_pending(&s), 6u);
 	cr_assert_eq(seen, bse_log_seen(&s));
 	cr_assert(!bse_log_has_room(&s, seen, 5));
-	cr_assert(bse_log_try_publish(&s, &seen, a.newest, elem, 4));
+	cr_assert(bse_log_try_publish(&s, &seen, a.newest, elem, 4, false));
 	cr_assert_eq(bse_log_pending(&s), 10u);
+}
+
+Test(environment, log__room_is_told_whatever_else_is_to_do)
+{
+	struct bpf_stream s;
+
+	unit_make_stream(&s, 10);
+	cr_assert_eq(bse_log_room(&s, bse_log_seen(&s), 10), 0);
+	cr_assert_eq(bse_log_room(&s, bse_log_seen(&s), 11), -ENOSPC);
+	bse_note_refusal(&s, BPF_STREAM_REFUSED_FULL, 1, 1);
+	cr_assert_not(fits(&s, 1), "there is something to tell");
+	cr_assert_eq(bse_log_room(&s, bse_log_seen(&s), 10), 0);
+	s.log.bse_v |= BSE_LOG_READER_WAITS;
+	cr_assert_eq(bse_log_room(&s, bse_log_seen(&s), 10), 0);
+	bpf_stream_close(&s);
+	cr_assert_eq(bse_log_room(&s, bse_log_seen(&s), 1), -EPIPE);
+	cr_assert_eq(bse_reader_done(&s, 0), -ESHUTDOWN);
+	cr_assert_eq(bse_reader_done(&s, 5), 5);
+}
+
+/* Who published takes care of sleepers, if there were any. */
+Test(environment, published__wakes_who_waits)
+{
+	struct bpf_stream s;
+	uint32_t key;
+
+	unit_make_stream(&s, 10);
+	key = bse_sleep_key(&s.readers);
+	bse_published(&s, 0);
+	cr_assert_eq(bse_u32_load_relaxed(&s.readers), key);
+	bse_published(&s, BSE_LOG_READER_WAITS);
+	cr_assert_neq(bse_u32_load_relaxed(&s.readers), key);
+	cr_assert_neq(bse_sleep_key(&s.readers), key);
+}
+
+Test(environment, news__open_the_gate_when_they_are_told)
+{
+	struct bse_chain a = { 0 };
+	struct bpf_stream s;
+	struct bse_news news;
+	uint64_t lost;
+
+	unit_make_stream(&s, 10);
+	bse_news_get(&s, &news);
+	cr_assert_eq(news.flags, 0u);
+	cr_assert(fits(&s, 1));
+	bse_note_refusal(&s, BPF_STREAM_REFUSED_FULL, 3, 1);
+	bse_news_get(&s, &news);
+	cr_assert_eq(news.flags, BSE_ELEM_LOST);
+	cr_assert_eq(bsi_elem_add(&a, BSE_MIXED, "x", 1, news.flags | BSE_ELEM_ENDS), 0);
+	bse_news_write(&s, &news, bse_elem_of(a.newest));
+	memcpy(&lost, bse_elem_of(a.newest)->str, sizeof(lost));
+	cr_assert_eq(lost, 3u);
+	cr_assert_not(fits(&s, 1));
+	bse_news_told(&s, &news);
+	cr_assert(fits(&s, 1));
+	s.place.offset = 7;
+	bse_place_reset(&s);
+	cr_assert_eq(s.place.offset, 0u);
 }
 
 Test(environment, log__capacity_is_exact)

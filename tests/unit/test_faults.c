@@ -23,11 +23,16 @@ static const size_t size[] = { 1, 64, 3000, 4000, BSI_ELEM_MAX, BSI_ELEM_MAX + 1
 
 #define SIZES (sizeof(size) / sizeof(size[0]))
 
+/* With the 8 bytes that tell of the refusals before, at the first part. */
 static size_t pages_of(size_t len)
 {
 	const size_t whole = (len - 1) / BSI_ELEM_MAX;
+	const size_t part = len - whole * BSI_ELEM_MAX;
 
-	return whole + (!whole || bsi_elem_size(len - whole * BSI_ELEM_MAX) > BSI_PAGE_START);
+	/* What has no room for them has a page, and 8 bytes of it lie elsewhere. */
+	if (part + 8 > BSI_ELEM_MAX)
+		return 1 + whole + !whole;
+	return whole + (!whole || bsi_elem_size(part + 8) > BSI_PAGE_START);
 }
 
 static char text[64 * 1024];

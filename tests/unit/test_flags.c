@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * [6d] LOG: the three flag bits of the log's word. Nobody sets them yet; every
- * operation keeps them, and counts as if they were not there.
+ * [6d] LOG: the three flag bits of the log's word. Every operation counts as if
+ * they were not there, and keeps them, but that a publish takes READER_WAITS
+ * away, a refund ROOM_WAITED, and that nothing is published if it is CLOSED.
  *
  * Seen to fail with: a publish, a detach, or a look at whether a message fits
  * that takes the flags for pending bytes, or drops them; a figure of pending
- * bytes with flags in it.
+ * bytes with flags in it; a publish in parts, or of a stage, or a refund, that
+ * leaves its flag; a publish that another one beats and that does not look at
+ * CLOSED again.
  */
 #define BPF_STREAM_STATIC
 #define BPF_STREAM_ENV_HEADER "../tests/unit/hooks.h"
@@ -19,27 +22,42 @@ static struct bpf_stream s;
 static char text[2 * CAPACITY];
 static char got[2 * CAPACITY];
 
-/* The flags are as they were, and @pending and all else is right. */
-static void check(size_t pending)
+#define FLAGS ((uint64_t)BSE_LOG_READER_WAITS | BSE_LOG_ROOM_WAITED | BSE_LOG_CLOSED)
+
+/* The flags that were set. */
+static uint64_t flags;
+
+/* They are there but for those that went; @pending and all else is right. */
+static void check_without(size_t pending, uint64_t gone)
 {
-	cr_assert_eq(s.log.bse_v & SELFCHECK_FLAGS, selfcheck_flags);
+	cr_assert_eq(s.log.bse_v & FLAGS, flags & ~gone);
 	cr_assert_eq(unit_stats(&s).pending, pending);
 	unit_assert_sound(&s);
 }
 
-/* @test with each of the flags, and with all. */
+/* Something was published. */
+static void check(size_t pending)
+{
+	check_without(pending, BSE_LOG_READER_WAITS);
+	s.log.bse_v |= flags;
+}
+
+/* Something was read. */
+static void check_read(size_t pending)
+{
+	check_without(pending, BSE_LOG_ROOM_WAITED);
+	s.log.bse_v |= flags;
+}
+
+/* @test with none of the flags that a writer may meet, with each, and with both. */
 static void with_flags(void (*test)(void))
 {
-	uint64_t flags;
-
-	for (flags = 0; flags <= SELFCHECK_FLAGS; flags += BSE_LOG_PENDING + 1) {
-		selfcheck_flags = flags;
+	for (flags = 0; flags < BSE_LOG_CLOSED; flags += BSE_LOG_PENDING + 1) {
 		unit_make_stream(&s, CAPACITY);
 		s.log.bse_v |= flags;
 		test();
-		cr_assert_eq(s.log.bse_v & SELFCHECK_FLAGS, flags);
 		bpf_stream_destroy(&s);
-		cr_assert_eq(s.log.bse_v & SELFCHECK_FLAGS, flags);
+		cr_assert_eq(s.log.bse_v, 0u);
 		bpf_stream_thread_release();
 		cr_assert_eq(unit_pages_in_use(), 0u);
 	}
@@ -76,15 +94,16 @@ static void take_room(enum hook_point point)
 static void failed_push(void)
 {
 	cr_assert_eq(bpf_stream_push(&s, text, CAPACITY + 1), -E2BIG);
-	check(0);
+	check_without(0, 0);
 	hook_pages = 0;
 	cr_assert_eq(bpf_stream_push(&s, text, 5), -ENOMEM);
 	hook_pages = ~0ul;
-	check(0);
+	check_without(0, 0);
 	cr_assert_eq(bpf_stream_push(&s, text, CAPACITY - 5), 0);
+	check(CAPACITY - 5);
 	cr_assert_eq(bpf_stream_push(&s, text, 6), -ENOSPC);
 	cr_assert_eq(bpf_stream_push(&s, text, 200), -ENOSPC);
-	check(CAPACITY - 5);
+	check_without(CAPACITY - 5, 0);
 	hook = take_room;
 	cr_assert_eq(bpf_stream_push(&s, text, 5), -ENOSPC);
 	check(CAPACITY - 4);
@@ -120,9 +139,10 @@ static void failed_commit(void)
 
 	bpf_stream_stage_init(&ss);
 	cr_assert_eq(bpf_stream_push(&s, text, CAPACITY - 10), 0);
+	check(CAPACITY - 10);
 	cr_assert_eq(bpf_stream_stage_push(&ss, text, 11), 0);
 	cr_assert_eq(bpf_stream_stage_commit_to(&ss, &s), -ENOSPC);
-	check(CAPACITY - 10);
+	check_without(CAPACITY - 10, 0);
 	bpf_stream_stage_free(&ss);
 	cr_assert_eq(bpf_stream_stage_push(&ss, text, 10), 0);
 	hook = take_room;
@@ -163,18 +183,19 @@ static void drain(void)
 
 	fill();
 	cr_assert_eq(bpf_stream_drain(&s, sink, &first, SIZE_MAX), 100);
-	check(29900);
+	check_read(29900);
 	cr_assert_eq(bpf_stream_drain_fd(&s, null, 9900), 9900);
-	check(20000);
+	check_read(20000);
 	cr_assert_eq(bpf_stream_try_drain(&s, sink, &first, SIZE_MAX), 20000);
-	check(0);
+	check_read(0);
 	/* Few enough for the sink's buffer. */
 	cr_assert_eq(bpf_stream_push(&s, text, 30), 0);
 	cr_assert_eq(bpf_stream_push(&s, text, 40), 0);
+	check(70);
 	cr_assert_eq(bpf_stream_drain(&s, sink, &first, SIZE_MAX), 70);
-	check(0);
+	check_read(0);
 	cr_assert_eq(bpf_stream_drain(&s, sink, &first, SIZE_MAX), 0);
-	check(0);
+	check_without(0, 0);
 	close(null);
 }
 
@@ -187,9 +208,9 @@ static void read_all(void)
 {
 	fill();
 	cr_assert_eq(bpf_stream_read(&s, got, sizeof(got)), 30000);
-	check(0);
+	check_read(0);
 	cr_assert_eq(bpf_stream_read(&s, got, sizeof(got)), 0);
-	check(0);
+	check_without(0, 0);
 }
 
 Test(flags, read__in_one_pass_keeps_them)
@@ -201,13 +222,13 @@ static void read_parts(void)
 {
 	fill();
 	cr_assert_eq(bpf_stream_read(&s, got, 1), 1);
-	check(29999);
+	check_read(29999);
 	cr_assert_eq(bpf_stream_read(&s, got, 20000), 20000);
-	check(9999);
+	check_read(9999);
 	cr_assert_eq(bpf_stream_push(&s, text, 300), 0);
 	check(10299);
 	cr_assert_eq(bpf_stream_read(&s, got, sizeof(got)), 10299);
-	check(0);
+	check_read(0);
 }
 
 Test(flags, read__of_parts_keeps_them)
@@ -219,11 +240,12 @@ static void destroy(void)
 {
 	fill();
 	cr_assert_eq(bpf_stream_read(&s, got, 1000), 1000);
+	check_read(29000);
 	cr_assert_eq(bpf_stream_push(&s, text, 1000), 0);
 	check(30000);
 }
 
-Test(flags, destroy__keeps_them)
+Test(flags, destroy__clears_them)
 {
 	with_flags(destroy);
 }
@@ -233,27 +255,90 @@ static void abandon(void)
 {
 	fill();
 	cr_assert_eq(bpf_stream_read(&s, got, 301), 301);
+	check_read(29699);
 	cr_assert_eq(bpf_stream_push(&s, text, 123), 0);
+	check(29822);
 	/* Its id is of another generation: as after a fork. */
 	s.lock.word.bse_v = bse_process.generation + BSE_TID + 2;
 	cr_assert_eq(bpf_stream_read(&s, got, sizeof(got)), 123);
 	cr_assert_eq(unit_stats(&s).lost, 30000u - 301);
-	check(0);
+	check_read(0);
 	cr_assert_eq(bpf_stream_push(&s, text, CAPACITY), 0);
 	check(CAPACITY);
 }
 
 Test(flags, backlog__that_is_abandoned_keeps_them)
 {
-	uint64_t flags;
-
-	for (flags = 0; flags <= SELFCHECK_FLAGS; flags += BSE_LOG_PENDING + 1) {
-		selfcheck_flags = flags;
+	for (flags = 0; flags < BSE_LOG_CLOSED; flags += BSE_LOG_PENDING + 1) {
 		unit_make_stream(&s, CAPACITY);
 		s.log.bse_v |= flags;
 		/* Its elements' pages are lost. */
 		abandon();
 		bpf_stream_destroy(&s);
-		cr_assert_eq(s.log.bse_v & SELFCHECK_FLAGS, flags);
+		cr_assert_eq(s.log.bse_v, 0u);
 	}
+}
+
+static void close_now(enum hook_point point)
+{
+	if (point != HOOK_PUBLISHING)
+		return;
+	hook = NULL;
+	bpf_stream_close(&s);
+}
+
+/* Each way in, in a stream that is closed before, or just before the publish. */
+static void refused(int way)
+{
+	struct bpf_stream_stage ss;
+	const size_t len = way == 0 ? 5 : way == 1 ? 300 : 9000;
+	int ret;
+
+	bpf_stream_stage_init(&ss);
+	cr_assert_eq(bpf_stream_stage_push(&ss, text, len), 0);
+	hook = close_now;
+	ret = way < 3 ? bpf_stream_push(&s, text, len) : bpf_stream_stage_commit_to(&ss, &s);
+	cr_assert_eq(ret, -EPIPE);
+	check_without(0, 0);
+	ret = way < 3 ? bpf_stream_push(&s, text, len) : bpf_stream_stage_commit_to(&ss, &s);
+	cr_assert_eq(ret, -EPIPE);
+	check_without(0, 0);
+	bpf_stream_stage_free(&ss);
+	cr_assert_eq(unit_stats(&s).refused[BPF_STREAM_REFUSED_CLOSED].messages, 2u);
+	cr_assert_eq(unit_stats(&s).refused[BPF_STREAM_REFUSED_CLOSED].bytes, 2 * len);
+}
+
+Test(flags, closed__refuses_all_and_is_kept)
+{
+	int way;
+
+	flags = BSE_LOG_CLOSED;
+	for (way = 0; way < 4; way++) {
+		unit_make_stream(&s, CAPACITY);
+		refused(way);
+		bpf_stream_destroy(&s);
+		bpf_stream_thread_release();
+		cr_assert_eq(unit_pages_in_use(), 0u);
+		cr_assert_eq(bpf_stream_push(&s, text, 5), 0);
+		bpf_stream_destroy(&s);
+	}
+}
+
+Test(flags, closed__lets_readers_have_the_rest)
+{
+	unit_make_stream(&s, CAPACITY);
+	flags = BSE_LOG_CLOSED;
+	cr_assert_eq(bpf_stream_push(&s, text, 500), 0);
+	cr_assert_eq(bpf_stream_push(&s, text, 500), 0);
+	bpf_stream_close(&s);
+	bpf_stream_close(&s);
+	cr_assert_eq(bpf_stream_read(&s, got, 300), 300);
+	check_without(700, 0);
+	cr_assert_eq(bpf_stream_read(&s, got, 0), 0);
+	cr_assert_eq(bpf_stream_read(&s, got, sizeof(got)), 700);
+	cr_assert_eq(bpf_stream_read(&s, got, sizeof(got)), -ESHUTDOWN);
+	cr_assert_eq(bpf_stream_try_drain(&s, sink, &(size_t){ 0 }, SIZE_MAX), -ESHUTDOWN);
+	cr_assert_eq(bpf_stream_drain_fd(&s, 1, SIZE_MAX), -ESHUTDOWN);
+	check_without(0, 0);
+	bpf_stream_destroy(&s);
 }

@@ -140,7 +140,7 @@ static void publish_with_units(uint32_t units, const char *from, uint32_t len)
 	elem = bse_elem_of(link);
 	bse_unpoison(elem, size);
 	memset(elem->str, '#', units * 8);
-	bse_elem_set(elem, len, true);
+	bse_elem_set(elem, len, BSE_ELEM_ENDS);
 	elem->info |= units << BSE_ELEM_SHIFT;
 	memcpy(elem->str + units * 8, from, len);
 	chain.newest = link;

@@ -423,7 +423,7 @@ static void leave_message(struct bpf_stream *to)
 	cr_assert_eq(bse_page_get(&space.page), 0);
 	chain.newest = bse_link_at(space.page, 0);
 	chain.oldest = chain.newest;
-	bsi_elem_write(bse_elem_of(chain.newest), text, 2500, true);
+	bsi_elem_write(bse_elem_of(chain.newest), text, 2500, BSE_ELEM_ENDS);
 	cr_assert_eq(unit_publish(to, &chain), 0);
 	cr_assert(bse_partial_put(3, &space));
 }

@@ -162,14 +162,14 @@ Test(selfcheck, lock__that_cannot_be_taken_is_told)
 Test(selfcheck, finds__an_element_without_bytes)
 {
 	set_up();
-	bse_elem_set(log_elem(), 0, true);
+	bse_elem_set(log_elem(), 0, BSE_ELEM_ENDS);
 	check_finds(&stream, "I9");
 }
 
 Test(selfcheck, finds__an_element_larger_than_a_page)
 {
 	set_up();
-	bse_elem_set(log_elem(), BSI_ELEM_MAX + 1, true);
+	bse_elem_set(log_elem(), BSI_ELEM_MAX + 1, BSE_ELEM_ENDS);
 	check_finds(&stream, "I9");
 }
 
@@ -195,34 +195,36 @@ Test(selfcheck, finds__bytes_consumed_of_nothing)
 	check_finds(&stream, "I9");
 }
 
-Test(selfcheck, finds__flags_that_nobody_set)
+Test(selfcheck, finds__more_told_than_was_refused)
 {
-	uint64_t flag;
-
 	set_up();
-	for (flag = BSE_LOG_PENDING + 1; flag < BSE_LOG_LOWER; flag *= 2) {
-		stream.log.bse_v ^= flag;
-		check_finds(&stream, "I3");
-		selfcheck_flags = flag;
-		unit_assert_sound(&stream);
-		stream.log.bse_v ^= flag;
-		check_finds(&stream, "I3");
-		selfcheck_flags = 0;
-	}
+	cr_assert_eq(bpf_stream_push(&stream, "", (size_t)INT_MAX + 1), -EINVAL);
+	stream.place.told = 1;
 	unit_assert_sound(&stream);
+	stream.place.told = 2;
+	check_finds(&stream, "I11");
 }
 
-Test(selfcheck, finds__a_capacity_that_is_not_the_options)
+static uint64_t no_time(void)
+{
+	return 1;
+}
+
+Test(selfcheck, finds__a_gate_that_is_not_as_the_options_say)
 {
 	set_up();
 	stream.options.capacity = 1000;
-	check_finds(&stream, "I3");
-	cr_assert_eq(bse_capacity(&stream), 1000u);
+	check_finds(&stream, "I11");
+	bse_u32_store_relaxed(&stream.gate, 1000);
 	unit_assert_sound(&stream);
 	bse_u32_store_relaxed(&stream.group, 2);
-	check_finds(&stream, "I3");
-	bse_u32_store_relaxed(&stream.capacity, 0);
+	check_finds(&stream, "I11");
+	bse_u32_store_relaxed(&stream.gate, 0);
 	unit_assert_sound(&stream);
+	bse_u32_store_relaxed(&stream.gate, bse_capacity(&stream));
+	unit_assert_sound(&stream);
+	stream.options.clock = no_time;
+	check_finds(&stream, "I11");
 }
 
 Test(selfcheck, finds__a_consumed_element_in_the_backlog)
@@ -280,10 +282,10 @@ Test(selfcheck, finds__more_pending_than_the_capacity)
 {
 	set_up();
 	stream.options.capacity = 25;
-	cr_assert_eq(bse_capacity(&stream), 25u);
+	bse_u32_store_relaxed(&stream.gate, 25);
 	unit_assert_sound(&stream);
 	stream.options.capacity = 24;
-	cr_assert_eq(bse_capacity(&stream), 24u);
+	bse_u32_store_relaxed(&stream.gate, 24);
 	check_finds(&stream, "I3");
 }
 

@@ -86,7 +86,7 @@ static inline void unit_chain_add(struct bse_chain *chain, uint32_t first, uint3
 	uint32_t i;
 
 	for (i = first; i < first + n; i++)
-		cr_assert_eq(bsi_elem_add(chain, BSE_MIXED, &i, sizeof(i), true), 0);
+		cr_assert_eq(bsi_elem_add(chain, BSE_MIXED, &i, sizeof(i), BSE_ELEM_ENDS), 0);
 }
 
 /* Publishes @chain, if there is room for it. */
