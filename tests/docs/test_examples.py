@@ -59,6 +59,16 @@ class Examples(unittest.TestCase):
                              [f"{name} {i}" for i in range(1, 5)])
         self.assertEqual(len(lines), 12)
 
+    def test_records(self):
+        self.assertEqual(self.run_example("records"),
+                         "0 net info: link is up, 1000 Mbit/s\n1 disk error: sda: I/O error\n"
+                         "(2 lost)\n4 disk info: sda: offline\n"
+                         "5 net warning: link is down\n(2 lost)\n")
+
+    def test_wait_and_poll(self):
+        self.assertEqual(self.run_example("wait_and_poll"),
+                         "message 1\nmessage 2\nmessage 3\nthe timer went on: yes\n")
+
     def test_staged_report(self):
         self.assertEqual(self.run_example("staged_report"),
                          "(something else)\n(something else)\n"
