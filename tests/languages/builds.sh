@@ -14,7 +14,7 @@
 # Seen to fail with copies of the header in which: the #error about 64-bit atomics looks at
 # __GCC_ATOMIC_LLONG_LOCK_FREE alone (clang-14 -m32); 0 is added to a count of bytes (the same, when
 # linked); only links bound a pool (gcc-12 -m32); BSE_DECLS_BEGIN is empty in C++ (linking C++); a
-# void pointer is converted silently in [17] (C++); a push stores less than it was given (all); a
+# void pointer is converted silently in [19] (C++); a push stores less than it was given (all); a
 # number is negated as 0 - value (-fsanitize=integer); the shift of a format's flag has no mask
 # (-fanalyzer). And the programs, when every_fault.c had an initializer that is constant in 64 bits
 # only, and texts too large for the stacks of musl.

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * [16] LIFECYCLE and what it reaches in [6]: init and destroy, regions of
+ * [18] LIFECYCLE and what it reaches in [6]: init and destroy, regions of
  * every kind, trimming, threads that end, and fork. More about threads is in
  * test_pool.c, about the quota in test_page.c.
  *

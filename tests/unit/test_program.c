@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * [17] PROGRAM: the kernel's names, used as a kernel developer would, and
+ * [19] PROGRAM: the kernel's names, used as a kernel developer would, and
  * which error wins.
  *
  * Seen to fail with the header changed so that: an unknown id is -EINVAL in a

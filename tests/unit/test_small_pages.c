@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * [16] once more, with pages that are smaller than the system's: trimming gives
+ * [18] once more, with pages that are smaller than the system's: trimming gives
  * no memory back, but retires partial pages all the same.
  *
  * Seen to fail with: a trim that returns before it comes to the partial pages,
