@@ -369,7 +369,7 @@ typedef struct {
 	struct irq_work work;
 } bse_doorbell;
 #else
-typedef char bse_doorbell[16];	/* none; an aligned array's next is in another line */
+typedef char bse_doorbell[56];	/* none; an aligned array's next is in another line */
 typedef struct {
 	bse_u32 word;
 	bse_u32 in_sink;	/* 1: the holder is in its sink */
